@@ -1,0 +1,197 @@
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// Counters are what the kernel counts for one network namespace. A counter
+// that a kernel does not have reads 0.
+type Counters struct {
+	// TW and TWKilled together grow by one at every birth of a mini-socket, in
+	// TIME_WAIT or parked in FIN_WAIT2; before 5.18 at natural expiry instead
+	// (TimeWaitCountedAtBirth tells). TWKilled are those with a timeout of at
+	// most 4 s; nobody killed them.
+	TW, TWKilled uint64
+	TWRecycled   uint64 // mini-sockets whose port connect() took over
+	TWOverflow   uint64 // TCPTimeWaitOverflow: births refused, by the bucket limit or for want of memory
+
+	PAWSActive, PAWSEstab, PAWSTimewait uint64 // segments refused by their timestamps
+	ACKSkippedTimeWait                  uint64 // answers out of TIME_WAIT that the rate limit left out
+	AbortOnData, AbortOnClose           uint64 // resets sent because data was left unread, or came after close
+	AbortOnLinger, AbortOnTimeout       uint64
+	ListenOverflows, ListenDrops        uint64
+	SyncookiesSent                      uint64
+
+	ActiveOpens, PassiveOpens uint64 // connect() calls that sent a SYN; connections accepted
+	AttemptFails, EstabResets uint64
+	OutRsts                   uint64
+
+	// TimeWait counts the mini-sockets alive, of both families and both substates.
+	TimeWait uint64
+	// InUse counts full sockets of both families: the kernel keeps IPv4 in
+	// sockstat and IPv6 in sockstat6, and InUse is their sum.
+	InUse uint64
+	// Orphans and Alloc are of the whole host, not of the namespace.
+	Orphans, Alloc uint64
+}
+
+// Counters reads the counters of n: without joining it where a process that
+// lives in it is known, so that it can be called often and by any user.
+func (n NetNS) Counters() (Counters, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	c, err := Counters{}, error(nil)
+	if n.holds(threadNS) {
+		c, err = readCounters("/proc/thread-self/net/")
+	} else if dir := fmt.Sprintf("/proc/%d/", n.PID); n.PID != 0 && n.holds(dir+"ns/net") {
+		c, err = readCounters(dir + "net/")
+	} else {
+		err = n.Do(func() (err error) {
+			c, err = readCounters("/proc/thread-self/net/")
+			return err
+		})
+	}
+	if err != nil {
+		return Counters{}, fmt.Errorf("read counters of network namespace %s: %w", n, err)
+	}
+	return c, nil
+}
+
+// holds reports whether the namespace file at path is n.
+func (n NetNS) holds(path string) bool {
+	inum, err := netNSInum(path)
+	return err == nil && inum == n.Inum
+}
+
+// readCounters reads the files below dir, which ends in a slash.
+func readCounters(dir string) (Counters, error) {
+	var c Counters
+	for _, file := range []struct {
+		name     string
+		parse    func(io.Reader, *Counters) error
+		optional bool
+	}{
+		{"netstat", parseNetstat, false},
+		{"snmp", parseSNMP, false},
+		{"sockstat", parseSockstat, false},
+		{"sockstat6", parseSockstat, true}, // absent with ipv6.disable=1
+	} {
+		f, err := os.Open(dir + file.name)
+		if os.IsNotExist(err) && file.optional {
+			continue
+		}
+		if err != nil {
+			return c, err
+		}
+		err = file.parse(f, &c)
+		f.Close()
+		if err != nil {
+			return c, fmt.Errorf("parse %s%s: %w", dir, file.name, err)
+		}
+	}
+	return c, nil
+}
+
+// parseNetstat reads the TcpExt counters of /proc/net/netstat into c.
+func parseNetstat(r io.Reader, c *Counters) error {
+	return parsePairs(r, "TcpExt:", "TW", map[string]*uint64{
+		"TW": &c.TW, "TWKilled": &c.TWKilled, "TWRecycled": &c.TWRecycled,
+		"TCPTimeWaitOverflow": &c.TWOverflow,
+		"PAWSActive":          &c.PAWSActive, "PAWSEstab": &c.PAWSEstab, "PAWSTimewait": &c.PAWSTimewait,
+		"TCPACKSkippedTimeWait": &c.ACKSkippedTimeWait,
+		"TCPAbortOnData":        &c.AbortOnData, "TCPAbortOnClose": &c.AbortOnClose,
+		"TCPAbortOnLinger": &c.AbortOnLinger, "TCPAbortOnTimeout": &c.AbortOnTimeout,
+		"ListenOverflows": &c.ListenOverflows, "ListenDrops": &c.ListenDrops,
+		"SyncookiesSent": &c.SyncookiesSent,
+	})
+}
+
+// parseSNMP reads the Tcp counters of /proc/net/snmp into c.
+func parseSNMP(r io.Reader, c *Counters) error {
+	return parsePairs(r, "Tcp:", "ActiveOpens", map[string]*uint64{
+		"ActiveOpens": &c.ActiveOpens, "PassiveOpens": &c.PassiveOpens,
+		"AttemptFails": &c.AttemptFails, "EstabResets": &c.EstabResets, "OutRsts": &c.OutRsts,
+	})
+}
+
+// parsePairs reads the two lines that begin with prefix, names and then
+// values, into the counters named in to. Which counters there are, and in which
+// order, differs from kernel to kernel; must is one that all have.
+func parsePairs(r io.Reader, prefix, must string, to map[string]*uint64) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	var names []string
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) == 0 || f[0] != prefix {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		if len(f) != len(names) {
+			return fmt.Errorf("%s has %d names and %d values", prefix, len(names)-1, len(f)-1)
+		}
+		found := false
+		for i, name := range names {
+			p, ok := to[name]
+			if !ok {
+				continue
+			}
+			v, err := strconv.ParseUint(f[i], 10, 64)
+			if err != nil {
+				return fmt.Errorf("counter %s: %w", name, err)
+			}
+			*p = v
+			found = found || name == must
+		}
+		if !found {
+			return fmt.Errorf("%s has no counter %s", prefix, must)
+		}
+		return nil
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("no %s lines", prefix)
+}
+
+// parseSockstat adds the TCP line of /proc/net/sockstat, or the TCP6 line of
+// sockstat6, to c:
+//
+//	TCP: inuse 12 orphan 0 tw 4 alloc 14 mem 3
+//	TCP6: inuse 2
+func parseSockstat(r io.Reader, c *Counters) error {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) == 0 || f[0] != "TCP:" && f[0] != "TCP6:" {
+			continue
+		}
+		to := map[string]*uint64{"inuse": &c.InUse, "tw": &c.TimeWait, "orphan": &c.Orphans, "alloc": &c.Alloc}
+		for i := 1; i+1 < len(f); i += 2 {
+			p, ok := to[f[i]]
+			if !ok {
+				continue
+			}
+			v, err := strconv.ParseUint(f[i+1], 10, 64)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", f[0], f[i], err)
+			}
+			*p += v
+		}
+		return nil
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("no TCP line")
+}

@@ -1,0 +1,124 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Host identifies the machine and the kernel it runs.
+type Host struct {
+	Hostname string
+	Release  string // uname -r
+	Version  string // uname -v
+	Machine  string // uname -m
+	BootID   string // changes at every boot
+	PageSize int    // bytes
+	CPUs     int    // online, whatever this process may use
+	HZ       int    // timer ticks a second: 100, 250, 300 or 1000
+}
+
+// ThisHost reads the identity of the machine. In a container the host name is
+// the container's.
+func ThisHost() (Host, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return Host{}, fmt.Errorf("uname: %w", err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return Host{}, fmt.Errorf("read boot id: %w", err)
+	}
+	online, err := os.ReadFile("/sys/devices/system/cpu/online")
+	if err != nil {
+		return Host{}, fmt.Errorf("read online CPUs: %w", err)
+	}
+	cpus, err := parseCPUList(string(online))
+	if err != nil {
+		return Host{}, fmt.Errorf("read online CPUs: %w", err)
+	}
+	hz, err := tickRate()
+	if err != nil {
+		return Host{}, err
+	}
+	return Host{
+		Hostname: unix.ByteSliceToString(u.Nodename[:]),
+		Release:  unix.ByteSliceToString(u.Release[:]),
+		Version:  unix.ByteSliceToString(u.Version[:]),
+		Machine:  unix.ByteSliceToString(u.Machine[:]),
+		BootID:   strings.TrimSpace(string(boot)),
+		PageSize: os.Getpagesize(),
+		CPUs:     cpus,
+		HZ:       hz,
+	}, nil
+}
+
+// tickRate returns CONFIG_HZ. sysconf(_SC_CLK_TCK) is USER_HZ, always 100; but
+// the coarse clocks advance once a tick, and so have a tick as their resolution.
+func tickRate() (int, error) {
+	var res unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &res); err != nil {
+		return 0, fmt.Errorf("read the resolution of the coarse clock: %w", err)
+	}
+	if res.Nano() <= 0 {
+		return 0, fmt.Errorf("the coarse clock has a resolution of %d ns", res.Nano())
+	}
+	return int(math.Round(1e9 / float64(res.Nano()))), nil
+}
+
+// parseCPUList counts the CPUs of a list like "0-3,8-11\n".
+func parseCPUList(s string) (int, error) {
+	n := 0
+	for part := range strings.SplitSeq(strings.TrimSpace(s), ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		if !isRange {
+			to = from
+		}
+		a, err := strconv.Atoi(from)
+		if err != nil {
+			return 0, err
+		}
+		b, err := strconv.Atoi(to)
+		if err != nil {
+			return 0, err
+		}
+		n += b - a + 1
+	}
+	return n, nil
+}
+
+// ClockOffset returns the nanoseconds to add to CLOCK_MONOTONIC, in which BPF
+// programs stamp events, to get CLOCK_REALTIME. It holds until the clock is set.
+func ClockOffset() int64 {
+	const tries = 16
+	best, offset := int64(math.MaxInt64), int64(0)
+	for range tries {
+		before, wall, after := monotonic(), time.Now().UnixNano(), monotonic()
+		if d := after - before; d < best { // the less time it took, the less it can be off
+			best, offset = d, wall-(before+d/2)
+		}
+	}
+	return offset
+}
+
+func monotonic() int64 {
+	var ts unix.Timespec
+	// Cannot fail: the clock exists and the pointer is good.
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+// Comm returns the name of process pid: the comm of its thread group leader, at
+// most 15 bytes of whatever the process has set.
+func Comm(pid int) (string, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+	if err != nil {
+		return "", fmt.Errorf("read comm of process %d: %w", pid, err)
+	}
+	return strings.TrimSuffix(string(b), "\n"), nil
+}

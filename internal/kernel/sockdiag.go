@@ -1,0 +1,187 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// Socket is a TCP socket as sock_diag shows it.
+type Socket struct {
+	State         event.State    // of a mini-socket its substate: TIME_WAIT or FIN_WAIT2
+	Local, Remote netip.AddrPort // IPv4-mapped addresses in IPv4 form, without zone
+	Cookie        uint64         // as `ss -e` prints it in hex after sk:
+	Inode         uint32         // as in socket:[N]; 0 for mini-sockets and orphans
+	UID           uint32         // 0 for mini-sockets, whoever made them
+	Timer         uint8          // TimerNone to TimerProbe0
+	Expires       time.Duration  // until Timer fires
+	Retrans       uint8
+	RQueue        uint32 // bytes unread; of a listener, connections waiting for accept()
+	WQueue        uint32 // bytes not acknowledged; of a listener, its backlog
+}
+
+// Values of Socket.Timer.
+const (
+	TimerNone uint8 = iota
+	TimerRetransmit
+	TimerKeepalive
+	TimerTimeWait
+	TimerProbe0
+)
+
+// Mini reports whether s is a mini-socket, in TIME_WAIT or parked in FIN_WAIT2.
+func (s Socket) Mini() bool { return s.Timer == TimerTimeWait }
+
+// StateMask is a set of TCP states. FIN_WAIT2 includes parked mini-sockets.
+type StateMask uint32
+
+// AllStates is every state of a socket that is bound to a connection or listens.
+const AllStates StateMask = 1<<(event.NewSynRecv+1) - 2
+
+// States returns the set of the states given.
+func States(states ...event.State) StateMask {
+	var m StateMask
+	for _, s := range states {
+		m |= 1 << s
+	}
+	return m
+}
+
+// ErrDumpInterrupted is returned by Sockets, after the last socket, when the
+// kernel says that the table changed in a way that makes the dump inconsistent.
+// inet_diag of today's kernels never says so: see Sockets.
+var ErrDumpInterrupted = errors.New("socket dump was interrupted by a change")
+
+// recvBytes is the largest piece of a dump that the kernel makes (SKB_WITH_OVERHEAD
+// of 32 KiB in netlink_dump); a smaller buffer would get smaller pieces.
+const recvBytes = 32 << 10
+
+// Sockets calls fn for each TCP socket of n, IPv4 and IPv6, in one of states.
+// The dump is read piece by piece and not collected. It needs no privilege in
+// the current namespace; another one is joined to open the socket. An error of
+// fn ends it and is returned.
+//
+// It is no snapshot: the kernel walks its table while connections come and go,
+// and a socket that moves during the walk can be missed or come twice.
+func (n NetNS) Sockets(states StateMask, fn func(Socket) error) error {
+	var conn *netlink.Conn
+	err := n.Do(func() (err error) {
+		conn, err = netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{MessageBufferSize: recvBytes})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open sock_diag in network namespace %s: %w", n, err)
+	}
+	defer conn.Close()
+
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if err := dump(conn, family, states, fn); err != nil {
+			return fmt.Errorf("dump sockets of network namespace %s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// dump asks for the sockets of one family and reads the answer.
+func dump(conn *netlink.Conn, family uint8, states StateMask, fn func(Socket) error) error {
+	req := netlink.Message{
+		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
+		Data:   diagRequest(family, states),
+	}
+	if _, err := conn.Send(req); err != nil {
+		return err
+	}
+	interrupted := false
+	for m, err := range conn.ReceiveIter() {
+		if errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("this kernel has no inet_diag (modprobe tcp_diag): %w", err)
+		}
+		if err != nil {
+			return err
+		}
+		if m.Header.Flags&netlink.DumpInterrupted != 0 {
+			interrupted = true
+		}
+		if m.Header.Type != unix.SOCK_DIAG_BY_FAMILY {
+			continue
+		}
+		s, err := parseSocket(m.Data)
+		if err != nil {
+			return err
+		}
+		if err := fn(s); err != nil {
+			return err
+		}
+	}
+	if interrupted {
+		return ErrDumpInterrupted
+	}
+	return nil
+}
+
+// Sizes and offsets of struct inet_diag_req_v2 and struct inet_diag_msg
+// (include/uapi/linux/inet_diag.h). Numbers are in host order, ports and
+// addresses in network order.
+const (
+	diagReqBytes = 56
+	diagMsgBytes = 72
+
+	msgState, msgTimer, msgRetrans          = 1, 2, 3
+	msgSport, msgDport                      = 4, 6
+	msgSrc, msgDst                          = 8, 24
+	msgCookie0, msgCookie1                  = 44, 48
+	msgExpires, msgRQueue, msgWQueue        = 52, 56, 60
+	msgUID, msgInode                        = 64, 68
+	noCookie                         uint64 = 1<<64 - 1
+)
+
+func diagRequest(family uint8, states StateMask) []byte {
+	b := make([]byte, diagReqBytes)
+	b[0] = family
+	b[1] = unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(b[4:], uint32(states))
+	return b
+}
+
+// parseSocket decodes a struct inet_diag_msg; attributes after it are ignored.
+func parseSocket(b []byte) (Socket, error) {
+	if len(b) < diagMsgBytes {
+		return Socket{}, fmt.Errorf("inet_diag message of %d bytes, expected at least %d", len(b), diagMsgBytes)
+	}
+	u32 := func(at int) uint32 { return binary.NativeEndian.Uint32(b[at:]) }
+	s := Socket{
+		State:   event.State(b[msgState]),
+		Timer:   b[msgTimer],
+		Retrans: b[msgRetrans],
+		Cookie:  uint64(u32(msgCookie0)) | uint64(u32(msgCookie1))<<32,
+		Expires: time.Duration(u32(msgExpires)) * time.Millisecond,
+		RQueue:  u32(msgRQueue),
+		WQueue:  u32(msgWQueue),
+		UID:     u32(msgUID),
+		Inode:   u32(msgInode),
+	}
+	if s.Cookie == noCookie {
+		s.Cookie = 0
+	}
+	var local, remote netip.Addr
+	switch b[0] {
+	case unix.AF_INET:
+		local = netip.AddrFrom4([4]byte(b[msgSrc:]))
+		remote = netip.AddrFrom4([4]byte(b[msgDst:]))
+	case unix.AF_INET6:
+		local = netip.AddrFrom16([16]byte(b[msgSrc:])).Unmap()
+		remote = netip.AddrFrom16([16]byte(b[msgDst:])).Unmap()
+	default:
+		return Socket{}, fmt.Errorf("inet_diag message of family %d", b[0])
+	}
+	s.Local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(b[msgSport:]))
+	s.Remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(b[msgDport:]))
+	return s, nil
+}
