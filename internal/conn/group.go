@@ -1,0 +1,230 @@
+package conn
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// sweepEvery is how often idle groups are looked for.
+const sweepEvery = int64(10 * time.Second)
+
+// youth is the age up to which an opening follows its connection to another
+// group: after that it would show as a connection opened now.
+const youth = int64(10 * time.Second)
+
+// GroupKind says what a group holds.
+type GroupKind uint8
+
+// The kinds of groups.
+const (
+	GroupProcess GroupKind = iota // connections of one process
+	GroupComm                     // of many processes of one comm, too many for a group each
+	GroupOther                    // of everything there was no group for
+)
+
+// groupKey has no pointers and no padding, so that it hashes in one go. Clients
+// have lport 0; servers and unknown roles have raddr and rport 0.
+type groupKey struct {
+	laddr, raddr [16]byte
+	comm         [16]byte // TASK_COMM_LEN
+	netns, pid   uint32
+	lport, rport uint16
+	role         event.Role
+	kind         GroupKind
+	_            uint16
+}
+
+type group struct {
+	Counters
+	key     groupKey
+	proc    event.Proc
+	from    event.OwnerFrom
+	serial  uint64
+	first   int64
+	last    int64
+	life    Hist
+	pids    *sketch // of GroupComm
+	clients *sketch // of servers
+}
+
+func (g *group) touch(e *event.Event) {
+	g.last = max(g.last, e.Time)
+	if g.first == 0 {
+		g.first = e.Time
+	}
+}
+
+// groupSet interns groups as small numbers. Number 0 is none, 1 is the rest.
+type groupSet struct {
+	seed   maphash.Seed
+	ids    map[groupKey]uint32
+	all    []*group // by number; nil if free
+	free   []uint32
+	pids   map[uint64]int32 // groups by hash of their key without the pid
+	serial uint64
+}
+
+const restGroup = 1
+
+func newGroupSet(seed maphash.Seed) groupSet {
+	return groupSet{
+		seed: seed,
+		ids:  make(map[groupKey]uint32),
+		all:  []*group{nil, {key: groupKey{kind: GroupOther}}},
+		pids: make(map[uint64]int32),
+	}
+}
+
+func (s *groupSet) get(id uint32) *group { return s.all[id] }
+
+func (s *groupSet) add(k groupKey, e *event.Event) uint32 {
+	s.serial++
+	g := &group{key: k, serial: s.serial, first: e.Time, last: e.Time, from: e.Owner}
+	g.proc = event.Proc{PID: k.pid, Comm: strings.Clone(e.Process.Comm)}
+	if k.kind == GroupComm {
+		g.pids = new(sketch)
+	}
+	if k.role == event.Server {
+		g.clients = new(sketch)
+	}
+	id := uint32(len(s.all))
+	if n := len(s.free); n > 0 {
+		id, s.free = s.free[n-1], s.free[:n-1]
+		s.all[id] = g
+	} else {
+		s.all = append(s.all, g)
+	}
+	s.ids[k] = id
+	if k.kind == GroupProcess && k.pid != 0 {
+		s.pids[s.family(k)]++
+	}
+	return id
+}
+
+func (s *groupSet) remove(id uint32) {
+	k := s.all[id].key
+	delete(s.ids, k)
+	s.all[id] = nil
+	s.free = append(s.free, id)
+	if k.kind != GroupProcess || k.pid == 0 {
+		return
+	}
+	f := s.family(k)
+	if s.pids[f]--; s.pids[f] <= 0 {
+		delete(s.pids, f)
+	}
+}
+
+// family names the groups that differ by pid only.
+func (s *groupSet) family(k groupKey) uint64 {
+	return maphash.Comparable(s.seed, k.family())
+}
+
+func (k groupKey) family() groupKey {
+	k.pid, k.kind = 0, GroupComm
+	return k
+}
+
+func (t *Table) groupKey(e *event.Event) groupKey {
+	k := groupKey{netns: e.NetNS, pid: e.Process.PID, role: t.role(e)}
+	copy(k.comm[:], e.Process.Comm)
+	k.laddr = e.Local.Addr().As16()
+	switch {
+	case k.role == event.Client:
+		k.raddr, k.rport = e.Remote.Addr().As16(), e.Remote.Port()
+	case k.role == event.Server || e.Kind == event.Fail:
+		k.lport = e.Local.Port()
+	}
+	return k
+}
+
+// group returns the number of the group that e belongs to by itself.
+func (t *Table) group(e *event.Event) uint32 {
+	k := t.groupKey(e)
+	s := &t.groups
+	id, ok := s.ids[k]
+	if ok {
+		return id
+	}
+	if k.pid != 0 {
+		family := k.family()
+		if id, ok = s.ids[family]; ok {
+			t.tally(s.all[id].pids, uint64(k.pid))
+			return id
+		}
+		if int(s.pids[s.family(k)]) >= t.opt.MaxPIDs {
+			k = family
+		}
+	}
+	if len(s.ids) >= t.opt.MaxGroups {
+		t.total.GroupsRefused++
+		return restGroup
+	}
+	id = s.add(k, e)
+	if k.kind == GroupComm {
+		t.tally(s.all[id].pids, uint64(e.Process.PID))
+	}
+	return id
+}
+
+// place returns the group of the connection, after moving it there if e tells
+// its owner better than what came before.
+func (t *Table) place(e *event.Event, s *socket) *group {
+	if s.alive() && rank(s.owner) >= rank(e.Owner) {
+		g := t.groups.get(s.group)
+		g.touch(e)
+		return g
+	}
+	id := t.group(e)
+	g := t.groups.get(id)
+	g.touch(e)
+	g.from = e.Owner
+	if g.clients != nil && s.phase == unborn {
+		t.tallyAddr(g.clients, e.Remote.Addr())
+	}
+	if s.alive() && id != s.group {
+		was := t.groups.get(s.group)
+		*was.alive(s.phase)--
+		*g.alive(s.phase)++
+		if s.seen&sawOpen != 0 && e.Time-s.since < youth && was.Opens > 0 {
+			was.Opens--
+			g.Opens++
+		}
+	}
+	if !s.alive() { // of one that ended, both may be gone since
+		s.dest = t.destination(e)
+	}
+	s.group, s.owner = id, e.Owner
+	return g
+}
+
+func (t *Table) tally(s *sketch, v uint64)         { s.add(maphash.Comparable(t.seed, v)) }
+func (t *Table) tallyAddr(s *sketch, a netip.Addr) { s.add(maphash.Comparable(t.seed, a)) }
+
+// Sweep drops the groups and destinations that are idle at now. Apply does it by
+// itself as time goes on; views do it when no event comes.
+func (t *Table) Sweep(now int64) {
+	t.swept = now
+	idle := now - int64(t.opt.Idle)
+	for id, g := range t.groups.all {
+		if id <= restGroup || g == nil || g.last > idle || g.Alive() != 0 {
+			continue
+		}
+		t.total.Retired.Add(&g.Counters)
+		t.total.GroupsIdle++
+		t.groups.remove(uint32(id))
+	}
+	t.dests.sweep(idle)
+}
+
+// addrOf undoes Addr.As16; no connection has the address ::, which stands for none.
+func addrOf(b [16]byte) netip.Addr {
+	if b == ([16]byte{}) {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(b).Unmap()
+}

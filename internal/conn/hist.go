@@ -1,0 +1,94 @@
+package conn
+
+import (
+	"math/bits"
+	"time"
+)
+
+// A Hist has four buckets an octave from 1 us (2^10 ns) to 18 min (2^40 ns), so
+// that a quantile is right within a few percent, in 248 bytes.
+const (
+	histLow     = 10
+	histHigh    = 40
+	histSub     = 2 // bits
+	histBuckets = 2 + (histHigh-histLow)<<histSub
+)
+
+// Hist is a log-linear histogram of lifetimes. Counts are 16 bits wide: when one
+// is full all are halved, which keeps the shape and lets old values fade. The
+// zero Hist is empty.
+type Hist struct {
+	n [histBuckets]uint16
+}
+
+func histBucket(ns int64) int {
+	if ns < 1<<histLow {
+		return 0
+	}
+	top := bits.Len64(uint64(ns)) - 1
+	if top >= histHigh {
+		return histBuckets - 1
+	}
+	sub := int(ns>>(top-histSub)) & (1<<histSub - 1)
+	return 1 + (top-histLow)<<histSub + sub
+}
+
+// histLowest is the smallest value of bucket i, in nanoseconds.
+func histLowest(i int) int64 {
+	if i == 0 {
+		return 0
+	}
+	i--
+	return int64(1<<histSub+i&(1<<histSub-1)) << (i>>histSub + histLow - histSub)
+}
+
+// Add counts one lifetime.
+func (h *Hist) Add(d time.Duration) {
+	i := histBucket(int64(d))
+	if h.n[i] == ^uint16(0) {
+		for j := range h.n {
+			h.n[j] /= 2
+		}
+	}
+	h.n[i]++
+}
+
+// Merge adds what o counted.
+func (h *Hist) Merge(o *Hist) {
+	shift := 0
+	for i := range h.n {
+		for (uint32(h.n[i])+uint32(o.n[i]))>>shift > uint32(^uint16(0)) {
+			shift++
+		}
+	}
+	for i := range h.n {
+		h.n[i] = uint16((uint32(h.n[i]) + uint32(o.n[i])) >> shift)
+	}
+}
+
+// Quantile returns the lifetime below which the share q (0 to 1) lies,
+// interpolated within its bucket; ok is false if nothing was counted.
+func (h *Hist) Quantile(q float64) (d time.Duration, ok bool) {
+	var total uint64
+	for _, n := range h.n {
+		total += uint64(n)
+	}
+	if total == 0 {
+		return 0, false
+	}
+	rank := q * float64(total)
+	var below float64
+	for i, n := range h.n {
+		if n == 0 || below+float64(n) < rank {
+			below += float64(n)
+			continue
+		}
+		low := histLowest(i)
+		if i == histBuckets-1 {
+			return time.Duration(low), true
+		}
+		width := float64(histLowest(i+1) - low)
+		return time.Duration(float64(low) + width*(rank-below)/float64(n)), true
+	}
+	return time.Duration(histLowest(histBuckets - 1)), true
+}

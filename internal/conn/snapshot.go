@@ -1,0 +1,148 @@
+package conn
+
+import (
+	"iter"
+	"net/netip"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// Group is one row: the connections of one owner in one direction. Those of a
+// client go from one local address to one remote end; those of a server come to
+// one local end, from whoever they come.
+type Group struct {
+	ID     uint64 // names the group as long as the table lives; never used again
+	Kind   GroupKind
+	NetNS  uint32
+	Role   event.Role // as the sockets said, or as the ports of one from before the trace imply
+	Owner  event.Proc // the zero Proc if not known; PID 0 and a comm if Kind is GroupComm
+	From   event.OwnerFrom
+	Local  netip.AddrPort // port 0 of a client
+	Remote netip.AddrPort // not valid of a server
+	Counters
+	Life    Hist  // lifetimes
+	PIDs    int   // of GroupComm an estimate of how many processes there were, else 1, 0 if unknown
+	Clients int   // of a server an estimate of how many remote addresses there were
+	First   int64 // first and last activity, ns since the epoch
+	Last    int64
+}
+
+// Groups appends every group to list, in no order that means anything.
+func (t *Table) Groups(list []Group) []Group {
+	for _, g := range t.groups.all {
+		if g == nil || g.key.kind == GroupOther && g.last == 0 {
+			continue
+		}
+		v := Group{
+			ID: g.serial, Kind: g.key.kind, NetNS: g.key.netns, Role: g.key.role,
+			Owner: g.proc, From: g.from,
+			Local:    netip.AddrPortFrom(addrOf(g.key.laddr), g.key.lport),
+			Counters: g.Counters, Life: g.life, First: g.first, Last: g.last,
+		}
+		if g.key.role == event.Client {
+			v.Remote = netip.AddrPortFrom(addrOf(g.key.raddr), g.key.rport)
+		}
+		switch {
+		case g.pids != nil:
+			v.PIDs = g.pids.count()
+		case g.proc.Known():
+			v.PIDs = 1
+		}
+		if g.clients != nil {
+			v.Clients = g.clients.count()
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// Totals returns the account of the whole table.
+func (t *Table) Totals() Totals {
+	v := t.total
+	v.Groups = len(t.groups.ids)
+	v.Destinations = len(t.dests.ids)
+	return v
+}
+
+// Snapshot is the table at one moment. Rates are the differences of two.
+type Snapshot struct {
+	At           int64 // ns since the epoch
+	Totals       Totals
+	Groups       []Group
+	Destinations []Destination // worst first
+}
+
+// Snapshot fills s with the table as it is at now, and uses its slices again.
+func (t *Table) Snapshot(now int64, s *Snapshot) {
+	if now-t.swept > sweepEvery {
+		t.Sweep(now)
+	}
+	s.At = now
+	s.Totals = t.Totals()
+	s.Groups = t.Groups(s.Groups[:0])
+	s.Destinations = t.Destinations(s.Destinations[:0])
+}
+
+// Socket is one connection that the table holds.
+type Socket struct {
+	Cookie   uint64 // 0 if it never had one
+	NetNS    uint32
+	State    event.State // Established, FinWait2 if parked, or TimeWait
+	Role     event.Role
+	Local    netip.AddrPort
+	Remote   netip.AddrPort
+	Process  event.Proc // the owner; PID 0 in a group of many processes
+	Owner    event.OwnerFrom
+	Since    int64 // when it entered State, ns since the epoch
+	Snapshot bool  // it was there before the trace; Since is what its timer implied
+}
+
+// Sockets yields every connection that is alive, in no order. The table must not
+// be changed meanwhile. A connection of the group of the rest has no local address.
+func (t *Table) Sockets() iter.Seq[Socket] {
+	return func(yield func(Socket) bool) {
+		for k, s := range t.sockets {
+			if s.alive() && !yield(t.socket(k, &s)) {
+				return
+			}
+		}
+	}
+}
+
+var states = [...]event.State{live: event.Established, parked: event.FinWait2, timeWait: event.TimeWait}
+
+func (t *Table) socket(k uint64, s *socket) Socket {
+	g := t.groups.get(s.group)
+	v := Socket{
+		NetNS: g.key.netns, State: states[s.phase], Role: g.key.role,
+		Local:   netip.AddrPortFrom(addrOf(g.key.laddr), s.lport),
+		Remote:  netip.AddrPortFrom(addrOf(s.raddr), s.rport),
+		Process: g.proc, Owner: s.owner, Since: s.since, Snapshot: s.seen&sawSnapshot != 0,
+	}
+	if k&tupleKey == 0 {
+		v.Cookie = k
+	}
+	return v
+}
+
+// Reconcile removes the sockets that are alive here and not in the kernel, after
+// a loss: those that alive denies, among the ones that have been in their state
+// since before at, when the kernel was asked. It returns how many there were, and
+// counts them in Totals.Dropped. Sockets that the kernel holds and the table does
+// not come back as Snapshot events.
+func (t *Table) Reconcile(at time.Time, alive func(Socket) bool) int {
+	n := 0
+	for k, s := range t.sockets {
+		if !s.alive() || s.since >= at.UnixNano() || alive(t.socket(k, &s)) {
+			continue
+		}
+		t.drop(&s)
+		delete(t.sockets, k)
+		if k&tupleKey != 0 {
+			t.tuples--
+		}
+		n++
+	}
+	return n
+}

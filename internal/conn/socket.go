@@ -1,0 +1,284 @@
+package conn
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// timeWaitLen is TCP_TIMEWAIT_LEN, a constant of the kernel.
+const timeWaitLen = int64(60 * time.Second)
+
+// phase is how far a connection has come. It never goes back.
+type phase uint8
+
+const (
+	unborn phase = iota
+	live
+	parked
+	timeWait
+	ended
+)
+
+// What was already counted of a connection.
+const (
+	sawOpen uint16 = 1 << iota
+	sawParked
+	sawEnter
+	sawSnapshot
+	sawExit
+	sawClose
+	sawLife
+	sawCloser
+	unmatched // ended with its begin not seen yet
+
+	sawBegin = sawEnter | sawSnapshot
+	sawEnd   = sawExit | sawClose
+)
+
+// socket is what is held of one connection. Its local address and, of a client,
+// its owner and remote end are those of its group.
+type socket struct {
+	since int64    // when it entered its phase; of a snapshot, when it must have
+	raddr [16]byte // remote address; IPv4 in its mapped form
+	group uint32
+	dest  uint32 // 0 if it is no client's
+	lport uint16
+	rport uint16
+	seen  uint16
+	phase phase
+	owner event.OwnerFrom
+}
+
+func (s *socket) alive() bool { return s.phase > unborn && s.phase < ended }
+
+// tupleKey marks the keys of sockets that have no cookie: the kernel counts
+// cookies up from 1, so that none has this bit.
+const tupleKey = 1 << 63
+
+type tuple struct {
+	netns         uint32
+	local, remote netip.AddrPort
+}
+
+// key returns the identity of the connection: its cookie, or a hash of
+// its tuple if the source knew none. A socket first seen without a cookie may
+// get one later, when somebody asks the kernel for it (ss -e does).
+func (t *Table) key(e *event.Event) uint64 {
+	if e.Cookie != 0 {
+		if t.tuples == 0 {
+			return e.Cookie
+		}
+		if _, ok := t.sockets[e.Cookie]; ok {
+			return e.Cookie
+		}
+	}
+	k := tupleKey | maphash.Comparable(t.seed, tuple{e.NetNS, unmap(e.Local), unmap(e.Remote)})
+	if e.Cookie == 0 {
+		return k
+	}
+	// A new connection on the tuple is another socket; any other event is the
+	// same one's, under its new name.
+	if s, ok := t.sockets[k]; ok && e.Kind != event.Open && s.alive() {
+		return k
+	}
+	return e.Cookie
+}
+
+// recent remembers the keys of sockets that ended, so that what comes late for
+// one of them is known to be late. The oldest is forgotten first.
+type recent struct {
+	keys [4096]uint64
+	next int
+}
+
+// push returns the key that is forgotten for k, 0 if none.
+func (r *recent) push(k uint64) uint64 {
+	old := r.keys[r.next]
+	r.keys[r.next] = k
+	r.next = (r.next + 1) % len(r.keys)
+	return old
+}
+
+// step says where an event takes a connection, and which fact it is.
+func step(e *event.Event) (to phase, fact uint16) {
+	switch e.Kind {
+	case event.Open:
+		return live, sawOpen
+	case event.Parked:
+		return parked, sawParked
+	case event.TimeWaitEnter:
+		return timeWait, sawEnter
+	case event.Snapshot:
+		switch e.New {
+		case event.FinWait2:
+			return parked, sawParked
+		case event.Established:
+			return live, sawOpen
+		}
+		return timeWait, sawSnapshot
+	case event.TimeWaitExit:
+		return ended, sawExit
+	}
+	return ended, sawClose
+}
+
+// advance moves a connection by one event about it.
+func (t *Table) advance(e *event.Event) {
+	k := t.key(e)
+	s, known := t.sockets[k]
+	to, fact := step(e)
+	if known && k&tupleKey != 0 && t.reborn(&s, e, to) {
+		s, known = socket{}, false
+		delete(t.sockets, k)
+		t.tuples--
+	}
+	t.complete(e, &s)
+	if known && (s.seen&fact != 0 || fact&sawEnd != 0 && s.seen&sawEnd != 0 || fact&sawBegin != 0 && s.seen&sawBegin != 0) {
+		t.total.Duplicates++
+		return
+	}
+	g := t.place(e, &s)
+	t.count(e, &s, g, fact)
+	t.settle(&s, fact)
+	s.seen |= fact
+	if to <= s.phase { // late: it counts, and changes nothing
+		t.sockets[k] = s
+		return
+	}
+	if !known && to != ended && t.total.Alive() >= uint64(t.opt.MaxSockets) {
+		t.total.Untracked++
+		return
+	}
+	t.move(&s, g, to)
+	s.since = begin(e)
+	if !known {
+		s.remember(e)
+		if k&tupleKey != 0 {
+			t.tuples++
+		}
+	}
+	t.sockets[k] = s
+	if to == ended {
+		t.forget(t.ended.push(k))
+	}
+}
+
+// reborn tells whether e is about another connection than s, on the same tuple,
+// and takes s out of the table if so. A cookie is never used twice.
+func (t *Table) reborn(s *socket, e *event.Event, to phase) bool {
+	if e.Time <= s.since || e.Cookie != 0 {
+		return false
+	}
+	switch {
+	case s.phase == ended:
+		return to != ended
+	case s.phase > live && to == live:
+		t.drop(s)
+		return true
+	}
+	return false
+}
+
+func (s *socket) remember(e *event.Event) {
+	s.raddr = e.Remote.Addr().As16()
+	s.lport, s.rport = e.Local.Port(), e.Remote.Port()
+}
+
+// begin is when the phase began that e leads to.
+func begin(e *event.Event) int64 {
+	if e.Kind == event.Snapshot && e.Remaining > 0 {
+		return e.Time + e.Remaining - timeWaitLen
+	}
+	return e.Time
+}
+
+// forget deletes the socket of k if it ended.
+func (t *Table) forget(k uint64) {
+	if s, ok := t.sockets[k]; ok && s.phase == ended {
+		delete(t.sockets, k)
+		if k&tupleKey != 0 {
+			t.tuples--
+		}
+	}
+}
+
+// move takes s to another phase in every gauge.
+func (t *Table) move(s *socket, g *group, to phase) {
+	d := t.dests.get(s.dest)
+	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
+		if n := c.alive(s.phase); n != nil {
+			*n--
+		}
+		if n := c.alive(to); n != nil {
+			*n++
+		}
+	}
+	d.shift(s.phase, to)
+	s.phase = to
+}
+
+// drop takes a socket that is alive out of the gauges, without an end.
+func (t *Table) drop(s *socket) {
+	t.move(s, t.groups.get(s.group), ended)
+	t.total.Dropped++
+}
+
+// settle keeps the balance of begins and ends where they come in the wrong order.
+func (t *Table) settle(s *socket, fact uint16) {
+	switch {
+	case fact == sawExit && s.seen&sawBegin == 0:
+		s.seen |= unmatched
+		t.total.Unmatched++
+	case fact&sawBegin != 0 && s.seen&unmatched != 0:
+		s.seen &^= unmatched
+		t.total.Unmatched--
+	}
+}
+
+// count adds what e tells of its connection, once each.
+func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
+	life := e.Life > 0 && s.seen&sawLife == 0
+	closer := e.Closer != event.SideNone && e.Closer <= event.BothSides && s.seen&sawCloser == 0
+	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
+		switch e.Kind {
+		case event.Open:
+			c.Opens++
+		case event.Parked:
+			c.Parks++
+		case event.TimeWaitEnter:
+			c.Enters++
+		case event.Snapshot:
+			if fact == sawSnapshot {
+				c.Snapshots++
+			}
+		case event.TimeWaitExit:
+			c.Exits[exitSlot(e.Reason)]++
+		case event.TimeWaitRefused:
+			c.Refused++
+		case event.Close:
+			c.Closes++
+		}
+		if life {
+			c.Lives++
+		}
+		if closer {
+			c.Closer[e.Closer]++
+		}
+	}
+	if life {
+		g.life.Add(time.Duration(e.Life))
+		s.seen |= sawLife
+	}
+	if closer {
+		s.seen |= sawCloser
+	}
+	if d := t.dests.get(s.dest); d != nil {
+		d.last = max(d.last, e.Time)
+		if e.Kind == event.Open {
+			d.opens++
+		}
+	}
+}
