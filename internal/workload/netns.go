@@ -1,0 +1,190 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// NetNS is a network namespace that nothing but this process knows: a file
+// descriptor keeps it, and it is gone when the process is.
+type NetNS struct {
+	file *os.File
+	inum uint32
+}
+
+// NewNetNS makes a network namespace whose loopback device is up. It needs
+// CAP_SYS_ADMIN.
+func NewNetNS() (*NetNS, error) {
+	var ns NetNS
+	err := onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		file, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			return err
+		}
+		ns.file = file
+		return linkUp("lo")
+	})
+	if err == nil {
+		err = ns.stat()
+	}
+	if err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	return &ns, nil
+}
+
+func (n *NetNS) stat() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(n.file.Fd()), &st); err != nil {
+		return fmt.Errorf("stat a network namespace: %w", err)
+	}
+	n.inum = uint32(st.Ino)
+	return nil
+}
+
+// Path names the namespace to other processes, for as long as this one lives.
+func (n *NetNS) Path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd())
+}
+
+// Inum returns the inode number that identifies the namespace.
+func (n *NetNS) Inum() uint32 { return n.inum }
+
+// Do runs f on a thread that is in the namespace. Other goroutines that f
+// starts are not.
+func (n *NetNS) Do(f func() error) error { return InNetNS(n.Path(), f) }
+
+// AddAddr gives the device named dev an address; an IPv4 one replaces the
+// device's own.
+func (n *NetNS) AddAddr(dev string, addr netip.Prefix) error {
+	return n.Do(func() error { return addAddr(dev, addr) })
+}
+
+// Close gives the namespace up; the kernel removes it once the last process and
+// socket in it are gone.
+func (n *NetNS) Close() error {
+	if n.file == nil {
+		return nil
+	}
+	return n.file.Close()
+}
+
+// InNetNS runs f on a thread that is in the namespace at path; "" is the one
+// that the caller is in.
+func InNetNS(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	ns, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer ns.Close()
+	return onThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", path, err)
+		}
+		return f()
+	})
+}
+
+// onThread runs f, which may change the network namespace of its thread, and
+// undoes that, even when f panics or ends the goroutine.
+func onThread(f func() error) (err error) {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open this thread's network namespace: %w", err)
+	}
+	defer home.Close()
+	defer func() {
+		back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET)
+		if back == nil {
+			runtime.UnlockOSThread()
+			return
+		}
+		// The thread stays locked, so that no other goroutine runs in the
+		// wrong namespace.
+		err = errors.Join(err, fmt.Errorf("leave network namespace: %w", back))
+	}()
+	return f()
+}
+
+// linkUp brings a device of the thread's namespace up.
+func linkUp(dev string) error {
+	return ifreq(unix.AF_INET, dev, func(fd int, ifr *unix.Ifreq) error {
+		if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr); err != nil {
+			return err
+		}
+		ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
+		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+	})
+}
+
+func addAddr(dev string, addr netip.Prefix) error {
+	if addr.Addr().Is6() {
+		return addAddr6(dev, addr)
+	}
+	return ifreq(unix.AF_INET, dev, func(fd int, ifr *unix.Ifreq) error {
+		ip := addr.Addr().As4()
+		if err := ifr.SetInet4Addr(ip[:]); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, ifr); err != nil {
+			return err
+		}
+		mask := ^uint32(0) << (32 - addr.Bits())
+		if err := ifr.SetInet4Addr([]byte{byte(mask >> 24), byte(mask >> 16), byte(mask >> 8), byte(mask)}); err != nil {
+			return err
+		}
+		return unix.IoctlIfreq(fd, unix.SIOCSIFNETMASK, ifr)
+	})
+}
+
+// in6Ifreq is struct in6_ifreq of include/uapi/linux/ipv6.h.
+type in6Ifreq struct {
+	addr  [16]byte
+	bits  uint32
+	index int32
+}
+
+func addAddr6(dev string, addr netip.Prefix) error {
+	return ifreq(unix.AF_INET6, dev, func(fd int, ifr *unix.Ifreq) error {
+		if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
+			return err
+		}
+		req := in6Ifreq{addr: addr.Addr().As16(), bits: uint32(addr.Bits()), index: int32(ifr.Uint32())}
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&req)))
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+}
+
+// ifreq calls f with a socket of the family and a request that names dev.
+func ifreq(family int, dev string, f func(fd int, ifr *unix.Ifreq) error) error {
+	ifr, err := unix.NewIfreq(dev)
+	if err != nil {
+		return fmt.Errorf("configure %s: %w", dev, err)
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("configure %s: %w", dev, err)
+	}
+	defer unix.Close(fd)
+	if err := f(fd, ifr); err != nil {
+		return fmt.Errorf("configure %s: %w", dev, err)
+	}
+	return nil
+}
