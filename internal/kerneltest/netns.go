@@ -1,0 +1,89 @@
+package kerneltest
+
+import (
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// NS is a network namespace of one test.
+type NS struct {
+	ns *workload.NetNS
+}
+
+// NetNS makes a network namespace with its loopback device up. It is gone with
+// the test, and needs root.
+func NetNS(t testing.TB) *NS {
+	t.Helper()
+	RequireRoot(t)
+	ns, err := workload.NewNetNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ns.Close(); err != nil {
+			t.Errorf("close the network namespace: %v", err)
+		}
+	})
+	return &NS{ns}
+}
+
+// Path names the namespace to other processes, while the test lasts.
+func (n *NS) Path() string { return n.ns.Path() }
+
+// Inum returns the inode number that identifies the namespace.
+func (n *NS) Inum() uint32 { return n.ns.Inum() }
+
+// NetNS returns the namespace as the workloads know it.
+func (n *NS) NetNS() *workload.NetNS { return n.ns }
+
+// Do runs f on a thread that is in the namespace; f may end the test.
+// Goroutines that f starts are not in the namespace.
+func (n *NS) Do(t testing.TB, f func()) {
+	t.Helper()
+	if err := n.ns.Do(func() error { f(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Sysctl sets a sysctl of the namespace, such as net.ipv4.tcp_tw_reuse.
+func (n *NS) Sysctl(t testing.TB, name, value string) {
+	t.Helper()
+	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	err := n.ns.Do(func() error { return os.WriteFile(path, []byte(value), 0) })
+	if err != nil {
+		t.Fatalf("set %s to %s: %v", name, value, err)
+	}
+}
+
+// AddAddr gives a device an address, such as lo fd00::1/128. An IPv4 address
+// replaces the one the device has; all of 127.0.0.0/8 is there anyway.
+func (n *NS) AddAddr(t testing.TB, dev, prefix string) {
+	t.Helper()
+	p, err := netip.ParsePrefix(prefix)
+	if err == nil {
+		err = n.ns.AddAddr(dev, p)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SS runs ss in the namespace and returns what it prints.
+func (n *NS) SS(t testing.TB, args ...string) string {
+	t.Helper()
+	var out []byte
+	err := n.ns.Do(func() error {
+		var err error
+		out, err = exec.Command("ss", args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("ss %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
