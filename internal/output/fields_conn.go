@@ -19,7 +19,7 @@ var connFields = []Field{
 		value: func(e *event.Event) Value { return uintOf(e.NetNS) }},
 	{Name: "ip", Type: TypeUint, Column: Column{Width: 2, Right: true},
 		Doc:   "4 or 6; an IPv4-mapped connection is 4, and its addresses have IPv4 form",
-		value: ipVersion},
+		value: func(e *event.Event) Value { return uintOf(e.IP()) }},
 	{Name: "laddr", Type: TypeAddr, Column: Column{Width: 9, Max: 39},
 		Doc:   "local address",
 		value: func(e *event.Event) Value { return Addr(e.Local.Addr()) }},
@@ -104,20 +104,6 @@ var connFields = []Field{
 	{Name: "stage", On: "lost", Type: TypeWord, Enum: event.Names[event.Stage](), Column: Column{Width: 9},
 		Doc:   "where they were lost",
 		value: func(e *event.Event) Value { return Word(e.Stage.String()) }},
-}
-
-func ipVersion(e *event.Event) Value {
-	a := e.Local.Addr()
-	if !a.IsValid() {
-		a = e.Remote.Addr()
-	}
-	switch {
-	case !a.IsValid():
-		return Value{}
-	case a.Unmap().Is4():
-		return Uint(4)
-	}
-	return Uint(6)
 }
 
 func stamps(e *event.Event) Value {

@@ -1,0 +1,131 @@
+// Package filter says which records the user wants to see. [Filter.Match] is
+// the whole answer; [Filter.Kernel] is the part of it that the BPF programs can
+// give early, and never refuses what Match accepts.
+package filter
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// Set is a list of alternatives, or with Not everything else. The zero Set
+// matches all. A value that is not known is in no list, so a list without Not
+// hides the record and one with Not shows it.
+type Set[T any] struct {
+	Not   bool
+	Items []T
+}
+
+// Active reports whether s says anything.
+func (s Set[T]) Active() bool { return len(s.Items) > 0 }
+
+// Ports is a range of ports, both ends included, in host order.
+type Ports struct {
+	First, Last uint16
+}
+
+// Filter is what the user wants to see: a record has to satisfy every part.
+// The zero Filter matches all, and so does a nil one. A Filter must not be
+// changed while it is in use; then any number of goroutines can use it.
+type Filter struct {
+	PIDs    Set[uint32]       // of the owner, the opener, the accepter or the closer
+	Comms   Set[Glob]         // of the same
+	LPorts  Set[Ports]        // local port
+	RPorts  Set[Ports]        // remote port
+	LAddrs  Set[netip.Prefix] // local address; as ParsePrefixes makes them: masked, none IPv4-mapped
+	RAddrs  Set[netip.Prefix] // remote address
+	Family  uint8             // 4 or 6, 0 for both; an IPv4-mapped connection is 4
+	NetNS   Set[uint32]       // inode numbers
+	Roles   Set[event.Role]
+	Closers Set[event.Side]
+	Events  Set[event.Kind]
+	Reasons Set[event.Reason]
+}
+
+// Match reports whether e is to be shown. It never hides what is about the
+// trace itself: start, lost, end. It allocates nothing.
+func (f *Filter) Match(e *event.Event) bool {
+	if f == nil {
+		return true
+	}
+	switch e.Kind {
+	case event.Start, event.Lost, event.End:
+		return true
+	}
+	return has(&f.Events, e.Kind) &&
+		has(&f.Reasons, e.Reason) &&
+		has(&f.Roles, e.Role) &&
+		has(&f.Closers, e.Closer) &&
+		has(&f.NetNS, e.NetNS) &&
+		(f.Family == 0 || f.Family == e.IP()) &&
+		hasPort(&f.LPorts, e.Local.Port()) &&
+		hasPort(&f.RPorts, e.Remote.Port()) &&
+		hasAddr(&f.LAddrs, e.Local.Addr()) &&
+		hasAddr(&f.RAddrs, e.Remote.Addr()) &&
+		f.matchPID(e) &&
+		f.matchComm(e)
+}
+
+// has reports whether v is in s. The zero value is "not known" in every type
+// that is used here, and is in no list that the parsers make.
+func has[T comparable](s *Set[T], v T) bool {
+	return len(s.Items) == 0 || slices.Contains(s.Items, v) != s.Not
+}
+
+func hasPort(s *Set[Ports], port uint16) bool {
+	if len(s.Items) == 0 {
+		return true
+	}
+	for _, r := range s.Items {
+		if r.First <= port && port <= r.Last {
+			return !s.Not
+		}
+	}
+	return s.Not
+}
+
+func hasAddr(s *Set[netip.Prefix], a netip.Addr) bool {
+	if len(s.Items) == 0 {
+		return true
+	}
+	a = plain(a)
+	for _, p := range s.Items {
+		if p.Contains(a) {
+			return !s.Not
+		}
+	}
+	return s.Not
+}
+
+// plain returns a as the parsers make addresses: none IPv4-mapped, no zone.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+func (f *Filter) matchPID(e *event.Event) bool {
+	s := &f.PIDs
+	if len(s.Items) == 0 {
+		return true
+	}
+	for _, pid := range s.Items {
+		switch pid {
+		case e.Process.PID, e.Opener.PID, e.Accepter.PID, e.CloseProc.PID:
+			return !s.Not
+		}
+	}
+	return s.Not
+}
+
+func (f *Filter) matchComm(e *event.Event) bool {
+	s := &f.Comms
+	if len(s.Items) == 0 {
+		return true
+	}
+	for _, g := range s.Items {
+		if g.Match(e.Process.Comm) || g.Match(e.Opener.Comm) ||
+			g.Match(e.Accepter.Comm) || g.Match(e.CloseProc.Comm) {
+			return !s.Not
+		}
+	}
+	return s.Not
+}

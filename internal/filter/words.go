@@ -1,0 +1,74 @@
+package filter
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// String returns the filter in words, for the start record: "pid 4242, remote
+// port 3306 or 8000-8099, not reason expired". It is "" if f matches all.
+func (f *Filter) String() string {
+	if f == nil {
+		return ""
+	}
+	var parts []string
+	add := func(s string) {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	add(words("pid", f.PIDs, decimal))
+	add(words("comm", f.Comms, Glob.String))
+	add(words("local port", f.LPorts, Ports.String))
+	add(words("remote port", f.RPorts, Ports.String))
+	add(addrWords("local address", f.LAddrs))
+	add(addrWords("remote address", f.RAddrs))
+	if f.Family != 0 {
+		add(fmt.Sprintf("IPv%d", f.Family))
+	}
+	add(words("netns", f.NetNS, decimal))
+	add(words("role", f.Roles, event.Role.String))
+	add(words("closer", f.Closers, event.Side.String))
+	add(words("event", f.Events, event.Kind.String))
+	add(words("reason", f.Reasons, event.Reason.String))
+	return strings.Join(parts, ", ")
+}
+
+// String returns "80" or "8000-8099".
+func (p Ports) String() string {
+	if p.First == p.Last {
+		return decimal(p.First)
+	}
+	return decimal(p.First) + "-" + decimal(p.Last)
+}
+
+func decimal[T ~uint16 | ~uint32](n T) string { return strconv.FormatUint(uint64(n), 10) }
+
+func words[T any](name string, s Set[T], word func(T) string) string {
+	if !s.Active() {
+		return ""
+	}
+	items := make([]string, len(s.Items))
+	for i, v := range s.Items {
+		items[i] = word(v)
+	}
+	out := name + " " + strings.Join(items, " or ")
+	if s.Not {
+		return "not " + out
+	}
+	return out
+}
+
+// addrWords leaves out the length of a prefix that is one address.
+func addrWords(name string, s Set[netip.Prefix]) string {
+	return words(name, s, func(p netip.Prefix) string {
+		if p.IsSingleIP() {
+			return p.Addr().String()
+		}
+		return p.String()
+	})
+}
