@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * Every difference between kernels, one block each, with where it comes from.
+ */
+#ifndef TWTRACE_COMPAT_H
+#define TWTRACE_COMPAT_H
+
+/* Errors and constants that BTF does not carry. */
+#define E2BIG 7
+#define EADDRNOTAVAIL 99
+#define ETIMEDOUT 110
+#define EHOSTUNREACH 113
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define PF_KTHREAD 0x00200000
+
+/*
+ * Up to 5.15 the number of mini-sockets is tw_count; then it became a
+ * refcount that starts at one, tw_refcount (5.19).
+ */
+struct inet_timewait_death_row___old {
+	atomic_t tw_count;
+};
+
+/* Is this namespace at its tcp_max_tw_buckets? */
+static __always_inline bool at_bucket_limit(const struct sock *sk)
+{
+	struct inet_timewait_death_row *dr = &sk->__sk_common.skc_net.net->ipv4.tcp_death_row;
+	int max = BPF_CORE_READ(dr, sysctl_max_tw_buckets), now;
+
+	if (bpf_core_field_exists(dr->tw_refcount)) {
+		now = BPF_CORE_READ(dr, tw_refcount.refs.counter) - 1;
+	} else {
+		struct inet_timewait_death_row___old *old = (void *)dr;
+
+		now = BPF_CORE_READ(old, tw_count.counter);
+	}
+	return now >= max;
+}
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/* From a socket and what is known of it to a sample in the ring. */
+#ifndef TWTRACE_EMIT_H
+#define TWTRACE_EMIT_H
+
+#include "maps.h"
+#include "filter.h"
+
+/*
+ * The tuple of a sock_common, which full sockets and mini-sockets share. GET is a
+ * plain load where the verifier knows the pointer's type, and a helper call where
+ * it does not (a mini-socket is found from its timer).
+ */
+#define DEFINE_TUPLE(name, GET)                                                         \
+	static __always_inline void name(struct event *e, const struct sock_common *c)  \
+	{                                                                               \
+		e->netns = GET(c, skc_net.net, ns.inum);                                \
+		e->lport = GET(c, skc_num);                                             \
+		e->rport = bpf_ntohs(GET(c, skc_dport));                                \
+		if (GET(c, skc_family) == AF_INET) {                                    \
+			e->family = 4;                                                  \
+			*(__u32 *)e->laddr = GET(c, skc_rcv_saddr);                     \
+			*(__u32 *)e->raddr = GET(c, skc_daddr);                         \
+		} else {                                                                \
+			e->family = 6;                                                  \
+			bpf_core_read(e->laddr, sizeof(e->laddr), &c->skc_v6_rcv_saddr); \
+			bpf_core_read(e->raddr, sizeof(e->raddr), &c->skc_v6_daddr);    \
+		}                                                                       \
+	}
+
+#define LOAD1(c, f) ((c)->f)
+#define LOAD2(c, f, g) ((c)->f->g)
+#define LOAD(c, ...) ___apply(LOAD, ___narg(__VA_ARGS__))(c, __VA_ARGS__)
+
+DEFINE_TUPLE(tuple_of_sock, LOAD)
+DEFINE_TUPLE(tuple_of_mini, BPF_CORE_READ)
+
+/* What the conns map knows; all of it, so that a sample stands for itself. */
+static __always_inline void fill_conn(struct event *e, const struct conn *c)
+{
+	e->established = c->established;
+	e->closed = c->closed;
+	e->since = c->since;
+	e->opener = c->opener;
+	e->closer = c->closer;
+	e->old = c->state;
+	e->role = c->role;
+	e->side = c->side;
+	e->rearms = c->rearms;
+	if (!e->lport)
+		e->lport = c->lport;
+}
+
+static __noinline void emit(struct event *e)
+{
+	if (!wanted_kind(e->kind) || !wanted(e))
+		return;
+	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP))
+		count(LOSS_RING);
+}
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * What the kernel side tells user space. bpf2go makes the Go types from these,
+ * so a change here is a change there; the assertions below are what the
+ * decoder's fixed offsets rest on.
+ */
+#ifndef TWTRACE_EVENT_H
+#define TWTRACE_EVENT_H
+
+#define COMM_LEN 16
+
+enum kind {
+	KIND_OPEN = 1, /* a connection was established */
+	KIND_STATE,    /* any other transition, only with all_states */
+	KIND_PARKED,   /* a mini-socket was born in FIN_WAIT2 */
+	KIND_ENTER,    /* TIME_WAIT began, at birth or by promotion */
+	KIND_REFUSED,  /* TIME_WAIT should have begun, the kernel had no room */
+	KIND_EXIT,     /* TIME_WAIT ended */
+	KIND_CLOSE,    /* ended with no TIME_WAIT, or parked and never promoted */
+	KIND_FAIL,     /* connect() failed */
+	KIND_LISTEN,   /* a process called listen() */
+};
+
+/* Why a mini-socket began or ended, or a full socket ended without one. */
+enum why {
+	WHY_NONE,
+	WHY_ACTIVE,
+	WHY_SIMULTANEOUS,
+	WHY_LATE_FIN,
+	WHY_BUCKETS,
+	WHY_EXPIRED,
+	WHY_REUSED,
+	WHY_KILLED, /* ended early; how is for user space to find out */
+	WHY_PASSIVE,
+	WHY_RESET_SENT,
+	WHY_RESET_RECEIVED,
+	WHY_TIMEOUT,
+};
+
+enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
+enum side { SIDE_UNKNOWN, SIDE_LOCAL, SIDE_REMOTE, SIDE_BOTH };
+
+enum event_flags {
+	EVENT_STAMPS_KNOWN = 1, /* the mini-socket said whether the peer has timestamps */
+	EVENT_STAMPS = 2,       /* ... and it has */
+	EVENT_LATE = 4,         /* a promotion found at the end of TIME_WAIT only */
+	EVENT_NOT_SEEN = 8,     /* the connection is not in the conns map */
+};
+
+/* A process, as it was at the call. tgid 0 is nobody. */
+struct task_id {
+	__u32 tgid;
+	char comm[COMM_LEN]; /* of the thread group leader */
+};
+
+/* One sample of the ring. Times are CLOCK_MONOTONIC, ns; 0 is not known. */
+struct event {
+	__u64 time;
+	__u64 cookie;
+	__u64 established; /* entered ESTABLISHED */
+	__u64 closed;      /* first transition out of it */
+	__u64 since;       /* entered the state it leaves now */
+	__u8 laddr[16];    /* IPv4: the first four bytes */
+	__u8 raddr[16];
+	__u32 netns; /* inode number */
+	__u16 lport; /* host order, both */
+	__u16 rport;
+	struct task_id opener;
+	struct task_id closer;
+	__u8 kind;
+	__u8 family; /* 4 or 6 */
+	__u8 old;
+	__u8 new;
+	__u8 role;
+	__u8 side;
+	__u8 why;
+	__u8 flags;
+	__u16 rearms;
+	__u16 err;
+	__u32 pad;
+};
+
+_Static_assert(sizeof(struct event) == 136, "the decoder reads 136 bytes");
+
+/* Life of one network namespace's mini-sockets since the start, per CPU. */
+struct tally {
+	__u64 births;
+	__u64 parked;
+	__u64 promoted;
+	__u64 expired;
+	__u64 reused;
+	__u64 killed;
+	__u64 parked_ends; /* of those three, the ones never promoted */
+	__u64 refused;
+	__u64 rearms;
+};
+
+/* Where something was lost, per CPU. Order as in event.Stage's counters. */
+enum loss {
+	LOSS_RING,   /* no room in the ring */
+	LOSS_CONNS,  /* no room in conns: an owner or a lifetime is not known */
+	LOSS_NETNS,  /* no room in tallies: counted under inode 0 */
+	LOSS_CAUGHT, /* skipped by their program, handled by state_caught: not lost */
+	LOSS_NESTED_TASK, /* skipped by state_net, but state_task's business: not lost */
+	LOSS_NESTED_NET,  /* ... and the other way round */
+	LOSS_ODD,    /* a start or an end that contradicts the ledger */
+	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
+	LOSS_MAX,
+};
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef TWTRACE_MAPS_H
+#define TWTRACE_MAPS_H
+
+#include "compat.h"
+#include "event.h"
+
+/* Is there a mini-socket, and where is it. */
+enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT };
+
+/*
+ * What is known of a connection. It is small because a busy host has hundreds
+ * of thousands; addresses are read from the socket when they are needed.
+ */
+struct conn {
+	__u64 established;
+	__u64 closed;
+	__u64 since; /* entered the present state */
+	struct task_id opener;
+	struct task_id closer;
+	__u16 lport; /* the kernel forgets it before the last transition */
+	__u16 rearms;
+	__u8 role;
+	__u8 side;
+	__u8 state; /* of the full socket */
+	__u8 pad;
+	__u32 mini; /* enum mini_state; changes by compare and swap */
+	__u32 pad2;
+};
+
+_Static_assert(sizeof(struct conn) == 80, "262,144 of these must stay affordable");
+
+/*
+ * conns: the owner map. Key: the socket cookie, which the mini-socket inherits;
+ * for a mini-socket without one, its address (cookies are small numbers, kernel
+ * addresses are not, so both fit one map).
+ * Inserted: SYN_SENT, ESTABLISHED, and where first seen later (FIN_WAIT1, LAST_ACK,
+ * the birth of a mini-socket). Deleted: CLOSE with no mini-socket, or the end of
+ * the mini-socket. Never LRU: an evicted owner would be a wrong answer.
+ * Full: the connection goes on without owner and lifetime, LOSS_CONNS counts it.
+ * Read by `twtrace list` of another process, hence its name.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 360448);
+	__type(key, __u64);
+	__type(value, struct conn);
+} twtrace_conns SEC(".maps");
+
+/*
+ * events: facts for user space. No wakeups: the reader polls, since a wakeup costs
+ * four times what the event does. Full: the event is dropped and LOSS_RING counts it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} events SEC(".maps");
+
+/*
+ * tallies: totals per network namespace, exact whatever the ring drops.
+ * Inserted: first birth or end in the namespace. Never deleted; full: inode 0 takes
+ * the rest, LOSS_NETNS counts them.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct tally);
+} tallies SEC(".maps");
+
+/* losses: one counter for each way to lose something, indexed by enum loss. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOSS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+/*
+ * cpus: what this CPU is in the middle of.
+ * pending is the mini-socket whose timer was taken off the wheel and of which it is
+ * not yet known whether it is started anew, has expired, or was killed.
+ */
+struct cpu_state {
+	__u64 pending_tw; /* address; 0: nothing pending */
+	__u64 pending_key; /* in conns; 0: not there */
+	struct event pending;
+	__u8 busy[2]; /* state_task, state_net are at work: see on_state_once() */
+};
+
+enum { BUSY_TASK, BUSY_NET };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu_state);
+} cpus SEC(".maps");
+
+/* Set once everything is attached, cleared first at the end: a pair of hooks counts whole. */
+volatile bool enabled;
+
+static __always_inline void count(__u32 what)
+{
+	__u64 *n = bpf_map_lookup_elem(&losses, &what);
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+}
+
+static __always_inline struct cpu_state *this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cpus, &zero);
+}
+
+static __always_inline struct tally *tally_of(__u32 netns)
+{
+	static const struct tally none;
+	struct tally *t = bpf_map_lookup_elem(&tallies, &netns);
+
+	if (t)
+		return t;
+	if (bpf_map_update_elem(&tallies, &netns, &none, BPF_NOEXIST) == -E2BIG) {
+		count(LOSS_NETNS);
+		netns = 0;
+		bpf_map_update_elem(&tallies, &netns, &none, BPF_NOEXIST);
+	}
+	return bpf_map_lookup_elem(&tallies, &netns);
+}
+
+static __always_inline struct conn *conn_insert(__u64 key, const struct conn *c)
+{
+	if (bpf_map_update_elem(&twtrace_conns, &key, c, BPF_ANY)) {
+		count(LOSS_CONNS);
+		return NULL;
+	}
+	return bpf_map_lookup_elem(&twtrace_conns, &key);
+}
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * The full socket: who opens it, who closes it, how long it lives, and how it ends
+ * when no mini-socket takes over.
+ */
+#ifndef TWTRACE_STATE_H
+#define TWTRACE_STATE_H
+
+#include "emit.h"
+#include "owner.h"
+
+const volatile bool all_states = false;
+
+/* One transition of one socket. */
+struct change {
+	__u64 now;
+	__u64 cookie;
+	int old, new;
+};
+
+/*
+ * Transitions that only happen in the context of the task that made the call,
+ * where a softirq may interrupt; the others run with softirqs off (but for the
+ * backlog). The two get programs of their own, so that neither keeps the other out.
+ */
+static __always_inline bool by_task(int new)
+{
+	return new == TCP_SYN_SENT || new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK ||
+	       new == TCP_LISTEN;
+}
+
+static __noinline void emit_change(struct sock *sk, const struct change *ch, const struct conn *c,
+				   __u8 kind, __u8 why)
+{
+	struct event e = { .time = ch->now, .cookie = ch->cookie, .kind = kind, .why = why };
+
+	if (!wanted_kind(kind))
+		return;
+	tuple_of_sock(&e, &sk->__sk_common);
+	if (c)
+		fill_conn(&e, c);
+	else
+		e.flags = EVENT_NOT_SEEN;
+	e.old = ch->old;
+	e.new = ch->new;
+	e.err = sk->sk_err;
+	/*
+	 * connect() that found no port goes back before a sequence number is chosen;
+	 * with one and no error, it was the application that gave up.
+	 */
+	if (kind == KIND_FAIL && !e.err && !BPF_CORE_READ((struct tcp_sock *)sk, write_seq))
+		e.err = EADDRNOTAVAIL;
+	emit(&e);
+}
+
+/* The conn of a cookie, made if this is the first that is seen of it. */
+static __always_inline struct conn *conn_of(__u64 cookie, struct sock *sk, __u8 role)
+{
+	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn fresh = { .role = role };
+
+	if (c)
+		return c;
+	fresh.lport = sk->__sk_common.skc_num;
+	return conn_insert(cookie, &fresh);
+}
+
+static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch)
+{
+	struct conn c = { .role = ROLE_CLIENT, .state = TCP_SYN_SENT, .since = ch->now };
+
+	set_current(&c.opener);
+	c.lport = sk->__sk_common.skc_num;
+	conn_insert(ch->cookie, &c);
+}
+
+static __always_inline void on_established(struct sock *sk, const struct change *ch)
+{
+	__u8 role = ch->old == TCP_SYN_SENT ? ROLE_CLIENT : ROLE_SERVER;
+	struct conn *c = conn_of(ch->cookie, sk, role);
+
+	if (c) {
+		c->established = ch->now;
+		c->lport = sk->__sk_common.skc_num; /* chosen after SYN_SENT */
+	}
+	emit_change(sk, ch, c, KIND_OPEN, WHY_NONE);
+	if (c) {
+		c->since = ch->now;
+		c->state = TCP_ESTABLISHED;
+	}
+}
+
+/* A step on the way down, short of CLOSE. */
+static __always_inline void on_closing(struct sock *sk, const struct change *ch)
+{
+	struct conn *c = conn_of(ch->cookie, sk, ROLE_UNKNOWN);
+
+	if (!c)
+		return;
+	if (ch->old == TCP_ESTABLISHED)
+		c->closed = ch->now;
+	if (ch->new == TCP_FIN_WAIT1 || ch->new == TCP_LAST_ACK)
+		set_current(&c->closer);
+	if (ch->new == TCP_FIN_WAIT1)
+		c->side = SIDE_LOCAL;
+	else if (ch->new == TCP_CLOSE_WAIT)
+		c->side = SIDE_REMOTE;
+	else if (ch->new == TCP_CLOSING)
+		c->side = SIDE_BOTH;
+	c->since = ch->now;
+	c->state = ch->new;
+}
+
+static __always_inline __u8 close_reason(int err, int old)
+{
+	if (err == ETIMEDOUT || err == EHOSTUNREACH)
+		return WHY_TIMEOUT;
+	if (err)
+		return WHY_RESET_RECEIVED;
+	if (old == TCP_LAST_ACK)
+		return WHY_PASSIVE;
+	if (old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT)
+		return WHY_RESET_SENT;
+	return WHY_NONE;
+}
+
+/* Neither full socket nor mini-socket: the namespace is at its limit. */
+static __always_inline bool refused(struct sock *sk, const struct change *ch)
+{
+	struct tally *t;
+
+	if (ch->old != TCP_FIN_WAIT2 && ch->old != TCP_CLOSING)
+		return false;
+	if (sk->sk_err || !at_bucket_limit(sk))
+		return false;
+	t = tally_of(sk->__sk_common.skc_net.net->ns.inum);
+	if (t)
+		__sync_fetch_and_add(&t->refused, 1);
+	return true;
+}
+
+/*
+ * The full socket is gone. With a mini-socket the connection goes on there, and
+ * timewait.h has the rest of its life.
+ */
+static __always_inline void on_close(struct sock *sk, const struct change *ch)
+{
+	__u64 cookie = ch->cookie;
+	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	__u8 kind = KIND_CLOSE, why = close_reason(sk->sk_err, ch->old);
+
+	if (ch->old == TCP_LISTEN || (c && c->mini))
+		return;
+	if (ch->old == TCP_SYN_SENT) {
+		kind = KIND_FAIL;
+		why = WHY_NONE;
+	} else if (refused(sk, ch)) {
+		kind = KIND_REFUSED;
+		why = WHY_BUCKETS;
+	}
+	if (c && c->established && !c->closed)
+		c->closed = ch->now;
+	/* With the socket locked by its user, the task that resets it is current. */
+	if (c && why == WHY_RESET_SENT && !c->closer.tgid && sk->sk_lock.owned)
+		set_current(&c->closer);
+	emit_change(sk, ch, c, kind, why);
+	if (c)
+		bpf_map_delete_elem(&twtrace_conns, &cookie);
+}
+
+static __always_inline void on_listen(struct sock *sk, const struct change *ch)
+{
+	struct conn c = {};
+
+	set_current(&c.opener);
+	emit_change(sk, ch, &c, KIND_LISTEN, WHY_NONE);
+}
+
+/* --states all: what the other records leave out. */
+static __always_inline void on_any(struct sock *sk, const struct change *ch)
+{
+	__u64 cookie = ch->cookie;
+	struct conn *c;
+
+	if (ch->new == TCP_ESTABLISHED || ch->new == TCP_LISTEN)
+		return;
+	c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	if (ch->new == TCP_CLOSE && c && c->mini)
+		return;
+	emit_change(sk, ch, c, KIND_STATE, WHY_NONE);
+}
+
+static __always_inline int on_state(struct sock *sk, int old, int new)
+{
+	struct change ch = { .old = old, .new = new };
+
+	/* The clone of a listener (SYN_RECV) may still show the listener's cookie. */
+	if (sk->sk_protocol != IPPROTO_TCP || old == new || new == TCP_SYN_RECV)
+		return 0;
+	ch.cookie = bpf_get_socket_cookie(sk);
+	ch.now = bpf_ktime_get_ns();
+	if (all_states)
+		on_any(sk, &ch);
+	if (new == TCP_SYN_SENT)
+		on_syn_sent(sk, &ch);
+	else if (new == TCP_ESTABLISHED)
+		on_established(sk, &ch);
+	else if (new == TCP_CLOSE)
+		on_close(sk, &ch);
+	else if (new == TCP_LISTEN)
+		on_listen(sk, &ch);
+	else
+		on_closing(sk, &ch);
+	return 0;
+}
+
+/*
+ * The transition, unless its program is already at work on this CPU; then
+ * on_state_caught() takes it.
+ */
+static __always_inline int on_state_once(struct sock *sk, int old, int new, int which)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (!enabled || !cpu)
+		return 0;
+	if (cpu->busy[which])
+		return 0;
+	/* The other program was interrupted, and skipped this call for its own part. */
+	if (cpu->busy[!which])
+		count(which == BUSY_TASK ? LOSS_NESTED_TASK : LOSS_NESTED_NET);
+	cpu->busy[which] = 1;
+	barrier();
+	on_state(sk, old, new);
+	barrier();
+	cpu->busy[which] = 0;
+	return 0;
+}
+
+static __always_inline int on_state_caught(struct sock *sk, int old, int new)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu || !cpu->busy[by_task(new) ? BUSY_TASK : BUSY_NET])
+		return 0;
+	count(LOSS_CAUGHT);
+	return on_state(sk, old, new);
+}
+
+#endif

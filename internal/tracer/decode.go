@@ -1,0 +1,142 @@
+package tracer
+
+import (
+	"errors"
+	"net/netip"
+	"unsafe"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// errSample is the reason for LostDecode: a sample of another size or kind than
+// this program writes.
+var errSample = errors.New("sample is no event")
+
+// maxComms bounds the table of interned comms.
+const maxComms = 1 << 16
+
+// decoder turns samples into events. It interns comms, so that a steady stream
+// allocates nothing.
+type decoder struct {
+	clock int64 // ns from CLOCK_MONOTONIC to CLOCK_REALTIME
+	comms map[[16]int8]string
+}
+
+func newDecoder(clock int64) decoder {
+	return decoder{clock: clock, comms: make(map[[16]int8]string)}
+}
+
+var kinds = [...]event.Kind{
+	bpfKindKIND_OPEN: event.Open, bpfKindKIND_STATE: event.StateChange,
+	bpfKindKIND_PARKED: event.Parked, bpfKindKIND_ENTER: event.TimeWaitEnter,
+	bpfKindKIND_REFUSED: event.TimeWaitRefused, bpfKindKIND_EXIT: event.TimeWaitExit,
+	bpfKindKIND_CLOSE: event.Close, bpfKindKIND_FAIL: event.Fail, bpfKindKIND_LISTEN: event.Listen,
+}
+
+// reasons leaves out WHY_KILLED: how a mini-socket was killed the timers do not tell.
+var reasons = [...]event.Reason{
+	bpfWhyWHY_ACTIVE: event.ActiveClose, bpfWhyWHY_SIMULTANEOUS: event.SimultaneousClose,
+	bpfWhyWHY_LATE_FIN: event.LateFin, bpfWhyWHY_BUCKETS: event.Buckets,
+	bpfWhyWHY_EXPIRED: event.Expired, bpfWhyWHY_REUSED: event.Reused, bpfWhyWHY_KILLED: event.ReasonNone,
+	bpfWhyWHY_PASSIVE: event.PassiveClose, bpfWhyWHY_RESET_SENT: event.ResetSent,
+	bpfWhyWHY_RESET_RECEIVED: event.ResetReceived, bpfWhyWHY_TIMEOUT: event.Timeout,
+}
+
+var roles = [...]event.Role{bpfRoleROLE_CLIENT: event.Client, bpfRoleROLE_SERVER: event.Server}
+
+var sides = [...]event.Side{bpfSideSIDE_LOCAL: event.LocalSide, bpfSideSIDE_REMOTE: event.RemoteSide,
+	bpfSideSIDE_BOTH: event.BothSides}
+
+// decode writes what sample says to e, all fields of it.
+func (d *decoder) decode(sample []byte, e *event.Event) error {
+	if len(sample) < int(unsafe.Sizeof(bpfEvent{})) {
+		return errSample
+	}
+	raw := (*bpfEvent)(unsafe.Pointer(unsafe.SliceData(sample)))
+	if raw.Kind == 0 || int(raw.Kind) >= len(kinds) || int(raw.Why) >= len(reasons) ||
+		int(raw.Role) >= len(roles) || int(raw.Side) >= len(sides) {
+		return errSample
+	}
+	*e = event.Event{
+		Time:   int64(raw.Time) + d.clock,
+		Cookie: raw.Cookie,
+		NetNS:  raw.Netns,
+		Kind:   kinds[raw.Kind],
+		Reason: reasons[raw.Why],
+		Old:    event.State(raw.Old),
+		New:    event.State(raw.New),
+		Role:   roles[raw.Role],
+		Closer: sides[raw.Side],
+		Local:  addrPort(raw.Family, &raw.Laddr, raw.Lport),
+		Remote: addrPort(raw.Family, &raw.Raddr, raw.Rport),
+		Rearms: uint32(raw.Rearms),
+	}
+	d.owners(raw, e)
+	if raw.Established != 0 && raw.Closed >= raw.Established {
+		e.Life = int64(raw.Closed - raw.Established)
+	}
+	if raw.Since != 0 && raw.Time > raw.Since {
+		e.InState = int64(raw.Time - raw.Since)
+	}
+	if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS_KNOWN) != 0 {
+		e.Stamps = event.No
+		if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS) != 0 {
+			e.Stamps = event.Yes
+		}
+	}
+	switch e.Kind {
+	case event.Fail:
+		e.Call, e.Errno = event.Connect, raw.Err
+	case event.Close:
+		if e.Old == event.FinWait2 && e.Reason == event.Expired {
+			e.Reason = event.FinWait2Timeout
+		}
+	}
+	return nil
+}
+
+// owners sets the processes that raw knows. A listen() has its caller where a
+// connection has its opener.
+func (d *decoder) owners(raw *bpfEvent, e *event.Event) {
+	opener := d.proc(raw.Opener.Tgid, raw.Opener.Comm)
+	if e.Kind == event.Listen {
+		e.Process, e.Owner = opener, event.ByListen
+		return
+	}
+	e.Opener = opener
+	e.CloseProc = d.proc(raw.Closer.Tgid, raw.Closer.Comm)
+}
+
+func (d *decoder) proc(tgid uint32, comm [16]int8) event.Proc {
+	if tgid == 0 {
+		return event.Proc{}
+	}
+	s, ok := d.comms[comm]
+	if !ok {
+		if len(d.comms) >= maxComms {
+			clear(d.comms)
+		}
+		s = commString(&comm)
+		d.comms[comm] = s
+	}
+	return event.Proc{PID: tgid, Comm: s}
+}
+
+// commString returns the bytes before the first NUL, whatever they are.
+func commString(comm *[16]int8) string {
+	b := unsafe.Slice((*byte)(unsafe.Pointer(comm)), len(comm))
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// addrPort returns an IPv4-mapped address in its IPv4 form.
+func addrPort(family uint8, addr *[16]byte, port uint16) netip.AddrPort {
+	if family == 4 {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[:4])), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(*addr).Unmap(), port)
+}

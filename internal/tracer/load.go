@@ -1,0 +1,212 @@
+package tracer
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/twtrace/twtrace/internal/filter"
+	"github.com/twtrace/twtrace/internal/kernel"
+)
+
+// Options are what can be chosen about a trace. The zero value traces
+// everything with the default sizes.
+type Options struct {
+	Filter    *filter.Filter // what user space will want; the kernel drops what it can
+	AllStates bool           // report every transition, not only what matters to TIME_WAIT
+	Buffer    int            // bytes of the ring, rounded up to a power of two; 0 is 8 MiB
+	MaxConns  int            // connections that can be known at once; 0 is 360,448
+	BTF       string         // file with the kernel's types, "" for the running kernel's own
+}
+
+// HostError says that this host cannot be traced: what is missing and what to
+// do about it. It is the cause of exit code 3.
+type HostError struct {
+	What string // what failed, in words
+	Next string // what the user can do
+	Err  error
+}
+
+func (e *HostError) Error() string {
+	s := e.What
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	if e.Next != "" {
+		s += "; " + e.Next
+	}
+	return s
+}
+
+func (e *HostError) Unwrap() error { return e.Err }
+
+// types returns the kernel's types for CO-RE relocation and probing.
+func loadTypes(path string) (*btf.Spec, error) {
+	if err := kernel.BTFAvailable(path); err != nil {
+		return nil, &HostError{What: "no type information (BTF)", Err: err}
+	}
+	if path == "" {
+		return btf.LoadKernelSpec()
+	}
+	return btf.LoadSpec(path)
+}
+
+// configure writes the options into the constants and map sizes of spec.
+func (o Options) configure(spec *ebpf.CollectionSpec, handler uint64) error {
+	if o.Buffer > 0 {
+		size := max(o.Buffer, os.Getpagesize())
+		spec.Maps[bpfMapEvents].MaxEntries = 1 << bits.Len(uint(size-1))
+	}
+	if o.MaxConns > 0 {
+		spec.Maps[bpfMapTwtraceConns].MaxEntries = uint32(o.MaxConns)
+	}
+	vars := map[string]any{
+		bpfVarAllStates:      o.AllStates,
+		bpfVarTwTimerHandler: handler,
+	}
+	if o.Filter != nil {
+		vars[bpfVarFilter] = kernelRules(o.Filter)
+	}
+	for name, value := range vars {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// kernelRules is the part of f that the kernel can apply, in its layout.
+func kernelRules(f *filter.Filter) bpfFilterRules {
+	k := f.Kernel()
+	r := bpfFilterRules{
+		Family:    uint32(k.Family),
+		Kinds:     ^uint32(0),
+		NetnsLen:  uint32(k.NetNSCount),
+		LportsLen: uint32(k.LPortCount),
+		RportsLen: uint32(k.RPortCount),
+		LaddrsLen: uint32(k.LAddrCount),
+		RaddrsLen: uint32(k.RAddrCount),
+		Netns:     k.NetNS,
+	}
+	for i := range k.LPorts {
+		r.Lports[i].Low, r.Lports[i].High = k.LPorts[i].First, k.LPorts[i].Last
+		r.Rports[i].Low, r.Rports[i].High = k.RPorts[i].First, k.RPorts[i].Last
+	}
+	for i := range k.LAddrs {
+		r.Laddrs[i].Addr, r.Laddrs[i].Mask = k.LAddrs[i].Addr, k.LAddrs[i].Mask
+		r.Raddrs[i].Addr, r.Raddrs[i].Mask = k.RAddrs[i].Addr, k.RAddrs[i].Mask
+	}
+	return r
+}
+
+// load loads what this kernel can run. It returns the hooks that are usable and
+// the state of all of them.
+func load(o Options) (*ebpf.Collection, []hook, []Hook, error) {
+	if err := permitted(); err != nil {
+		return nil, nil, nil, err
+	}
+	types, err := loadTypes(o.BTF)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("read the embedded BPF object: %w", err)
+	}
+	usable, state, err := prune(spec, types)
+	if err != nil {
+		return nil, nil, state, err
+	}
+	handler, err := timerHandler()
+	if err != nil {
+		return nil, nil, state, err
+	}
+	if err := o.configure(spec, handler); err != nil {
+		return nil, nil, state, err
+	}
+	opts := ebpf.CollectionOptions{}
+	if o.BTF != "" {
+		opts.Programs.KernelTypes = types
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	if err != nil {
+		return nil, nil, state, loadError(err)
+	}
+	return coll, usable, state, nil
+}
+
+// permitted returns a HostError if this process may not load BPF programs. It
+// is asked first, since the kernel's and the library's words for it mislead.
+func permitted() error {
+	caps, err := kernel.Capabilities()
+	if err != nil {
+		return err
+	}
+	if err := caps.CanTrace(); err != nil {
+		return &HostError{What: "not permitted to trace", Err: err}
+	}
+	// Kernels before 5.11 count maps against RLIMIT_MEMLOCK.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("raise RLIMIT_MEMLOCK: %w", err)
+	}
+	return nil
+}
+
+// prune takes out of spec what types say this kernel cannot run.
+func prune(spec *ebpf.CollectionSpec, types *btf.Spec) (usable []hook, state []Hook, err error) {
+	keep := make(map[string]bool)
+	for _, name := range helpers {
+		keep[name] = true
+	}
+	for _, h := range hooks {
+		reason := h.probe(types)
+		state = append(state, Hook{Name: h.program, Target: h.target, Tells: h.tells,
+			Without: h.without, Needed: h.needed, Err: reason})
+		if reason == nil {
+			keep[h.program] = true
+			usable = append(usable, h)
+		} else if h.needed && err == nil {
+			err = &HostError{What: "hook " + h.target, Err: reason,
+				Next: "twtrace needs Linux 5.15 or later with CONFIG_DEBUG_INFO_BTF"}
+		}
+	}
+	for name := range spec.Programs {
+		if !keep[name] {
+			delete(spec.Programs, name)
+		}
+	}
+	return usable, state, err
+}
+
+// timerHandler returns the address by which a mini-socket's timer is told from others.
+func timerHandler() (uint64, error) {
+	addr, err := kernel.Symbol("tw_timer_handler")
+	switch {
+	case errors.Is(err, kernel.ErrHidden):
+		return 0, &HostError{What: "address of tw_timer_handler", Err: err,
+			Next: "run as root with CAP_SYSLOG, or set kernel.kptr_restrict to 1"}
+	case err != nil:
+		return 0, &HostError{What: "address of tw_timer_handler", Err: err}
+	}
+	return addr, nil
+}
+
+// loadError words the refusal of a program. The verifier's log, if any, goes
+// into the error whole: only a bug report needs it, and then all of it.
+func loadError(err error) error {
+	var ve *ebpf.VerifierError
+	switch {
+	case errors.As(err, &ve):
+		return &HostError{What: "the kernel refuses a program", Err: fmt.Errorf("%+v", ve),
+			Next: "please report this with the kernel's version"}
+	case errors.Is(err, os.ErrPermission):
+		return &HostError{What: "the kernel does not permit BPF", Err: os.ErrPermission,
+			Next: "look at kernel lockdown, seccomp and LSM settings"}
+	}
+	return &HostError{What: "load the BPF programs", Err: err}
+}
