@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel's own complaints, from Documentation/admin-guide/tainted-kernels.rst.
+const (
+	taintDied       = 1 << 7
+	taintWarned     = 1 << 9
+	taintSoftLockup = 1 << 14
+)
+
+// taint returns what the kernel complained about since it started.
+func taint() uint64 {
+	b, err := os.ReadFile("/proc/sys/kernel/tainted")
+	if err != nil {
+		return 0
+	}
+	t, _ := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	return t & (taintDied | taintWarned | taintSoftLockup)
+}
+
+// printKernelLog prints the messages that are still in the kernel's buffer.
+func printKernelLog() {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		fmt.Println("init: open /dev/kmsg:", err)
+		return
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 8192) // a record is never longer
+	for {
+		n, err := unix.Read(fd, buf)
+		switch {
+		case err == unix.EINTR || err == unix.EPIPE: // EPIPE: overwritten, go on
+			continue
+		case err != nil || n <= 0:
+			return
+		}
+		// "prio,seq,time_us,flags;text"
+		if _, text, ok := strings.Cut(string(buf[:n]), ";"); ok {
+			text, _, _ = strings.Cut(text, "\n")
+			fmt.Println(text)
+		}
+	}
+}
