@@ -100,9 +100,7 @@ enum loss {
 	LOSS_RING,   /* no room in the ring */
 	LOSS_CONNS,  /* no room in conns: an owner or a lifetime is not known */
 	LOSS_NETNS,  /* no room in tallies: counted under inode 0 */
-	LOSS_CAUGHT, /* skipped by their program, handled by state_caught: not lost */
-	LOSS_NESTED_TASK, /* skipped by state_net, but state_task's business: not lost */
-	LOSS_NESTED_NET,  /* ... and the other way round */
+	LOSS_CAUGHT, /* transitions skipped by `state`, handled by `state_caught` */
 	LOSS_ODD,    /* a start or an end that contradicts the ledger */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
 	LOSS_MAX,

@@ -76,19 +76,26 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps");
 
-/*
- * cpus: what this CPU is in the middle of.
- * pending is the mini-socket whose timer was taken off the wheel and of which it is
- * not yet known whether it is started anew, has expired, or was killed.
- */
-struct cpu_state {
-	__u64 pending_tw; /* address; 0: nothing pending */
-	__u64 pending_key; /* in conns; 0: not there */
-	struct event pending;
-	__u8 busy[2]; /* state_task, state_net are at work: see on_state_once() */
+#define SIGNED_SLOTS 64
+
+struct signed_pair {
+	__u64 first;
+	__u64 second;
 };
 
-enum { BUSY_TASK, BUSY_NET };
+/*
+ * cpus: what this CPU is in the middle of.
+ * pending: the mini-socket whose timer was taken off the wheel and of which it is not
+ * yet known whether it is armed anew, has expired, or was killed; see timewait.h.
+ * handled: transitions that `state` has handled and `state_caught` not yet seen, by
+ * hash; two for the case that one interrupts the other. See state.h.
+ */
+struct cpu_state {
+	__u64 pending_tw;  /* address; 0: nothing pending */
+	__u64 pending_key; /* in conns; 0: not there */
+	struct event pending;
+	struct signed_pair handled[SIGNED_SLOTS];
+};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

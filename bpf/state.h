@@ -18,17 +18,6 @@ struct change {
 	int old, new;
 };
 
-/*
- * Transitions that only happen in the context of the task that made the call,
- * where a softirq may interrupt; the others run with softirqs off (but for the
- * backlog). The two get programs of their own, so that neither keeps the other out.
- */
-static __always_inline bool by_task(int new)
-{
-	return new == TCP_SYN_SENT || new == TCP_FIN_WAIT1 || new == TCP_LAST_ACK ||
-	       new == TCP_LISTEN;
-}
-
 static __noinline void emit_change(struct sock *sk, const struct change *ch, const struct conn *c,
 				   __u8 kind, __u8 why)
 {
@@ -190,61 +179,83 @@ static __always_inline void on_any(struct sock *sk, const struct change *ch)
 	emit_change(sk, ch, c, KIND_STATE, WHY_NONE);
 }
 
+/* The clone of a listener (SYN_RECV) may still show the listener's cookie. */
+static __always_inline bool of_interest(struct sock *sk, int old, int new)
+{
+	return enabled && old != new && new != TCP_SYN_RECV && sk->sk_protocol == IPPROTO_TCP;
+}
+
+static __always_inline void handle(struct sock *sk, const struct change *ch)
+{
+	if (all_states)
+		on_any(sk, ch);
+	if (ch->new == TCP_SYN_SENT)
+		on_syn_sent(sk, ch);
+	else if (ch->new == TCP_ESTABLISHED)
+		on_established(sk, ch);
+	else if (ch->new == TCP_CLOSE)
+		on_close(sk, ch);
+	else if (ch->new == TCP_LISTEN)
+		on_listen(sk, ch);
+	else
+		on_closing(sk, ch);
+}
+
+/* What on_state() signs a transition with. */
+static __always_inline __u64 signature(const struct change *ch)
+{
+	return ch->cookie << 4 | ch->new;
+}
+
+static __always_inline struct signed_pair *where_signed(const struct change *ch)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	return cpu ? &cpu->handled[ch->cookie % SIGNED_SLOTS] : NULL;
+}
+
 static __always_inline int on_state(struct sock *sk, int old, int new)
 {
 	struct change ch = { .old = old, .new = new };
+	struct signed_pair *p;
 
-	/* The clone of a listener (SYN_RECV) may still show the listener's cookie. */
-	if (sk->sk_protocol != IPPROTO_TCP || old == new || new == TCP_SYN_RECV)
+	if (!of_interest(sk, old, new))
 		return 0;
 	ch.cookie = bpf_get_socket_cookie(sk);
 	ch.now = bpf_ktime_get_ns();
-	if (all_states)
-		on_any(sk, &ch);
-	if (new == TCP_SYN_SENT)
-		on_syn_sent(sk, &ch);
-	else if (new == TCP_ESTABLISHED)
-		on_established(sk, &ch);
-	else if (new == TCP_CLOSE)
-		on_close(sk, &ch);
-	else if (new == TCP_LISTEN)
-		on_listen(sk, &ch);
+	handle(sk, &ch);
+	p = where_signed(&ch);
+	if (!p)
+		return 0;
+	/* An interrupted transition may have signed there, and not be looked at yet. */
+	if (!p->first)
+		p->first = signature(&ch);
 	else
-		on_closing(sk, &ch);
+		p->second = signature(&ch);
 	return 0;
 }
 
-/*
- * The transition, unless its program is already at work on this CPU; then
- * on_state_caught() takes it.
- */
-static __always_inline int on_state_once(struct sock *sk, int old, int new, int which)
+static __always_inline int on_state_unsigned(struct sock *sk, int old, int new)
 {
-	struct cpu_state *cpu = this_cpu();
+	struct change ch = { .old = old, .new = new };
+	struct signed_pair *p;
 
-	if (!enabled || !cpu)
+	if (!of_interest(sk, old, new))
 		return 0;
-	if (cpu->busy[which])
+	ch.cookie = bpf_get_socket_cookie(sk);
+	p = where_signed(&ch);
+	if (!p)
 		return 0;
-	/* The other program was interrupted, and skipped this call for its own part. */
-	if (cpu->busy[!which])
-		count(which == BUSY_TASK ? LOSS_NESTED_TASK : LOSS_NESTED_NET);
-	cpu->busy[which] = 1;
-	barrier();
-	on_state(sk, old, new);
-	barrier();
-	cpu->busy[which] = 0;
+	if (p->first == signature(&ch)) {
+		p->first = 0;
+	} else if (p->second == signature(&ch)) {
+		p->second = 0;
+	} else {
+		count(LOSS_CAUGHT);
+		ch.now = bpf_ktime_get_ns();
+		handle(sk, &ch);
+	}
 	return 0;
-}
-
-static __always_inline int on_state_caught(struct sock *sk, int old, int new)
-{
-	struct cpu_state *cpu = this_cpu();
-
-	if (!cpu || !cpu->busy[by_task(new) ? BUSY_TASK : BUSY_NET])
-		return 0;
-	count(LOSS_CAUGHT);
-	return on_state(sk, old, new);
 }
 
 #endif

@@ -25,27 +25,19 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
  * A program that is running on a CPU does not run again there until it returns (6.1
- * and later): a softirq's transition in the middle of it would be lost. So tasks'
- * and softirqs' transitions have a program each, which almost never meet, and a third
- * one handles what arrives while its program is busy. Before 6.1 nothing keeps
- * a program from being entered twice; then `busy` does.
+ * and later), so a softirq's transition in the middle of a task's would be lost. The
+ * second program, attached behind the first, takes what the first has not signed for.
  */
 SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(state_task, struct sock *sk, int oldstate, int newstate)
+int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
-	return by_task(newstate) ? on_state_once(sk, oldstate, newstate, BUSY_TASK) : 0;
-}
-
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(state_net, struct sock *sk, int oldstate, int newstate)
-{
-	return by_task(newstate) ? 0 : on_state_once(sk, oldstate, newstate, BUSY_NET);
+	return on_state(sk, oldstate, newstate);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_caught, struct sock *sk, int oldstate, int newstate)
 {
-	return on_state_caught(sk, oldstate, newstate);
+	return on_state_unsigned(sk, oldstate, newstate);
 }
 
 SEC("tp_btf/timer_start")

@@ -171,12 +171,8 @@ func (t *Tracer) readAccount() (Account, error) {
 	a.lose(event.StageMap, losses[bpfLossLOSS_CONNS]+losses[bpfLossLOSS_NETNS])
 	a.lose(event.StageTW, misses[bpfProgTimerStart]+misses[bpfProgTimerCancel]+misses[bpfProgTimerExpireEntry])
 	a.lose(event.StageDecode, t.account.undecoded)
-	// Skipped, less what was handled after all, less what was none of the
-	// skipped program's business.
-	skipped := misses[bpfProgStateTask] + misses[bpfProgStateNet]
-	handled := a.Caught + losses[bpfLossLOSS_NESTED_TASK] + losses[bpfLossLOSS_NESTED_NET]
-	if skipped > handled {
-		a.lose(event.StageSkipped, skipped-handled)
+	if skipped := misses[bpfProgState]; skipped > a.Caught {
+		a.lose(event.StageSkipped, skipped-a.Caught)
 	}
 	return a, nil
 }

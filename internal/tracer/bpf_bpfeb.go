@@ -43,8 +43,11 @@ type bpfCpuState struct {
 	PendingTw  uint64
 	PendingKey uint64
 	Pending    bpfEvent
-	Busy       [2]uint8
-	_          [6]byte
+	Handled    [64]struct {
+		_      structs.HostLayout
+		First  uint64
+		Second uint64
+	}
 }
 
 type bpfEvent struct {
@@ -140,15 +143,13 @@ const (
 type bpfLoss uint32
 
 const (
-	bpfLossLOSS_RING        bpfLoss = 0
-	bpfLossLOSS_CONNS       bpfLoss = 1
-	bpfLossLOSS_NETNS       bpfLoss = 2
-	bpfLossLOSS_CAUGHT      bpfLoss = 3
-	bpfLossLOSS_NESTED_TASK bpfLoss = 4
-	bpfLossLOSS_NESTED_NET  bpfLoss = 5
-	bpfLossLOSS_ODD         bpfLoss = 6
-	bpfLossLOSS_LATE        bpfLoss = 7
-	bpfLossLOSS_MAX         bpfLoss = 8
+	bpfLossLOSS_RING   bpfLoss = 0
+	bpfLossLOSS_CONNS  bpfLoss = 1
+	bpfLossLOSS_NETNS  bpfLoss = 2
+	bpfLossLOSS_CAUGHT bpfLoss = 3
+	bpfLossLOSS_ODD    bpfLoss = 4
+	bpfLossLOSS_LATE   bpfLoss = 5
+	bpfLossLOSS_MAX    bpfLoss = 6
 )
 
 type bpfRole uint32
@@ -209,9 +210,8 @@ const (
 	bpfMapTwtraceConns      = "twtrace_conns"
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
 	bpfProgSettleCpu        = "settle_cpu"
+	bpfProgState            = "state"
 	bpfProgStateCaught      = "state_caught"
-	bpfProgStateNet         = "state_net"
-	bpfProgStateTask        = "state_task"
 	bpfProgTimerCancel      = "timer_cancel"
 	bpfProgTimerExpireEntry = "timer_expire_entry"
 	bpfProgTimerStart       = "timer_start"
@@ -271,9 +271,8 @@ type bpfSpecs struct {
 type bpfProgramSpecs struct {
 	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
+	State            *ebpf.ProgramSpec `ebpf:"state"`
 	StateCaught      *ebpf.ProgramSpec `ebpf:"state_caught"`
-	StateNet         *ebpf.ProgramSpec `ebpf:"state_net"`
-	StateTask        *ebpf.ProgramSpec `ebpf:"state_task"`
 	TimerCancel      *ebpf.ProgramSpec `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.ProgramSpec `ebpf:"timer_start"`
@@ -365,9 +364,8 @@ type bpfVariables struct {
 type bpfPrograms struct {
 	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
+	State            *ebpf.Program `ebpf:"state"`
 	StateCaught      *ebpf.Program `ebpf:"state_caught"`
-	StateNet         *ebpf.Program `ebpf:"state_net"`
-	StateTask        *ebpf.Program `ebpf:"state_task"`
 	TimerCancel      *ebpf.Program `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.Program `ebpf:"timer_start"`
@@ -377,9 +375,8 @@ func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.KfreeSkbRx,
 		p.SettleCpu,
+		p.State,
 		p.StateCaught,
-		p.StateNet,
-		p.StateTask,
 		p.TimerCancel,
 		p.TimerExpireEntry,
 		p.TimerStart,

@@ -22,13 +22,11 @@ type hook struct {
 	args int
 }
 
-// hooks in the order of attaching. state_caught stands behind the programs it
-// stands in for.
+// hooks in the order of attaching, in which they also run: state_caught takes
+// what state has not signed for.
 var hooks = []hook{
-	{program: bpfProgStateTask, target: "inet_sock_set_state", needed: true,
-		tells: "who opens and who closes", without: "owners"},
-	{program: bpfProgStateNet, target: "inet_sock_set_state", needed: true,
-		tells: "lifetimes, closes without TIME_WAIT", without: "lifetimes"},
+	{program: bpfProgState, target: "inet_sock_set_state", needed: true,
+		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
 		tells: "transitions that arrive while one is handled", without: "nested transitions"},
 	{program: bpfProgKfreeSkbRx, target: "kfree_skb", args: 4,

@@ -202,7 +202,7 @@ func loadError(err error) error {
 	var ve *ebpf.VerifierError
 	switch {
 	case errors.As(err, &ve):
-		return &HostError{What: "the kernel refuses a program", Err: fmt.Errorf("%+v", ve),
+		return &HostError{What: "the kernel refuses a program", Err: fmt.Errorf("%v", ve),
 			Next: "please report this with the kernel's version"}
 	case errors.Is(err, os.ErrPermission):
 		return &HostError{What: "the kernel does not permit BPF", Err: os.ErrPermission,
