@@ -1,0 +1,220 @@
+package kernel
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestThisHost(t *testing.T) {
+	h, err := ThisHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for option, got := range map[string]string{"-n": h.Hostname, "-r": h.Release, "-v": h.Version, "-m": h.Machine} {
+		if want := strings.TrimSpace(run(t, "uname", option)); got != want {
+			t.Errorf("uname %s: %q, want %q", option, got, want)
+		}
+	}
+	if want := strings.TrimSpace(run(t, "getconf", "PAGESIZE")); strconv.Itoa(h.PageSize) != want {
+		t.Errorf("page size %d, want %s", h.PageSize, want)
+	}
+	if want := strings.TrimSpace(run(t, "getconf", "_NPROCESSORS_ONLN")); strconv.Itoa(h.CPUs) != want {
+		t.Errorf("%d CPUs, want %s", h.CPUs, want)
+	}
+	if len(h.BootID) != 36 {
+		t.Errorf("boot id %q is no UUID", h.BootID)
+	}
+	switch h.HZ {
+	case 100, 250, 300, 1000:
+	default:
+		t.Errorf("HZ is %d", h.HZ)
+	}
+}
+
+func TestParseCPUList(t *testing.T) {
+	for list, want := range map[string]int{"0\n": 1, "0-1\n": 2, "0-3,8-11\n": 8, "0,2,4-5": 4} {
+		if got, err := parseCPUList(list); err != nil || got != want {
+			t.Errorf("%q is %d CPUs (%v), want %d", list, got, err, want)
+		}
+	}
+	for _, list := range []string{"", "x", "0-", "0-x"} {
+		if _, err := parseCPUList(list); err == nil {
+			t.Errorf("%q passed", list)
+		}
+	}
+}
+
+// TestClockOffset: a time in one clock, moved by the offset, must lie between
+// two readings of the other. The offset is exact to half of the time that its
+// best try took; 10 ms is far more than any try among sixteen needs.
+func TestClockOffset(t *testing.T) {
+	offset := ClockOffset()
+	before := time.Now().UnixNano()
+	moved := monotonic() + offset
+	after := time.Now().UnixNano()
+	const slack = int64(10 * time.Millisecond)
+	if moved < before-slack || moved > after+slack {
+		t.Errorf("moved time %d is not between %d and %d", moved, before, after)
+	}
+}
+
+func TestComm(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	if got, err := Comm(cmd.Process.Pid); err != nil || got != "sleep" {
+		t.Errorf("comm of sleep is %q, %v", got, err)
+	}
+	if _, err := Comm(1 << 30); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("comm of no process: %v", err)
+	}
+}
+
+func TestParseSymbol(t *testing.T) {
+	b, err := os.ReadFile("testdata/kallsyms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		addr uint64
+		err  error
+	}{
+		{"tw_timer_handler", 0xffffffff81a00020, nil},
+		{"inet_twsk_alloc", 0xffffffff81a00030, nil}, // .llvm.N, and not .cold
+		{"inet_twsk_free", 0xffffffff81a00050, nil},  // .cfi_jt
+		{"tcp_time_wait", 0xffffffff81a00070, nil},   // itself before its .llvm.N
+		{"nf_ct_get", 0xffffffffc0400000, nil},       // of a module
+		{"hidden", 0, ErrHidden},
+		{"tw_timer", 0, ErrNoSymbol},
+		{"", 0, ErrNoSymbol},
+	} {
+		addr, err := parseSymbol(strings.NewReader(string(b)), tt.name)
+		if addr != tt.addr || !errors.Is(err, tt.err) {
+			t.Errorf("%q is at %x (%v), want %x (%v)", tt.name, addr, err, tt.addr, tt.err)
+		}
+	}
+	if _, err := parseSymbol(strings.NewReader("zz T odd\n"), "odd"); err == nil || errors.Is(err, ErrNoSymbol) {
+		t.Errorf("an address that is no number: %v", err)
+	}
+	if addr, err := parseSymbol(strings.NewReader("ff T last"), "last"); addr != 0xff || err != nil {
+		t.Errorf("last line without a newline: %x, %v", addr, err)
+	}
+	if _, err := parseSymbol(io.MultiReader(strings.NewReader("ff T a\n"), failing{}), "b"); !errors.Is(err, errRead) {
+		t.Errorf("a read that fails: %v", err)
+	}
+}
+
+var errRead = errors.New("read failed")
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errRead }
+
+func TestSymbol(t *testing.T) {
+	needRoot(t)
+	addr, err := Symbol("tw_timer_handler")
+	if err != nil || addr < 1<<63 {
+		t.Errorf("tw_timer_handler is at %x, %v", addr, err)
+	}
+	if _, err := Symbol("no_such_function"); !errors.Is(err, ErrNoSymbol) {
+		t.Errorf("no_such_function: %v", err)
+	}
+}
+
+func TestBTF(t *testing.T) {
+	if err := BTFAvailable(""); err != nil {
+		t.Error(err)
+	}
+	if err := BTFAvailable(kernelBTF); err != nil {
+		t.Error(err)
+	}
+	dir := t.TempDir()
+	if err := BTFAvailable(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := BTFAvailable(empty); err == nil || !strings.Contains(err.Error(), empty) {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+func TestParseCaps(t *testing.T) {
+	const status = "Name:\ttwtrace\nCapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000000c000000000\n"
+	c, err := parseCaps(strings.NewReader(status))
+	if err != nil || c != 1<<unix.CAP_BPF|1<<unix.CAP_PERFMON {
+		t.Errorf("got %x, %v", uint64(c), err)
+	}
+	for _, bad := range []string{"", "Name:\tx\n", "CapEff:\tzz\n"} {
+		if _, err := parseCaps(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q passed", bad)
+		}
+	}
+}
+
+func TestCanTrace(t *testing.T) {
+	with := func(caps ...int) (c Caps) {
+		for _, n := range caps {
+			c |= 1 << n
+		}
+		return c
+	}
+	for _, tt := range []struct {
+		name    string
+		caps    Caps
+		missing []string // in the error, in order
+	}{
+		{"root", ^Caps(0), nil},
+		{"two capabilities", with(unix.CAP_BPF, unix.CAP_PERFMON), nil},
+		{"CAP_SYS_ADMIN covers both", with(unix.CAP_SYS_ADMIN), nil},
+		{"no perfmon", with(unix.CAP_BPF), []string{"missing CAP_PERFMON:", "run as root", "setcap cap_bpf,cap_perfmon,"}},
+		{"nothing", 0, []string{"missing CAP_BPF and CAP_PERFMON:", "run as root"}},
+	} {
+		err := tt.caps.CanTrace()
+		if (err == nil) != (tt.missing == nil) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		for _, word := range tt.missing {
+			if err != nil && !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: %v does not say %q", tt.name, err, word)
+			}
+		}
+	}
+	if lacks := (^Caps(0)).Lacks(); len(lacks) != 0 {
+		t.Errorf("root lacks %v", lacks)
+	}
+	if lacks := with(unix.CAP_BPF, unix.CAP_PERFMON).Lacks(); len(lacks) != 4 {
+		t.Errorf("two capabilities lack %v", lacks)
+	}
+}
+
+// TestNamespacesOfAChild: a child in namespaces of its own is not in the first ones.
+func TestNamespacesOfAChild(t *testing.T) {
+	needRoot(t)
+	if os.Getenv("TWTRACE_TEST_CHILD") != "" {
+		if InInitUserNS() || InInitPIDNS() {
+			t.Error("the child takes its namespaces for the first ones")
+		}
+		return
+	}
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc",
+		os.Args[0], "-test.run=^TestNamespacesOfAChild$")
+	cmd.Env = append(os.Environ(), "TWTRACE_TEST_CHILD=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
