@@ -145,7 +145,7 @@ type Totals struct {
 	Unmatched  uint64 // ends of TIME_WAIT whose begin was never seen
 	Duplicates uint64 // facts that were told twice, and ignored
 	Untracked  uint64 // sockets not held because MaxSockets was reached
-	Dropped    uint64 // sockets removed without an end: reconciled, or superseded by a new one on the same tuple
+	Dropped    uint64 // sockets removed without an end: reconciled, superseded by a new one on the same tuple, or contradicted
 
 	Groups              int    // groups held
 	GroupsIdle          uint64 // groups dropped for being idle; what they counted is in Retired

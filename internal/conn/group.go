@@ -183,7 +183,7 @@ func (t *Table) place(e *event.Event, s *socket) *group {
 	g := t.groups.get(id)
 	g.touch(e)
 	g.from = e.Owner
-	if g.clients != nil && s.phase == unborn {
+	if g.clients != nil && (s.phase == unborn || id != s.group) {
 		t.tallyAddr(g.clients, e.Remote.Addr())
 	}
 	if s.alive() && id != s.group {

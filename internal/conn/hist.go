@@ -6,7 +6,7 @@ import (
 )
 
 // A Hist has four buckets an octave from 1 us (2^10 ns) to 18 min (2^40 ns), so
-// that a quantile is right within a few percent, in 248 bytes.
+// that a quantile is right within a tenth, in 244 bytes.
 const (
 	histLow     = 10
 	histHigh    = 40

@@ -102,8 +102,8 @@ type Socket struct {
 // be changed meanwhile. A connection of the group of the rest has no local address.
 func (t *Table) Sockets() iter.Seq[Socket] {
 	return func(yield func(Socket) bool) {
-		for k, s := range t.sockets {
-			if s.alive() && !yield(t.socket(k, &s)) {
+		for k, id := range t.sockets.ids {
+			if s := t.sockets.at(id); s.alive() && !yield(t.socket(k, s)) {
 				return
 			}
 		}
@@ -133,15 +133,13 @@ func (t *Table) socket(k uint64, s *socket) Socket {
 // not come back as Snapshot events.
 func (t *Table) Reconcile(at time.Time, alive func(Socket) bool) int {
 	n := 0
-	for k, s := range t.sockets {
-		if !s.alive() || s.since >= at.UnixNano() || alive(t.socket(k, &s)) {
+	for k, id := range t.sockets.ids {
+		s := t.sockets.at(id)
+		if !s.alive() || s.since >= at.UnixNano() || alive(t.socket(k, s)) {
 			continue
 		}
-		t.drop(&s)
-		delete(t.sockets, k)
-		if k&tupleKey != 0 {
-			t.tuples--
-		}
+		t.drop(s)
+		t.sockets.remove(k)
 		n++
 	}
 	return n

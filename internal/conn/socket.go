@@ -1,8 +1,6 @@
 package conn
 
 import (
-	"hash/maphash"
-	"net/netip"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -54,54 +52,6 @@ type socket struct {
 
 func (s *socket) alive() bool { return s.phase > unborn && s.phase < ended }
 
-// tupleKey marks the keys of sockets that have no cookie: the kernel counts
-// cookies up from 1, so that none has this bit.
-const tupleKey = 1 << 63
-
-type tuple struct {
-	netns         uint32
-	local, remote netip.AddrPort
-}
-
-// key returns the identity of the connection: its cookie, or a hash of
-// its tuple if the source knew none. A socket first seen without a cookie may
-// get one later, when somebody asks the kernel for it (ss -e does).
-func (t *Table) key(e *event.Event) uint64 {
-	if e.Cookie != 0 {
-		if t.tuples == 0 {
-			return e.Cookie
-		}
-		if _, ok := t.sockets[e.Cookie]; ok {
-			return e.Cookie
-		}
-	}
-	k := tupleKey | maphash.Comparable(t.seed, tuple{e.NetNS, unmap(e.Local), unmap(e.Remote)})
-	if e.Cookie == 0 {
-		return k
-	}
-	// A new connection on the tuple is another socket; any other event is the
-	// same one's, under its new name.
-	if s, ok := t.sockets[k]; ok && e.Kind != event.Open && s.alive() {
-		return k
-	}
-	return e.Cookie
-}
-
-// recent remembers the keys of sockets that ended, so that what comes late for
-// one of them is known to be late. The oldest is forgotten first.
-type recent struct {
-	keys [4096]uint64
-	next int
-}
-
-// push returns the key that is forgotten for k, 0 if none.
-func (r *recent) push(k uint64) uint64 {
-	old := r.keys[r.next]
-	r.keys[r.next] = k
-	r.next = (r.next + 1) % len(r.keys)
-	return old
-}
-
 // step says where an event takes a connection, and which fact it is.
 func step(e *event.Event) (to phase, fact uint16) {
 	switch e.Kind {
@@ -128,42 +78,51 @@ func step(e *event.Event) (to phase, fact uint16) {
 // advance moves a connection by one event about it.
 func (t *Table) advance(e *event.Event) {
 	k := t.key(e)
-	s, known := t.sockets[k]
 	to, fact := step(e)
-	if known && k&tupleKey != 0 && t.reborn(&s, e, to) {
-		s, known = socket{}, false
-		delete(t.sockets, k)
-		t.tuples--
+	s := t.sockets.get(k)
+	if s != nil && k&tupleKey != 0 && t.reborn(s, e, to) {
+		t.sockets.remove(k)
+		s = nil
 	}
-	t.complete(e, &s)
-	if known && (s.seen&fact != 0 || fact&sawEnd != 0 && s.seen&sawEnd != 0 || fact&sawBegin != 0 && s.seen&sawBegin != 0) {
+	known := s != nil
+	if !known {
+		s = new(socket) // on the stack
+	}
+	t.complete(e, s)
+	if s.told(fact) {
 		t.total.Duplicates++
 		return
 	}
-	g := t.place(e, &s)
-	t.count(e, &s, g, fact)
-	t.settle(&s, fact)
+	g := t.place(e, s)
+	t.count(e, s, g, fact)
+	t.settle(s, fact)
 	s.seen |= fact
 	if to <= s.phase { // late: it counts, and changes nothing
-		t.sockets[k] = s
 		return
 	}
 	if !known && to != ended && t.total.Alive() >= uint64(t.opt.MaxSockets) {
 		t.total.Untracked++
 		return
 	}
-	t.move(&s, g, to)
+	t.move(s, g, to)
 	s.since = begin(e)
 	if !known {
 		s.remember(e)
-		if k&tupleKey != 0 {
-			t.tuples++
-		}
+		t.sockets.put(k, *s)
 	}
-	t.sockets[k] = s
 	if to == ended {
 		t.forget(t.ended.push(k))
 	}
+}
+
+// told tells whether the same was counted before.
+func (s *socket) told(fact uint16) bool {
+	for _, same := range [...]uint16{sawOpen, sawParked, sawBegin, sawEnd} {
+		if fact&same != 0 && s.seen&same != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // reborn tells whether e is about another connection than s, on the same tuple,
@@ -197,11 +156,8 @@ func begin(e *event.Event) int64 {
 
 // forget deletes the socket of k if it ended.
 func (t *Table) forget(k uint64) {
-	if s, ok := t.sockets[k]; ok && s.phase == ended {
-		delete(t.sockets, k)
-		if k&tupleKey != 0 {
-			t.tuples--
-		}
+	if s := t.sockets.get(k); s != nil && s.phase == ended {
+		t.sockets.remove(k)
 	}
 }
 
@@ -226,7 +182,8 @@ func (t *Table) drop(s *socket) {
 	t.total.Dropped++
 }
 
-// settle keeps the balance of begins and ends where they come in the wrong order.
+// settle keeps the balance of begins and ends where they come in the wrong
+// order, or contradict each other after a loss.
 func (t *Table) settle(s *socket, fact uint16) {
 	switch {
 	case fact == sawExit && s.seen&sawBegin == 0:
@@ -235,6 +192,8 @@ func (t *Table) settle(s *socket, fact uint16) {
 	case fact&sawBegin != 0 && s.seen&unmatched != 0:
 		s.seen &^= unmatched
 		t.total.Unmatched--
+	case fact == sawClose && s.phase == timeWait, fact&sawBegin != 0 && s.phase == ended:
+		t.total.Dropped++
 	}
 }
 
