@@ -1,0 +1,126 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// SocketOwners returns the process that holds each open socket, by the inode
+// number of the socket, from the descriptors in /proc. Of several that share one,
+// as the workers that inherit a listener do, it is the one that started first:
+// the others got it from there.
+//
+// Processes that end meanwhile are left out. If the descriptors of some may not
+// be read, the rest is returned together with an error that matches
+// fs.ErrPermission and says how many.
+func SocketOwners() (map[uint64]event.Proc, error) { return socketOwners("/proc") }
+
+func socketOwners(root string) (map[uint64]event.Proc, error) {
+	dir, err := os.Open(root)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	names, err := dir.Readdirnames(-1)
+	dir.Close()
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	scan := socketScan{root: root, owners: make(map[uint64]event.Proc), start: make(map[uint64]uint64)}
+	denied := 0
+	for _, name := range names {
+		pid, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			continue // no process
+		}
+		switch err := scan.process(uint32(pid)); {
+		case err == nil, gone(err), errors.Is(err, ErrGone):
+		case errors.Is(err, fs.ErrPermission):
+			denied++
+		default:
+			return scan.owners, fmt.Errorf("list sockets of process %d: %w", pid, err)
+		}
+	}
+	if denied > 0 {
+		return scan.owners, fmt.Errorf("list sockets of %d processes: %w", denied, fs.ErrPermission)
+	}
+	return scan.owners, nil
+}
+
+type socketScan struct {
+	root   string
+	owners map[uint64]event.Proc
+	start  map[uint64]uint64 // when the owner started
+	inodes []uint64
+}
+
+// process adds the sockets of one process. It reads who that is after its
+// descriptors and only if there are any, for most processes have none.
+func (s *socketScan) process(pid uint32) error {
+	if err := s.descriptors(pid); err != nil || len(s.inodes) == 0 {
+		return err
+	}
+	info, err := readStat(s.root, pid)
+	if err != nil {
+		return err
+	}
+	for _, ino := range s.inodes {
+		old, ok := s.owners[ino]
+		if ok && (s.start[ino] < info.Start || s.start[ino] == info.Start && old.PID < pid) {
+			continue
+		}
+		s.owners[ino] = event.Proc{PID: pid, Comm: info.Comm}
+		s.start[ino] = info.Start
+	}
+	return nil
+}
+
+// descriptors fills s.inodes.
+func (s *socketScan) descriptors(pid uint32) error {
+	s.inodes = s.inodes[:0]
+	dir, err := os.Open(procPath(s.root, pid, "fd"))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var buf [64]byte
+	for {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			n, err := unix.Readlinkat(int(dir.Fd()), name, buf[:])
+			if err != nil {
+				continue // closed meanwhile
+			}
+			if ino, ok := socketInode(string(buf[:n])); ok {
+				s.inodes = append(s.inodes, ino)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// socketInode parses the target of a descriptor's link, "socket:[12345]".
+func socketInode(link string) (uint64, bool) {
+	s, ok := strings.CutPrefix(link, "socket:[")
+	if !ok {
+		return 0, false
+	}
+	if s, ok = strings.CutSuffix(s, "]"); !ok {
+		return 0, false
+	}
+	ino, err := strconv.ParseUint(s, 10, 64)
+	return ino, err == nil
+}
