@@ -2,8 +2,6 @@ package tracer
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -12,33 +10,50 @@ import (
 // Tally is what the kernel side counted in one network namespace since the
 // start. It is exact even where events were dropped.
 type Tally struct {
-	Births    uint64 // mini-sockets born, in either substate
-	Parked    uint64 // of those, in FIN_WAIT2
-	Promoted  uint64 // parked ones that reached TIME_WAIT
-	Expired   uint64 // ends by reason, of both substates
-	Reused    uint64
-	Killed    uint64
-	ParkedEnd uint64 // of those ends, without ever having been in TIME_WAIT
-	Refused   uint64
-	Rearms    uint64
+	Births   uint64 // mini-sockets born, in either substate
+	Parked   uint64 // of those, in FIN_WAIT2
+	Promoted uint64 // parked ones that reached TIME_WAIT
+	TimeWait Ends   // ends of TIME_WAIT
+	NeverTW  Ends   // ends of parked ones that were never promoted
+	Refused  uint64 // mini-sockets that the kernel had no room for
+	Rearms   uint64 // timers started anew
+}
+
+// Ends counts ends of mini-sockets by how they came about.
+type Ends struct{ Expired, Reused, Killed uint64 }
+
+// Total is the number of ends.
+func (e Ends) Total() uint64 { return e.Expired + e.Reused + e.Killed }
+
+func (e *Ends) add(o Ends) {
+	e.Expired += o.Expired
+	e.Reused += o.Reused
+	e.Killed += o.Killed
 }
 
 // Begins is how often TIME_WAIT began.
 func (t Tally) Begins() uint64 { return t.Births - t.Parked + t.Promoted }
 
 // Ends is how many mini-sockets ended, in either substate.
-func (t Tally) Ends() uint64 { return t.Expired + t.Reused + t.Killed }
+func (t Tally) Ends() uint64 { return t.TimeWait.Total() + t.NeverTW.Total() }
 
 func (t *Tally) add(o Tally) {
 	t.Births += o.Births
 	t.Parked += o.Parked
 	t.Promoted += o.Promoted
-	t.Expired += o.Expired
-	t.Reused += o.Reused
-	t.Killed += o.Killed
-	t.ParkedEnd += o.ParkedEnd
+	t.TimeWait.add(o.TimeWait)
+	t.NeverTW.add(o.NeverTW)
 	t.Refused += o.Refused
 	t.Rearms += o.Rearms
+}
+
+func (c *bpfTally) tally() Tally {
+	return Tally{
+		Births: c.Births, Parked: c.Parked, Promoted: c.Promoted,
+		TimeWait: Ends{Expired: c.Expired, Reused: c.Reused, Killed: c.Killed},
+		NeverTW:  Ends{Expired: c.ParkedExpired, Reused: c.ParkedReused, Killed: c.ParkedKilled},
+		Refused:  c.Refused, Rearms: c.Rearms,
+	}
 }
 
 // Account is what a trace has counted and lost so far.
@@ -83,6 +98,16 @@ func (a *account) begin() error {
 	return nil
 }
 
+// alive is how many mini-sockets there are: those before the trace, plus births,
+// less ends.
+func (a *account) alive(n Tally) uint64 {
+	sum := n.Births
+	for _, c := range a.before {
+		sum += c.TimeWait
+	}
+	return sum - min(sum, n.Ends())
+}
+
 // end takes the last readings.
 func (a *account) end(t *Tracer) {
 	final, err := t.readAccount()
@@ -110,7 +135,7 @@ func (a *account) compare(now Account) []event.Drift {
 		d := event.Drift{
 			NetNS:  ns.Inum,
 			Births: int64(c.TW+c.TWKilled-b.TW-b.TWKilled) - int64(t.Births),
-			Reused: int64(c.TWRecycled-b.TWRecycled) - int64(t.Reused),
+			Reused: int64(c.TWRecycled-b.TWRecycled) - int64(t.TimeWait.Reused+t.NeverTW.Reused),
 			Alive:  int64(c.TimeWait) - int64(b.TimeWait+t.Births-t.Ends()),
 		}
 		if d.Births != 0 || d.Reused != 0 || d.Alive != 0 {
@@ -190,8 +215,7 @@ func (t *Tracer) readTallies(a *Account) error {
 	for iter.Next(&inum, &perCPU) {
 		var sum Tally
 		for _, c := range perCPU {
-			sum.add(Tally{Births: c.Births, Parked: c.Parked, Promoted: c.Promoted, Expired: c.Expired,
-				Reused: c.Reused, Killed: c.Killed, ParkedEnd: c.ParkedEnds, Refused: c.Refused, Rearms: c.Rearms})
+			sum.add(c.tally())
 		}
 		a.Tallies[inum] = sum
 		a.Total.add(sum)
@@ -212,9 +236,4 @@ func (t *Tracer) readLosses() ([bpfLossLOSS_MAX]uint64, error) {
 		}
 	}
 	return out, nil
-}
-
-// LostStages returns the stages of lost in their order.
-func LostStages(lost map[event.Stage]uint64) []event.Stage {
-	return slices.Sorted(maps.Keys(lost))
 }

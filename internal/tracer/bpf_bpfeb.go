@@ -170,16 +170,18 @@ const (
 )
 
 type bpfTally struct {
-	_          structs.HostLayout
-	Births     uint64
-	Parked     uint64
-	Promoted   uint64
-	Expired    uint64
-	Reused     uint64
-	Killed     uint64
-	ParkedEnds uint64
-	Refused    uint64
-	Rearms     uint64
+	_             structs.HostLayout
+	Births        uint64
+	Parked        uint64
+	Promoted      uint64
+	Expired       uint64
+	Reused        uint64
+	Killed        uint64
+	ParkedExpired uint64
+	ParkedReused  uint64
+	ParkedKilled  uint64
+	Refused       uint64
+	Rearms        uint64
 }
 
 type bpfWhy uint32

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/tracer"
+)
+
+func checkCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "check",
+		Usage: "can this host be traced, by which hooks, and what would be missing",
+		Flags: []cli.Flag{
+			outputFlag("text, wide, json, csv"),
+			&cli.StringFlag{Name: "btf", Usage: "kernel types from `FILE` (default: the running kernel's)", Category: categoryTrace},
+		},
+		Action: runCheck,
+	}
+}
+
+// runCheck prints a line for each requirement and each hook, and exits 3 if a
+// trace would not start.
+func runCheck(c *cli.Context) error {
+	opts, err := parseOutput(c)
+	if err != nil {
+		return err
+	}
+	reqs, hooks, failed := tracer.Check(tracer.Options{BTF: c.String("btf")})
+	table := output.NewTable(
+		output.TableColumn{Name: "status", Width: 6},
+		output.TableColumn{Name: "check", Width: 40},
+		output.TableColumn{Name: "detail", Width: 10},
+	)
+	for _, r := range reqs {
+		if r.Err != nil {
+			table.Add(output.Word("FAIL"), output.Prose(r.Name), output.Prose(r.Err.Error()))
+		} else {
+			table.Add(output.Word("ok"), output.Prose(r.Name), output.Value{})
+		}
+	}
+	for _, h := range hooks {
+		status, detail := "ok", h.Tells
+		if h.Err != nil {
+			status, detail = "warn", fmt.Sprintf("%v: %s", h.Err, h.Without)
+			if h.Needed {
+				status = "FAIL"
+			}
+		}
+		table.Add(output.Word(status), output.Prose(h.Name + " on " + h.Target), output.Prose(detail))
+	}
+	if failed == nil {
+		for _, l := range tracer.Lacks() {
+			table.Add(output.Word("warn"), output.Word("capabilities"), output.Prose(l))
+		}
+	}
+	if opts.Format == output.Text {
+		host, err := kernel.ThisHost()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.App.Writer, "twtrace %s on %s, Linux %s %s\n\n", version,
+			output.Escape(nil, host.Hostname), host.Release, host.Machine)
+	}
+	if err := table.Write(c.App.Writer, opts.Format); err != nil {
+		return err
+	}
+	return failed
+}

@@ -1,0 +1,69 @@
+package tracer
+
+import (
+	"fmt"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
+)
+
+// StartInfo describes the running trace. filter is the user's, in words;
+// the schema is for whoever prints it.
+func (t *Tracer) StartInfo(version, filter string) (*event.StartInfo, error) {
+	host, err := kernel.ThisHost()
+	if err != nil {
+		return nil, fmt.Errorf("identify the host: %w", err)
+	}
+	info := &event.StartInfo{Version: version, Host: host.Hostname,
+		Kernel: host.Release, BootID: host.BootID, Filter: filter}
+	for _, h := range t.Hooks {
+		if h.Err == nil {
+			info.Hooks = append(info.Hooks, h.Name)
+		} else {
+			info.Missing = append(info.Missing, h.Without)
+		}
+	}
+	ns, err := kernel.CurrentNetNS()
+	if err != nil {
+		return nil, err
+	}
+	limits, err := ns.Limits()
+	if err != nil {
+		return nil, fmt.Errorf("limits of the network namespace: %w", err)
+	}
+	info.Limits = limits.Map()
+	return info, nil
+}
+
+// EndInfo is the account of the trace, why being the reason for its end. After
+// Stop it is final.
+func (t *Tracer) EndInfo(why string) (*event.EndInfo, error) {
+	a, err := t.Account()
+	if err != nil {
+		return nil, err
+	}
+	drift, err := t.Drift()
+	if err != nil {
+		return nil, err
+	}
+	n := a.Total
+	info := &event.EndInfo{
+		Why: why, Births: n.Births, Parked: n.Parked, Promoted: n.Promoted, Begins: n.Begins(),
+		Ends: make(map[string]uint64), Refused: n.Refused,
+		Alive: t.account.alive(n),
+		Lost:  make(map[string]uint64), Drift: drift,
+	}
+	for name, count := range map[string]uint64{
+		event.Expired.String(): n.TimeWait.Expired,
+		event.Reused.String():  n.TimeWait.Reused,
+		"unknown":              n.TimeWait.Killed,
+	} {
+		if count > 0 {
+			info.Ends[name] = count
+		}
+	}
+	for stage, count := range a.Lost {
+		info.Lost[stage.String()] = count
+	}
+	return info, nil
+}

@@ -1,0 +1,86 @@
+package tracer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// Owners reads the owner maps of the traces that are running on this host, in
+// any process.
+type Owners struct {
+	maps []*ebpf.Map
+	dec  decoder
+}
+
+// OpenOwners finds the owner maps by name. It is no error if there is none; see
+// Traces. Listing maps needs CAP_SYS_ADMIN, the lack of which is os.ErrPermission.
+func OpenOwners() (*Owners, error) {
+	o := &Owners{dec: newDecoder(0)}
+	var id ebpf.MapID
+	for {
+		next, err := ebpf.MapGetNextID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			return o, nil
+		}
+		if err != nil {
+			o.Close()
+			return nil, fmt.Errorf("list BPF maps: %w", err)
+		}
+		id = next
+		m, err := ebpf.NewMapFromID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // gone since
+		}
+		if err != nil {
+			o.Close()
+			return nil, fmt.Errorf("open BPF map %d: %w", id, err)
+		}
+		if isOwnerMap(m) {
+			o.maps = append(o.maps, m)
+		} else {
+			m.Close()
+		}
+	}
+}
+
+// isOwnerMap tells by the name, and by the size whether it is of this version.
+func isOwnerMap(m *ebpf.Map) bool {
+	info, err := m.Info()
+	return err == nil && info.Name == bpfMapTwtraceConns &&
+		m.KeySize() == 8 && m.ValueSize() == uint32(unsafe.Sizeof(bpfConn{}))
+}
+
+// Traces is how many running traces there are.
+func (o *Owners) Traces() int { return len(o.maps) }
+
+// Find sets the role and the processes of e, whose cookie says which connection
+// it is, and reports whether any trace knows it.
+func (o *Owners) Find(e *event.Event) bool {
+	for _, m := range o.maps {
+		var c bpfConn
+		if m.Lookup(e.Cookie, &c) != nil || int(c.Role) >= len(roles) || int(c.Side) >= len(sides) {
+			continue
+		}
+		e.Role, e.Closer, e.Rearms = roles[c.Role], sides[c.Side], uint32(c.Rearms)
+		e.Opener = o.dec.proc(c.Opener.Tgid, c.Opener.Comm)
+		e.CloseProc = o.dec.proc(c.Closer.Tgid, c.Closer.Comm)
+		if c.Established != 0 && c.Closed >= c.Established {
+			e.Life = int64(c.Closed - c.Established)
+		}
+		return true
+	}
+	return false
+}
+
+// Close releases the maps; the traces go on.
+func (o *Owners) Close() {
+	for _, m := range o.maps {
+		m.Close()
+	}
+}
