@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/twtrace/twtrace/internal/kerneltest/vm/plan"
@@ -20,6 +22,16 @@ type console struct {
 	last     string // last line that was not empty
 
 	line []byte
+}
+
+// copy reads the console to its end.
+func (c *console) copy(r io.Reader) error {
+	_, err := io.Copy(c, r)
+	c.flush()
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // Write takes bytes as they come from the serial line.

@@ -21,8 +21,9 @@ import (
 	"github.com/twtrace/twtrace/internal/kerneltest/vm/plan"
 )
 
-// referees are the programs that tests check their results against.
-var referees = []string{"ip", "nstat", "ss"}
+// programs are in every guest: those that tests check their results against,
+// and the shell. Busybox's would run its own ip when asked for ip.
+var programs = []string{"ip", "nstat", "sh", "ss"}
 
 // conveniences are taken along if they are installed.
 var conveniences = []string{"bpftool"}
@@ -93,7 +94,7 @@ func (im *image) addBase(ctx context.Context, init string) error {
 	if err := im.addFile(init, "/init"); err != nil {
 		return err
 	}
-	for _, name := range referees {
+	for _, name := range programs {
 		file, err := toolPath(name)
 		if err != nil {
 			return err
@@ -112,7 +113,7 @@ func (im *image) addBase(ctx context.Context, init string) error {
 	return im.addBusybox(ctx)
 }
 
-// addBusybox adds a shell and what goes with it, if this machine has a busybox.
+// addBusybox adds what goes with a shell, if this machine has a busybox.
 func (im *image) addBusybox(ctx context.Context) error {
 	file, err := toolPath("busybox")
 	if err != nil {

@@ -12,9 +12,10 @@
 //
 // A PROGRAM that is a file on this machine is taken along, with the shared
 // libraries it needs; any other name is looked up in the guest, which has ss,
-// nstat, ip, and busybox and bpftool if they are here. Each runs in a directory of its own,
-// /test/NAME (NAME less .test), so that --file internal/x/testdata:/test/x/testdata
-// makes a package's testdata visible where its tests expect it.
+// nstat, ip and a shell, and if this machine has them, bpftool and busybox. Each runs in a directory of its own, /test/NAME (NAME less .test), so
+// that --file internal/x/testdata:/test/x/testdata puts a package's testdata
+// where its tests expect it. Call vm from inside the module: it builds the
+// guest's init.
 //
 // It exits with the code of the first program that failed, else with 0; with
 // 125 if there is no such code: the guest panicked, ran into the timeout, or
@@ -26,6 +27,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -97,13 +99,19 @@ func newFlags(verb string) (*flag.FlagSet, *string) {
 	return fs, fs.String("kernel", "trixie", "Debian suite whose kernel to use: "+strings.Join(suites, ", "))
 }
 
-// parse has the flag package report the error, as it does anyway.
+// parse prints the flags if they are asked for. A wrong one is the caller's to
+// report, with no page of help around it.
 func parse(fs *flag.FlagSet, args []string) error {
+	fs.SetOutput(io.Discard)
 	err := fs.Parse(args)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return err
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fs.SetOutput(os.Stdout)
+		fs.PrintDefaults()
+	case err != nil:
+		return usagef("%v", err)
 	}
-	return usagef("%v", err)
+	return err
 }
 
 func fetchMain(ctx context.Context, args []string) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -27,7 +26,6 @@ var kernelArgs = []string{
 	"random.trust_cpu=on",
 	"audit=0",
 	"apparmor=0",
-	"ipv6.autoconf=0",
 }
 
 // qemuArgs returns the arguments for qemu-system-x86_64.
@@ -85,14 +83,14 @@ func boot(ctx context.Context, k *kernel, initramfs string, o *runOptions) (int,
 	readErr := con.copy(out)
 	waitErr := cmd.Wait()
 	switch {
+	case con.panicked != "": // whatever a program may have printed
+		return 0, fmt.Errorf("the guest panicked: %s", con.panicked)
 	case con.exited:
 		return con.code, nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return 0, fmt.Errorf("timeout after %s; the last line was %q", o.timeout, con.last)
 	case ctx.Err() != nil:
 		return 0, errors.New("interrupted")
-	case con.panicked != "":
-		return 0, fmt.Errorf("the guest panicked: %s", con.panicked)
 	}
 	return 0, errors.Join(errors.New("the guest ended without an exit code"), qemuError(waitErr), readErr)
 }
@@ -102,16 +100,6 @@ func qemuError(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return fmt.Errorf("qemu: %s", exit.ProcessState)
-	}
-	return err
-}
-
-// copy reads the console to its end.
-func (c *console) copy(r io.Reader) error {
-	_, err := io.Copy(c, r)
-	c.flush()
-	if errors.Is(err, os.ErrClosed) {
-		return nil
 	}
 	return err
 }

@@ -26,17 +26,26 @@ func taint() uint64 {
 	return t & (taintDied | taintWarned | taintSoftLockup)
 }
 
-// printKernelLog prints the messages that are still in the kernel's buffer.
-func printKernelLog() {
-	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK, 0)
+// kernelLog is what the kernel says from when it was opened.
+type kernelLog struct{ fd int }
+
+func openKernelLog() (*kernelLog, error) {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		fmt.Println("init: open /dev/kmsg:", err)
-		return
+		return nil, fmt.Errorf("open the kernel log: %w", err)
 	}
-	defer unix.Close(fd)
+	if _, err := unix.Seek(fd, 0, unix.SEEK_END); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("go to the end of the kernel log: %w", err)
+	}
+	return &kernelLog{fd}, nil
+}
+
+// print prints the messages that are still in the kernel's buffer.
+func (l *kernelLog) print() {
 	buf := make([]byte, 8192) // a record is never longer
 	for {
-		n, err := unix.Read(fd, buf)
+		n, err := unix.Read(l.fd, buf)
 		switch {
 		case err == unix.EINTR || err == unix.EPIPE: // EPIPE: overwritten, go on
 			continue

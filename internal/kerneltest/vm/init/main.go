@@ -25,6 +25,7 @@ func main() {
 		code = plan.ExitHarness
 	}
 	fmt.Printf("\n%s%d\n", plan.ExitMark, code)
+	drain()
 	powerOff()
 }
 
@@ -46,6 +47,10 @@ func run() (code int, err error) {
 	if err := loadModules(p.Modules); err != nil {
 		return 0, err
 	}
+	log, err := openKernelLog()
+	if err != nil {
+		return 0, err
+	}
 	before := taint()
 	fmt.Println(plan.ReadyMark)
 	for _, c := range p.Commands {
@@ -58,8 +63,8 @@ func run() (code int, err error) {
 		}
 	}
 	if t := taint() &^ before; t != 0 {
-		fmt.Printf("init: the kernel complained (taint %#x); its log:\n", t)
-		printKernelLog()
+		fmt.Printf("init: the kernel complained (taint %#x); since the first command it said:\n", t)
+		log.print()
 	}
 	return code, nil
 }
@@ -78,6 +83,10 @@ func loadModules(files []string) error {
 	}
 	return nil
 }
+
+// drain waits until what was printed is out on the serial line. Else the
+// kernel's own messages, which go there directly, land in the midst of it.
+func drain() { _ = unix.IoctlSetInt(int(os.Stdout.Fd()), unix.TCSBRK, 1) }
 
 // powerOff does not return. Should the machine not turn off, a restart ends it
 // as well: the host started it with -no-reboot.
