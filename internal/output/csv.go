@@ -29,14 +29,17 @@ func newCSV(s sink, fields []*Field) *csvWriter {
 // LF alone; every reader does, and cut and awk would keep the CR in the last
 // column.
 func (w *csvWriter) Write(e *event.Event) error {
-	if !w.start(e) || about(e) && !w.notes {
+	isAbout := about(e)
+	if !w.start(e) || isAbout && !w.notes {
 		return w.err
 	}
 	for i, f := range w.fields {
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
-		w.buf = appendCSV(w.buf, f.Value(e))
+		if isAbout || !f.about {
+			w.buf = appendCSV(w.buf, f.value(e))
+		}
 	}
 	w.buf = append(w.buf, '\n')
 	return w.done()
@@ -47,6 +50,9 @@ func (w *csvWriter) Write(e *event.Event) error {
 func appendCSV(dst []byte, v Value) []byte {
 	from := len(dst)
 	dst = v.Append(dst)
+	if v.typ != TypeString && v.typ != TypeProse && v.nested == nil {
+		return dst
+	}
 	if !bytes.ContainsAny(dst[from:], "\",") {
 		return dst
 	}

@@ -24,6 +24,8 @@ type Field struct {
 
 	value func(e *event.Event) Value
 	text  func(dst []byte, e *event.Event) []byte // a shorter form in Text, or nil
+	full  int                                     // width in Wide, if text makes it shorter
+	about bool                                    // only start or end have it
 }
 
 // Column is how a field or a cell stands in a text table.
@@ -109,14 +111,14 @@ func names(fields []*Field) []string {
 	return out
 }
 
-// all is the table, filled from its parts: the fields of a connection, then
-// those of start, lost and end.
-var all = pointers(connFields, startFields, endFields)
+// all is the table: the fields of connections, then those of start and end.
+var all = join(connFields, startFields, endFields)
 
-func pointers(parts ...[]Field) []*Field {
+func join(parts ...[]Field) []*Field {
 	var out []*Field
 	for _, p := range parts {
 		for i := range p {
+			p[i].about = p[i].On == "start" || p[i].On == "end"
 			out = append(out, &p[i])
 		}
 	}

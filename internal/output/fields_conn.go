@@ -4,12 +4,12 @@ import "github.com/twtrace/twtrace/internal/event"
 
 // connFields are the fields of every record and of those about connections.
 var connFields = []Field{
-	{Name: "time", On: "all", Type: TypeTime, Column: Column{Width: 12, Max: 30}, text: shortTime,
+	{Name: "time", On: "all", Type: TypeTime, Column: Column{Width: 12}, text: shortTime, full: 30,
 		Doc:   "when it happened: RFC 3339, nanoseconds, UTC. In `text` the time of day with milliseconds, UTC",
 		value: func(e *event.Event) Value { return Time(e.Time) }},
 	{Name: "event", On: "all", Type: TypeWord, Enum: event.Names[event.Kind](),
-		Column: Column{Width: 8, Max: 17}, text: shortEvent,
-		Doc:   "what happened. In `text`, `tw_` stands for `time_wait_`; `--event` takes both",
+		Column: Column{Width: 8}, text: shortEvent, full: 17,
+		Doc:   "what happened, see above. In `text`, `tw_` stands for `time_wait_`; `--event` takes both",
 		value: func(e *event.Event) Value { return Word(e.Kind.String()) }},
 	{Name: "cookie", Type: TypeHex, Column: Column{Width: 8, Max: 16},
 		Doc:   "socket cookie, the identity of the connection: hex, as `ss -e` prints it after `sk:`",

@@ -33,22 +33,27 @@ func AppendJSON(dst []byte, e *event.Event) []byte {
 
 func appendObject(dst []byte, fields []*Field, e *event.Event) []byte {
 	dst = append(dst, '{')
-	first := true
+	from := len(dst)
+	isAbout := about(e)
 	for _, f := range fields {
-		v := f.Value(e)
-		if v.typ == TypeNone {
-			continue
+		if isAbout || !f.about {
+			dst = appendMember(dst, from, f.Name, f.value(e))
 		}
-		if !first {
-			dst = append(dst, ',')
-		}
-		first = false
-		dst = append(dst, '"')
-		dst = append(dst, f.Name...)
-		dst = append(dst, '"', ':')
-		dst = v.AppendJSON(dst)
 	}
 	return append(dst, '}')
+}
+
+// appendMember appends a member of the object whose members begin at from;
+// nothing if v is not known.
+func appendMember(dst []byte, from int, name string, v Value) []byte {
+	if v.typ == TypeNone {
+		return dst
+	}
+	if len(dst) > from {
+		dst = append(dst, ',')
+	}
+	dst = append(append(append(dst, '"'), name...), '"', ':')
+	return v.AppendJSON(dst)
 }
 
 // AppendJSON appends v as a JSON value; nothing if it is not known.

@@ -5,8 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/twtrace/twtrace/internal/event"
 )
 
 // TableColumn is a column of a [Table]. Name follows the rules of a field: it
@@ -156,14 +154,13 @@ func (t *Table) appendCSV(dst []byte, show []int) []byte {
 }
 
 func (t *Table) appendJSON(dst []byte, show []int) []byte {
-	fields := make([]*Field, len(show))
-	var cells []Value
-	for n, i := range show {
-		fields[n] = &Field{Name: t.columns[i].Name, value: func(*event.Event) Value { return cells[i] }}
-	}
 	for r := range t.Len() {
-		cells = t.row(r)
-		dst = append(appendObject(dst, fields, nil), '\n')
+		dst = append(dst, '{')
+		from := len(dst)
+		for _, i := range show {
+			dst = appendMember(dst, from, t.columns[i].Name, t.row(r)[i])
+		}
+		dst = append(dst, '}', '\n')
 	}
 	return dst
 }

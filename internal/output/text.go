@@ -18,8 +18,8 @@ func newText(s sink, fields []*Field, wide bool) *textWriter {
 	for _, f := range fields {
 		c := f.Column
 		c.Width = max(c.Width, len(heading(f.Name)))
-		if wide && f.Name == "time" {
-			c.Width = c.Max
+		if wide {
+			c.Width = max(c.Width, f.full)
 		}
 		w.layout.columns = append(w.layout.columns, c)
 	}

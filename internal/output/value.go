@@ -96,12 +96,13 @@ func Bool(b bool) Value {
 	return Value{typ: TypeBool}
 }
 
-// Addr is an IP address, an IPv4-mapped one as IPv4; the zero Addr is not known.
+// Addr is an IP address, an IPv4-mapped one as IPv4, without a zone: that is a
+// name of this host's, and no part of the address. The zero Addr is not known.
 func Addr(a netip.Addr) Value {
 	if !a.IsValid() {
 		return Value{}
 	}
-	return Value{typ: TypeAddr, addr: a.Unmap()}
+	return Value{typ: TypeAddr, addr: a.Unmap().WithZone("")}
 }
 
 // List is a list of strings from outside, known even if it is empty.
