@@ -1,7 +1,10 @@
 package kernel
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"strconv"
@@ -90,6 +93,35 @@ func parseCPUList(s string) (int, error) {
 		n += b - a + 1
 	}
 	return n, nil
+}
+
+// MemAvailable returns the bytes of memory that could be used without swapping.
+func MemAvailable() (uint64, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, fmt.Errorf("read available memory: %w", err)
+	}
+	defer f.Close()
+	n, err := parseMemAvailable(f)
+	if err != nil {
+		return 0, fmt.Errorf("read available memory: %w", err)
+	}
+	return n, nil
+}
+
+// parseMemAvailable finds the line "MemAvailable:   12345 kB" of meminfo.
+func parseMemAvailable(r io.Reader) (uint64, error) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "MemAvailable:"); ok {
+			kb, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+			return kb << 10, err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return 0, err
+	}
+	return 0, errors.New("no MemAvailable line")
 }
 
 // ClockOffset returns the nanoseconds to add to CLOCK_MONOTONIC, in which BPF

@@ -53,6 +53,21 @@ func TestParseCPUList(t *testing.T) {
 	}
 }
 
+func TestMemAvailable(t *testing.T) {
+	got, err := parseMemAvailable(strings.NewReader("MemTotal:  2000 kB\nMemAvailable:   12345 kB\n"))
+	if err != nil || got != 12345<<10 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	for _, bad := range []string{"", "MemTotal: 1 kB\n", "MemAvailable: x kB\n"} {
+		if _, err := parseMemAvailable(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q passed", bad)
+		}
+	}
+	if n, err := MemAvailable(); err != nil || n == 0 {
+		t.Errorf("this host has %d bytes available, %v", n, err)
+	}
+}
+
 // TestClockOffset: a time in one clock, moved by the offset, must lie between
 // two readings of the other. The offset is exact to half of the time that its
 // best try took; 10 ms is far more than any try among sixteen needs.

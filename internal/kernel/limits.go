@@ -22,6 +22,9 @@ type Limits struct {
 	FinTimeout        time.Duration
 	Timestamps        int // net.ipv4.tcp_timestamps
 	RFC1337           int // net.ipv4.tcp_rfc1337
+	// UnprivPortStart is net.ipv4.ip_unprivileged_port_start: the kernel refuses
+	// a port range that begins below it. It is not in Map.
+	UnprivPortStart int
 }
 
 // UsablePorts is how many ports connect() can choose from for one destination.
@@ -101,6 +104,7 @@ func parseLimits(read func(name string) (string, error)) (Limits, error) {
 		{name: "tcp_fin_timeout", to: &fin},
 		{name: "tcp_timestamps", to: &l.Timestamps},
 		{name: "tcp_rfc1337", to: &l.RFC1337},
+		{name: "ip_unprivileged_port_start", to: &l.UnprivPortStart},
 	} {
 		text, err := read(s.name)
 		if s.optional && errors.Is(err, fs.ErrNotExist) {

@@ -21,6 +21,8 @@ func sysctls() map[string]string {
 		"tcp_fin_timeout":         "60\n",
 		"tcp_timestamps":          "1\n",
 		"tcp_rfc1337":             "0\n",
+
+		"ip_unprivileged_port_start": "1024\n",
 	}
 }
 
@@ -36,7 +38,7 @@ func parseFrom(m map[string]string) (Limits, error) {
 
 func TestParseLimits(t *testing.T) {
 	base := Limits{PortLow: 32768, PortHigh: 60999, MaxTWBuckets: 131072, TWReuse: 2,
-		TWReuseDelayMS: 1000, FinTimeout: time.Minute, Timestamps: 1}
+		TWReuseDelayMS: 1000, FinTimeout: time.Minute, Timestamps: 1, UnprivPortStart: 1024}
 	for _, tt := range []struct {
 		name   string
 		change func(map[string]string, *Limits)

@@ -48,7 +48,7 @@ func CurrentNetNS() (NetNS, error) {
 	if err != nil {
 		return NetNS{}, fmt.Errorf("read the network namespace of this thread: %w", err)
 	}
-	n := NetNS{Inum: inum, path: fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())}
+	n := NetNS{Inum: inum, path: fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())}
 	for _, pid := range []int{1, os.Getppid(), os.Getpid()} {
 		path := procNS(pid)
 		if i, err := netNSInum(path); err == nil && i == inum {

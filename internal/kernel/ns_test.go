@@ -37,6 +37,7 @@ func newNetNS(t testing.TB) NetNS {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.sysctl(t, "tcp_tw_reuse", "0") // a TIME_WAIT that was made stays
 	return n
 }
 
