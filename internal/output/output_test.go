@@ -231,6 +231,16 @@ func TestTextColumns(t *testing.T) {
 	}
 }
 
+// TestNothing checks what is printed where there are no records.
+func TestNothing(t *testing.T) {
+	for f, want := range map[Format]string{Text: "RADDR LIFE", Wide: "RADDR LIFE", CSV: "raddr,life_ns", JSON: ""} {
+		got := render(t, Options{Format: f, Fields: []string{"raddr", "life_ns"}}, nil)
+		if strings.Join(strings.Fields(got), " ") != want {
+			t.Errorf("%s prints %q, want %q", f, got, want)
+		}
+	}
+}
+
 func TestNewErrors(t *testing.T) {
 	for _, tt := range []struct {
 		opts Options

@@ -47,6 +47,15 @@ func (w *textWriter) Write(e *event.Event) error {
 	return w.done()
 }
 
+// Flush writes the buffer. Where nothing was printed, it is the heading: "none"
+// should not look like "no answer".
+func (w *textWriter) Flush() error {
+	if !w.headed && w.err == nil {
+		w.head()
+	}
+	return w.sink.Flush()
+}
+
 func (w *textWriter) head() {
 	w.headed = true
 	w.layout.begin()
