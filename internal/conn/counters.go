@@ -16,7 +16,8 @@ type Counters struct {
 	Established uint64 // open, or closing without a mini-socket yet
 
 	Opens     uint64 // connections established
-	Closes    uint64 // connections ended without TIME_WAIT on this side
+	Ends      uint64 // connections that ended, with TIME_WAIT or without
+	Closes    uint64 // of those, the ones without TIME_WAIT on this side, and parked ones never promoted
 	Enters    uint64 // begins of TIME_WAIT
 	Snapshots uint64 // sockets in TIME_WAIT that were there before the trace
 	Parks     uint64 // mini-sockets born in FIN_WAIT2
@@ -61,6 +62,7 @@ func (c *Counters) Add(o *Counters) {
 	c.Parked += o.Parked
 	c.Established += o.Established
 	c.Opens += o.Opens
+	c.Ends += o.Ends
 	c.Closes += o.Closes
 	c.Enters += o.Enters
 	c.Snapshots += o.Snapshots

@@ -90,7 +90,7 @@ func TestRandomStreams(t *testing.T) {
 			opt.MaxGroups, opt.MaxDestinations = 1+r.IntN(20), 1+r.IntN(10)
 		}
 		var hs [][]event.Event
-		want := map[phase]uint64{}
+		want, ends := map[phase]uint64{}, uint64(0)
 		var kinds [event.Listen + 1]uint64
 		for i := range 300 {
 			h, last := history(r, uint64(i+1), t0)
@@ -104,6 +104,9 @@ func TestRandomStreams(t *testing.T) {
 			}
 			hs = append(hs, h)
 			want[last]++
+			if h[0].Kind == event.Open && last != live {
+				ends++
+			}
 		}
 		tab := New(opt)
 		for _, e := range merge(r, hs) {
@@ -128,6 +131,9 @@ func TestRandomStreams(t *testing.T) {
 			if n != kinds[k] {
 				t.Fatalf("seed %d: counted %d of %s, want %d", seed, n, k, kinds[k])
 			}
+		}
+		if v.Ends != ends {
+			t.Fatalf("seed %d: %d ends, want %d", seed, v.Ends, ends)
 		}
 		if v.Unmatched != 0 || v.Dropped != 0 || v.Untracked != 0 || v.Duplicates != 0 {
 			t.Fatalf("seed %d: %+v", seed, v)

@@ -30,6 +30,7 @@ const (
 	sawClose
 	sawLife
 	sawCloser
+	sawEnding
 	unmatched // ended with its begin not seen yet
 
 	sawBegin = sawEnter | sawSnapshot
@@ -201,6 +202,7 @@ func (t *Table) settle(s *socket, fact uint16) {
 func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	life := e.Life > 0 && s.seen&sawLife == 0
 	closer := e.Closer != event.SideNone && e.Closer <= event.BothSides && s.seen&sawCloser == 0
+	ending := fact&(sawOpen|sawSnapshot|sawExit) == 0 && e.Kind != event.Snapshot && s.seen&sawEnding == 0
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
 		switch e.Kind {
 		case event.Open:
@@ -220,6 +222,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 		case event.Close:
 			c.Closes++
 		}
+		if ending {
+			c.Ends++
+		}
 		if life {
 			c.Lives++
 		}
@@ -233,6 +238,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	}
 	if closer {
 		s.seen |= sawCloser
+	}
+	if ending || e.Kind == event.Snapshot && fact != sawOpen {
+		s.seen |= sawEnding
 	}
 	if d := t.dests.get(s.dest); d != nil {
 		d.last = max(d.last, e.Time)
