@@ -23,6 +23,9 @@ import (
 // envSpec holds the Spec of a workload process, as JSON.
 const envSpec = "TWTRACE_WORKLOAD"
 
+// justExit in place of a Spec makes a process that does nothing.
+const justExit = "exit"
+
 // logFD is the descriptor of a workload process that leads to its parent.
 const logFD = 3
 
@@ -62,6 +65,9 @@ func Main() {
 	spec, ok := os.LookupEnv(envSpec)
 	if !ok {
 		return
+	}
+	if spec == justExit {
+		os.Exit(0)
 	}
 	os.Unsetenv(envSpec)
 	if err := runChild(spec); err != nil {

@@ -157,22 +157,14 @@ func (t *connecter) work() error {
 // whether there is to be one.
 func (cl *client) next() (int, bool) {
 	p := cl.plan
-	if p.Fails > 0 && cl.fails.Load() >= int64(p.Fails) || cl.stop.Err() != nil {
+	if p.Fails > 0 && cl.fails.Load() >= int64(p.Fails) {
 		return 0, false
 	}
 	i := cl.attempts.Add(1) - 1
 	if p.Count > 0 && i >= int64(p.Count) {
 		return 0, false
 	}
-	if p.Rate > 0 {
-		due := cl.tally.began.Add(time.Duration(float64(i) / p.Rate * float64(time.Second)))
-		select {
-		case <-time.After(time.Until(due)):
-		case <-cl.stop.Done():
-			return 0, false
-		}
-	}
-	return int(i), true
+	return int(i), cl.pace(int(i), p.Rate)
 }
 
 // once makes connection i and ends it. Its error is one of the workload itself;

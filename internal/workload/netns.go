@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,8 +62,7 @@ func (n *NetNS) Inum() uint32 { return n.inum }
 // starts are not.
 func (n *NetNS) Do(f func() error) error { return InNetNS(n.Path(), f) }
 
-// AddAddr gives the device named dev an address; an IPv4 one replaces the
-// device's own.
+// AddAddr gives the device named dev one more address, which can be used at once.
 func (n *NetNS) AddAddr(dev string, addr netip.Prefix) error {
 	return n.Do(func() error { return addAddr(dev, addr) })
 }
@@ -118,73 +116,4 @@ func onThread(f func() error) (err error) {
 		err = errors.Join(err, fmt.Errorf("leave network namespace: %w", back))
 	}()
 	return f()
-}
-
-// linkUp brings a device of the thread's namespace up.
-func linkUp(dev string) error {
-	return ifreq(unix.AF_INET, dev, func(fd int, ifr *unix.Ifreq) error {
-		if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr); err != nil {
-			return err
-		}
-		ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
-		return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
-	})
-}
-
-func addAddr(dev string, addr netip.Prefix) error {
-	if addr.Addr().Is6() {
-		return addAddr6(dev, addr)
-	}
-	return ifreq(unix.AF_INET, dev, func(fd int, ifr *unix.Ifreq) error {
-		ip := addr.Addr().As4()
-		if err := ifr.SetInet4Addr(ip[:]); err != nil {
-			return err
-		}
-		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, ifr); err != nil {
-			return err
-		}
-		mask := ^uint32(0) << (32 - addr.Bits())
-		if err := ifr.SetInet4Addr([]byte{byte(mask >> 24), byte(mask >> 16), byte(mask >> 8), byte(mask)}); err != nil {
-			return err
-		}
-		return unix.IoctlIfreq(fd, unix.SIOCSIFNETMASK, ifr)
-	})
-}
-
-// in6Ifreq is struct in6_ifreq of include/uapi/linux/ipv6.h.
-type in6Ifreq struct {
-	addr  [16]byte
-	bits  uint32
-	index int32
-}
-
-func addAddr6(dev string, addr netip.Prefix) error {
-	return ifreq(unix.AF_INET6, dev, func(fd int, ifr *unix.Ifreq) error {
-		if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr); err != nil {
-			return err
-		}
-		req := in6Ifreq{addr: addr.Addr().As16(), bits: uint32(addr.Bits()), index: int32(ifr.Uint32())}
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&req)))
-		if errno != 0 {
-			return errno
-		}
-		return nil
-	})
-}
-
-// ifreq calls f with a socket of the family and a request that names dev.
-func ifreq(family int, dev string, f func(fd int, ifr *unix.Ifreq) error) error {
-	ifr, err := unix.NewIfreq(dev)
-	if err != nil {
-		return fmt.Errorf("configure %s: %w", dev, err)
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("configure %s: %w", dev, err)
-	}
-	defer unix.Close(fd)
-	if err := f(fd, ifr); err != nil {
-		return fmt.Errorf("configure %s: %w", dev, err)
-	}
-	return nil
 }

@@ -127,6 +127,9 @@ func (t *accepter) finished() bool {
 	if t.stop.Err() != nil {
 		return true
 	}
+	if t.cued.Load() && !t.ended {
+		return false
+	}
 	return t.drain.Load() && t.accepted.Load() >= t.target.Load() && len(t.open)+len(t.late) == 0
 }
 
