@@ -2,6 +2,7 @@ package kerneltest
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -14,45 +15,38 @@ import (
 // TcpExtTW, TcpActiveOpens, ... Gauges are in Sockstat.
 func (n *NS) Nstat(t testing.TB) map[string]uint64 {
 	t.Helper()
-	all := make(map[string]uint64)
-	for _, file := range []string{"netstat", "snmp"} {
-		if err := n.read(file, func(r io.Reader) error { return parseNstat(r, all) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
+	return n.read(t, parseNstat, "netstat", "snmp")
 }
 
 // Sockstat returns the gauges of the namespace: "TCP tw" is the number of
-// mini-sockets, in TIME_WAIT or parked in FIN_WAIT2. TCP's orphan, alloc and
-// mem are those of the whole host.
+// mini-sockets, in TIME_WAIT or parked in FIN_WAIT2, "TCP inuse" and "TCP6 inuse"
+// that of full sockets. TCP's orphan, alloc and mem are those of the whole host.
 func (n *NS) Sockstat(t testing.TB) map[string]uint64 {
 	t.Helper()
-	var all map[string]uint64
-	err := n.read("sockstat", func(r io.Reader) (err error) {
-		all, err = parseSockstat(r)
-		return err
+	return n.read(t, parseSockstat, "sockstat", "sockstat6")
+}
+
+// read parses files of /proc/net of the namespace.
+func (n *NS) read(t testing.TB, parse func(io.Reader, map[string]uint64) error, names ...string) map[string]uint64 {
+	t.Helper()
+	all := make(map[string]uint64)
+	err := n.ns.Do(func() error {
+		for _, name := range names {
+			path := "/proc/thread-self/net/" + name
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return fmt.Errorf("read counters: %w", err)
+			}
+			if err := parse(bytes.NewReader(data), all); err != nil {
+				return fmt.Errorf("parse %s: %w", path, err)
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return all
-}
-
-// read parses a file of /proc/net of the namespace.
-func (n *NS) read(name string, parse func(io.Reader) error) error {
-	return n.ns.Do(func() error {
-		path := "/proc/thread-self/net/" + name
-		f, err := os.Open(path)
-		if err != nil {
-			return fmt.Errorf("read counters: %w", err)
-		}
-		defer f.Close()
-		if err := parse(f); err != nil {
-			return fmt.Errorf("parse %s: %w", path, err)
-		}
-		return nil
-	})
 }
 
 // parseNstat adds the counters of a file with pairs of lines, the first with
@@ -85,23 +79,22 @@ func parseNstat(r io.Reader, all map[string]uint64) error {
 	return lines.Err()
 }
 
-// parseSockstat returns the values of lines like "TCP: inuse 5 orphan 0".
-func parseSockstat(r io.Reader) (map[string]uint64, error) {
-	all := make(map[string]uint64)
+// parseSockstat adds the values of lines like "TCP: inuse 5 orphan 0" to all.
+func parseSockstat(r io.Reader, all map[string]uint64) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		group, rest, ok := strings.Cut(lines.Text(), ":")
 		fields := strings.Fields(rest)
 		if !ok || len(fields)%2 != 0 {
-			return nil, fmt.Errorf("unexpected line %q", lines.Text())
+			return fmt.Errorf("unexpected line %q", lines.Text())
 		}
 		for i := 0; i < len(fields); i += 2 {
 			v, err := strconv.ParseUint(fields[i+1], 10, 64)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			all[group+" "+fields[i]] = v
 		}
 	}
-	return all, lines.Err()
+	return lines.Err()
 }

@@ -3,7 +3,6 @@ package kerneltest
 import (
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -60,8 +59,8 @@ func (n *NS) Sysctl(t testing.TB, name, value string) {
 	}
 }
 
-// AddAddr gives a device an address, such as lo fd00::1/128. An IPv4 address
-// replaces the one the device has; all of 127.0.0.0/8 is there anyway.
+// AddAddr gives a device one more address, such as lo fd00::1/128. All of
+// 127.0.0.0/8 is there without.
 func (n *NS) AddAddr(t testing.TB, dev, prefix string) {
 	t.Helper()
 	p, err := netip.ParsePrefix(prefix)
@@ -71,19 +70,4 @@ func (n *NS) AddAddr(t testing.TB, dev, prefix string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// SS runs ss in the namespace and returns what it prints.
-func (n *NS) SS(t testing.TB, args ...string) string {
-	t.Helper()
-	var out []byte
-	err := n.ns.Do(func() error {
-		var err error
-		out, err = exec.Command("ss", args...).CombinedOutput()
-		return err
-	})
-	if err != nil {
-		t.Fatalf("ss %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
