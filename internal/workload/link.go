@@ -38,8 +38,8 @@ func addAddr(dev string, addr netip.Prefix) error {
 	if err := requestAddr(dev, addr); err != nil {
 		return err
 	}
-	// A worker of the kernel makes the local route of an IPv6 address, when it
-	// gets the lock that all network namespaces share.
+	// A worker of the kernel makes the local route of an IPv6 address. A socket
+	// that connects before that sends its SYN nowhere.
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := reach(addr.Addr())
@@ -53,8 +53,8 @@ func addAddr(dev string, addr netip.Prefix) error {
 	}
 }
 
-// reach reports whether there is a way to an address of this host: connect()
-// on a datagram socket only looks for it.
+// reach reports whether a datagram from an address of this host to itself
+// arrives.
 func reach(addr netip.Addr) error {
 	family := unix.AF_INET
 	if addr.Is6() {
@@ -68,7 +68,18 @@ func reach(addr netip.Addr) error {
 	if err := unix.Bind(fd, toSockaddr(netip.AddrPortFrom(addr, 0))); err != nil {
 		return err
 	}
-	return unix.Connect(fd, toSockaddr(netip.AddrPortFrom(addr, 9)))
+	self, err := unix.Getsockname(fd)
+	if err != nil {
+		return err
+	}
+	if err := unix.Sendto(fd, []byte{'.'}, 0, self); err != nil {
+		return err
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10)
+	if err == nil && n == 0 {
+		err = unix.EHOSTUNREACH
+	}
+	return err
 }
 
 // requestAddr asks for an address. The ioctl for it would leave an IPv6 address
