@@ -53,7 +53,8 @@ static __always_inline void fill_conn(struct event *e, const struct conn *c)
 
 static __noinline void emit(struct event *e)
 {
-	if (!wanted_kind(e->kind) || !wanted(e))
+	/* A listener of both families, on any address, serves connections of each. */
+	if (!wanted_kind(e->kind) || (e->kind != KIND_LISTEN && !wanted(e)))
 		return;
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP))
 		count(LOSS_RING);

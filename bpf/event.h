@@ -87,10 +87,12 @@ struct tally {
 	__u64 births;
 	__u64 parked;
 	__u64 promoted;
-	__u64 expired;
+	__u64 expired; /* ends of TIME_WAIT */
 	__u64 reused;
 	__u64 killed;
-	__u64 parked_ends; /* of those three, the ones never promoted */
+	__u64 parked_expired; /* ends of those that were never promoted */
+	__u64 parked_reused;
+	__u64 parked_killed;
 	__u64 refused;
 	__u64 rearms;
 };

@@ -94,12 +94,12 @@ static __always_inline bool netns_in(__u32 inum)
 	return false;
 }
 
-/* IPv4 in an AF_INET6 socket counts as IPv4. */
+/* IPv4 in an AF_INET6 socket counts as IPv4; the local address may not be chosen yet. */
 static __always_inline __u8 family_of(const struct event *e)
 {
-	const __u64 *hi = (const __u64 *)e->laddr;
+	const __u64 *hi = (const __u64 *)e->raddr;
 
-	if (e->family == 6 && !hi[0] && word(e->laddr, 8) == 0xffff)
+	if (e->family == 6 && !hi[0] && word(e->raddr, 8) == 0xffff)
 		return 4;
 	return e->family;
 }

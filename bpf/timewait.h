@@ -122,6 +122,15 @@ static __always_inline void born(struct inet_timewait_sock *tw, __u64 cookie)
 	emit(&e);
 }
 
+static __always_inline __u64 *end_counter(struct tally *t, __u8 why, bool parked)
+{
+	if (why == WHY_EXPIRED)
+		return parked ? &t->parked_expired : &t->expired;
+	if (why == WHY_REUSED)
+		return parked ? &t->parked_reused : &t->reused;
+	return parked ? &t->parked_killed : &t->killed;
+}
+
 /* A mini-socket is gone. e: what hold() noted; key: where conns has it, or 0. */
 static __noinline void ended(struct event *e, __u64 key, __u8 why)
 {
@@ -140,13 +149,8 @@ static __noinline void ended(struct event *e, __u64 key, __u8 why)
 	e->kind = parked ? KIND_CLOSE : KIND_EXIT;
 	e->why = why;
 	e->new = TCP_CLOSE;
-	if (t) {
-		__sync_fetch_and_add(why == WHY_EXPIRED ? &t->expired :
-				     why == WHY_REUSED	? &t->reused :
-							  &t->killed, 1);
-		if (parked)
-			__sync_fetch_and_add(&t->parked_ends, 1);
-	}
+	if (t)
+		__sync_fetch_and_add(end_counter(t, why, parked), 1);
 	emit(e);
 	if (c)
 		bpf_map_delete_elem(&twtrace_conns, &key);

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -47,6 +48,8 @@ func (e exitError) Error() string { return e.msg }
 
 func main() {
 	workload.Main()
+	// A reader that goes away is an error of the write, not the end of the process.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
 

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// lifeCase is one way in which connections end, in namespaces of its own.
+type lifeCase struct {
+	name   string
+	run    func(context.Context, []*kerneltest.NS) (workload.Result, error)
+	owner  event.Role // whose TIME_WAIT it is; none: both ends'
+	closer string
+	reason string // "" if the scheduler decides
+
+	ns     []*kerneltest.NS
+	result workload.Result
+}
+
+// connections is a prime number: 23 in, 23 out.
+const connections = 23
+
+func scenario(s workload.Scenario) func(context.Context, []*kerneltest.NS) (workload.Result, error) {
+	return func(ctx context.Context, ns []*kerneltest.NS) (workload.Result, error) {
+		return s.Run(ctx, ns[0].Path())
+	}
+}
+
+func lifeCases(t *testing.T) []*lifeCase {
+	var out []*lifeCase
+	for family, at := range map[string]netip.AddrPort{
+		"IPv4": workload.IPv4, "IPv6": workload.IPv6, "mapped": workload.Mapped} {
+		out = append(out,
+			&lifeCase{name: "client closes " + family, owner: event.Client, closer: "local",
+				run: scenario(workload.ClientCloses(at, connections))},
+			&lifeCase{name: "server closes " + family, owner: event.Server, closer: "local",
+				run: scenario(workload.ServerCloses(at, connections))},
+			&lifeCase{name: "client half-closes " + family, owner: event.Client, closer: "local", reason: "active_close",
+				run: scenario(workload.ActiveClose(at, connections))},
+			&lifeCase{name: "server closes late " + family, owner: event.Client, closer: "local", reason: "late_fin",
+				run: scenario(workload.LateFin(at, connections, 500*time.Millisecond))})
+	}
+	for family, at := range map[string]netip.AddrPort{"IPv4": workload.WireIPv4, "IPv6": workload.WireIPv6} {
+		out = append(out, &lifeCase{name: "both close at once " + family, closer: "both", reason: "simultaneous_close",
+			run: func(ctx context.Context, ns []*kerneltest.NS) (workload.Result, error) {
+				w, err := workload.NewWire(ns[0].Path(), ns[1].Path())
+				if err != nil {
+					return workload.Result{}, err
+				}
+				// The last acknowledgments are under way when the processes are gone.
+				t.Cleanup(func() { w.Close() })
+				return workload.SimultaneousClose(ctx, w, at, connections)
+			}})
+	}
+	return out
+}
+
+// begins is how many TIME_WAITs the case must have.
+func (c *lifeCase) begins() int {
+	if c.owner == event.RoleNone {
+		return 2 * connections
+	}
+	return connections
+}
+
+// TestLife makes connections that end in every way there is, all at the same
+// time, and compares every begin and end of TIME_WAIT with what the processes
+// logged about themselves.
+func TestLife(t *testing.T) {
+	tr := startTrace(t)
+	cases := lifeCases(t)
+	runAll(t, cases)
+	want := 0
+	for _, c := range cases {
+		want += c.begins()
+	}
+	ours := make(map[uint32]bool)
+	for _, c := range cases {
+		for _, ns := range c.ns {
+			ours[ns.Inum()] = true
+		}
+	}
+	// Where begins can be hidden, the ends are still all there.
+	kerneltest.Eventually(t, 120*time.Second, func() (bool, string) {
+		n := tr.count(func(r record) bool { return r.Event == "time_wait_exit" && ours[r.Netns] })
+		return n >= want, fmt.Sprintf("%d of %d ends", n, want)
+	})
+	end := tr.stop()
+	if len(end.Lost) != 0 {
+		t.Errorf("lost: %v", end.Lost)
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { c.check(t, tr, end) })
+	}
+}
+
+func runAll(t *testing.T, cases []*lifeCase) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, c := range cases {
+		c.ns = []*kerneltest.NS{kerneltest.NetNS(t), kerneltest.NetNS(t)}
+		for _, ns := range c.ns {
+			hold(t, ns)
+		}
+		wg.Go(func() {
+			var err error
+			if c.result, err = c.run(t.Context(), c.ns); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+func (c *lifeCase) check(t *testing.T, tr *trace, end record) {
+	truth := make(map[uint64]workload.Record)
+	for _, r := range c.result.Records() {
+		if c.owner == event.RoleNone || r.Role == c.owner {
+			truth[r.Cookie] = r
+		}
+	}
+	if len(truth) != c.begins() {
+		t.Fatalf("the workload logged %d connections, want %d", len(truth), c.begins())
+	}
+	enters := make(map[uint64]int)
+	exits := make(map[uint64]int)
+	for _, ns := range c.ns {
+		for _, r := range tr.of("time_wait_enter", ns.Inum()) {
+			enters[cookie(t, r)]++
+			c.checkEnter(t, r, truth[cookie(t, r)])
+		}
+		for _, r := range tr.of("time_wait_exit", ns.Inum()) {
+			exits[cookie(t, r)]++
+			checkExit(t, r)
+		}
+	}
+	hidden := hiddenBirths(end, c.ns)
+	once(t, "time_wait_enter", truth, enters, hidden)
+	once(t, "time_wait_exit", truth, exits, hidden)
+}
+
+// hiddenBirths is what the trace itself says that it has not seen, and may not
+// have seen: only on a kernel that hides events is it allowed to be above 0.
+func hiddenBirths(end record, namespaces []*kerneltest.NS) int {
+	if !kerneltest.PID1Artefact() {
+		return 0
+	}
+	n := 0
+	for _, ns := range namespaces {
+		for _, d := range end.Drift {
+			if d.Netns == ns.Inum() {
+				n += int(max(d.Births, 0))
+			}
+		}
+	}
+	return n
+}
+
+// once checks that each connection of truth, and no other, was seen once.
+func once(t *testing.T, what string, truth map[uint64]workload.Record, seen map[uint64]int, hidden int) {
+	t.Helper()
+	missing := 0
+	for cookie, n := range seen {
+		if _, ok := truth[cookie]; !ok {
+			t.Errorf("%s of cookie %x, which the workload did not have", what, cookie)
+		} else if n != 1 {
+			t.Errorf("%d times %s of cookie %x", n, what, cookie)
+		}
+	}
+	for cookie := range truth {
+		if seen[cookie] == 0 {
+			missing++
+		}
+	}
+	if missing > hidden {
+		t.Errorf("%s: %d of %d missing, and the trace knows of %d", what, missing, len(truth), hidden)
+	}
+}
+
+func cookie(t testing.TB, r record) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(r.Cookie, 16, 64)
+	if err != nil {
+		t.Fatalf("cookie of %+v: %v", r, err)
+	}
+	return n
+}
+
+func (c *lifeCase) checkEnter(t *testing.T, r record, want workload.Record) {
+	t.Helper()
+	got := fmt.Sprintf("%v:%d>%v:%d %s pid=%d comm=%s closer=%s", r.Laddr, r.Lport, r.Raddr, r.Rport,
+		r.Role, r.PID, r.Comm, r.Closer)
+	exp := fmt.Sprintf("%v:%d>%v:%d %v pid=%d comm=%s closer=%s", want.Local.Addr(), want.Local.Port(),
+		want.Remote.Addr(), want.Remote.Port(), want.Role, want.PID, want.Comm, c.closer)
+	if got != exp {
+		t.Errorf("begin: got  %s\n            want %s", got, exp)
+	}
+	switch {
+	case c.reason != "" && r.Reason != c.reason:
+		t.Errorf("begin of %x: reason %q, want %q", want.Cookie, r.Reason, c.reason)
+	case r.Reason == "simultaneous_close" && r.Oldstate != "CLOSING",
+		r.Reason != "simultaneous_close" && r.Oldstate != "FIN_WAIT2":
+		t.Errorf("begin of %x: %s out of %s", want.Cookie, r.Reason, r.Oldstate)
+	}
+	if r.Newstate != "TIME_WAIT" || r.LifeNs <= 0 || r.StateNs <= 0 {
+		t.Errorf("begin of %x: newstate %s, life %d, state_ns %d", want.Cookie, r.Newstate, r.LifeNs, r.StateNs)
+	}
+	how := map[event.Role]string{event.Client: "connect", event.Server: "close"}[want.Role]
+	if r.Owner != how {
+		t.Errorf("begin of %x: owner is known by %q, want %q", want.Cookie, r.Owner, how)
+	}
+}
+
+// checkExit checks the length of TIME_WAIT: 60 s, which the timer wheel rounds
+// up to its granularity.
+func checkExit(t *testing.T, r record) {
+	t.Helper()
+	if r.Reason != "expired" || r.Oldstate != "TIME_WAIT" || r.Newstate != "CLOSE" {
+		t.Errorf("end of %s: %s, from %s to %s", r.Cookie, r.Reason, r.Oldstate, r.Newstate)
+	}
+	host, err := kernel.ThisHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	low, high := 59900*time.Millisecond, 62500*time.Millisecond
+	if host.HZ != 250 {
+		high = 66 * time.Second
+	}
+	if d := time.Duration(r.StateNs); d < low || d > high {
+		t.Errorf("end of %s: TIME_WAIT of %v, want %v to %v", r.Cookie, d, low, high)
+	}
+}

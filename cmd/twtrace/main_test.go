@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// asTwtrace in the environment turns the test binary into twtrace, so that the
+// tests run the real command line in a process of its own.
+const asTwtrace = "TWTRACE_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	workload.Main()
+	if os.Getenv(asTwtrace) != "" {
+		os.Unsetenv(asTwtrace)
+		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+		os.Exit(run(append([]string{"twtrace"}, os.Args[1:]...), os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// record is a line of JSON output, as a reader of the contract would declare it.
+type record struct {
+	Time       time.Time
+	Event      string
+	Cookie     string
+	Netns      uint32
+	IP         int
+	Laddr      netip.Addr
+	Lport      uint16
+	Raddr      netip.Addr
+	Rport      uint16
+	Role       string
+	Closer     string
+	PID        uint32
+	Comm       string
+	Owner      string
+	OpenerPID  uint32 `json:"opener_pid"`
+	OpenerComm string `json:"opener_comm"`
+	CloserPID  uint32 `json:"closer_pid"`
+	CloserComm string `json:"closer_comm"`
+	Oldstate   string
+	Newstate   string
+	Reason     string
+	LifeNs     int64 `json:"life_ns"`
+	StateNs    int64 `json:"state_ns"`
+	Rearms     int
+	Errno      string
+	Call       string
+	Count      uint64
+	Stage      string
+
+	// On start and end.
+	Hooks   []string
+	Missing []string
+	Births  uint64
+	Parked  uint64
+	Promote uint64 `json:"promoted"`
+	Begins  uint64
+	Ends    map[string]uint64
+	Refused uint64
+	Alive   uint64
+	Lost    map[string]uint64
+	Drift   []struct {
+		Netns                 uint32
+		Births, Reused, Alive int64
+	}
+	Why string
+}
+
+// command is twtrace with args, not yet started.
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), asTwtrace+"=1")
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	return cmd
+}
+
+// trace is a running `twtrace trace -o json`.
+type trace struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	read   chan error
+
+	mu      sync.Mutex
+	records []record
+}
+
+// startTrace starts a trace and returns once its start record was read.
+func startTrace(t testing.TB, args ...string) *trace {
+	t.Helper()
+	kerneltest.RequireRoot(t)
+	tr := &trace{t: t, cmd: command(append([]string{"trace", "-o", "json"}, args...)...), read: make(chan error, 1)}
+	tr.cmd.Stderr = &tr.stderr
+	out, err := tr.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.cmd.Process.Kill() })
+	go func() { tr.read <- tr.collect(out) }()
+	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+		all := tr.all()
+		return len(all) > 0 && all[0].Event == "start", "no start record; stderr: " + tr.stderr.String()
+	})
+	return tr
+}
+
+func (tr *trace) collect(r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var rec record
+		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
+			return err
+		}
+		tr.mu.Lock()
+		tr.records = append(tr.records, rec)
+		tr.mu.Unlock()
+	}
+	return lines.Err()
+}
+
+// all returns the records so far.
+func (tr *trace) all() []record {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.records[:len(tr.records):len(tr.records)]
+}
+
+// count returns how many records satisfy f.
+func (tr *trace) count(f func(record) bool) int {
+	n := 0
+	for _, r := range tr.all() {
+		if f(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// of returns the records of one event in one namespace.
+func (tr *trace) of(event string, netns uint32) []record {
+	var out []record
+	for _, r := range tr.all() {
+		if r.Event == event && r.Netns == netns {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// stop ends the trace with SIGINT and returns its end record.
+func (tr *trace) stop() record {
+	tr.t.Helper()
+	if err := tr.cmd.Process.Signal(unix.SIGINT); err != nil {
+		tr.t.Fatal(err)
+	}
+	return tr.wait()
+}
+
+// wait waits for the end of the trace, which must be a good one.
+func (tr *trace) wait() record {
+	tr.t.Helper()
+	if err := <-tr.read; err != nil {
+		tr.t.Errorf("read the trace: %v", err)
+	}
+	if err := tr.cmd.Wait(); err != nil {
+		tr.t.Errorf("twtrace: %v; stderr: %s", err, tr.stderr.String())
+	}
+	all := tr.all()
+	last := all[len(all)-1]
+	if last.Event != "end" {
+		tr.t.Fatalf("the last record is %q, want end", last.Event)
+	}
+	return last
+}
+
+// hold keeps a process in the namespace, so that others can find it there.
+func hold(t testing.TB, ns *kerneltest.NS) {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	ns.Do(t, func() {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+}
+
+// twtrace runs a command to its end.
+func twtrace(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := command(args...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		if _, ok := err.(*exec.ExitError); !ok {
+			t.Fatal(err)
+		}
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
