@@ -1,0 +1,282 @@
+package view
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+)
+
+// The smallest screen that a frame is laid out for.
+const (
+	minWidth  = 60
+	minHeight = 12
+)
+
+// above and below are the lines of a frame that are no rows.
+const (
+	above = 7
+	below = 1
+)
+
+// barWidth is how many cells the bars take.
+const barWidth = 30
+
+const keys = "q quit  space pause  s sort  g group  + - interval"
+
+// Frame lays s out as lines for a screen, each at most width cells wide and
+// exactly height of them; below 60x12 it is one sentence. It is pure: the same
+// arguments give the same lines.
+func Frame(s *State, width, height int, c Caps) []string {
+	if width < minWidth || height < minHeight {
+		return []string{c.cut(sentence(s, c), width)}
+	}
+	rows := Arrange(s.Rows, s.Grouping, s.Sort)
+	room := height - above - below
+	cols := place(width)
+	gauges := limits(s, width, c)
+	lines := make([]string, 0, height)
+	lines = append(lines,
+		title(s, width, c),
+		c.cut(flow(s, width, c), width),
+		c.paintBy(gauges[0], s.Buckets.Severity),
+		c.paintBy(gauges[1], worstSeverity(s)),
+		finding(s, width, c),
+		c.cut(tabs(s, len(rows), room, width, c), width),
+		c.paint(c.fit(heading(cols, s.Sort, c), width, false), sgrReverse),
+	)
+	for i := range rows[:min(len(rows), room)] {
+		line := c.cut(rows[i].line(cols, c), width)
+		lines = append(lines, c.paintBy(strings.TrimRight(line, " "), rows[i].Severity))
+	}
+	if len(rows) == 0 {
+		lines = append(lines, "  no connection seen yet")
+	}
+	for len(lines) < height-below {
+		lines = append(lines, "")
+	}
+	return append(lines, c.cut(keys, width))
+}
+
+// sentence is all that fits a tiny screen.
+func sentence(s *State, c Caps) string {
+	text := "TIME_WAIT " + output.Count(s.TimeWait)
+	if w := s.Worst; w != nil && w.Usable > 0 {
+		text += ", ports " + output.Percent(uint64(w.Used()), uint64(w.Usable)) + " to " + c.safe(w.Remote.String())
+	}
+	if n := lost(&s.Lost); n > 0 {
+		text += ", lost " + output.Count(n)
+	}
+	return fmt.Sprintf("%s (more at %dx%d)", text, minWidth, minHeight)
+}
+
+// title is who is looking at what since when, and what it misses and costs.
+func title(s *State, width int, c Caps) string {
+	loss := "lost " + output.Count(lost(&s.Lost))
+	if width >= 100 {
+		loss += stages(&s.Lost)
+	}
+	self := "  self"
+	if s.SelfCPU >= 0 {
+		self += fmt.Sprintf(" %.1f%% cpu", s.SelfCPU*100)
+	}
+	if s.SelfRSS > 0 {
+		self += " " + output.Bytes(s.SelfRSS)
+	}
+	if self == "  self" {
+		self = ""
+	}
+	since := "  up 0s"
+	if s.Uptime >= time.Second {
+		since = "  up " + output.Duration(int64(s.Uptime.Truncate(time.Second)))
+	}
+	if s.Interval > 0 {
+		since += "  " + interval(s.Interval)
+	}
+	since += " [" + c.safe(s.Mode) + "]"
+	right := c.cut(loss+self, width-1)
+	// The host gives way first, then the rest: honesty before identity.
+	left := "twtrace"
+	if room := width - ansi.StringWidth(left+since+right) - len("   "); s.Host != "" && room >= 4 {
+		left += "  " + c.cut(c.safe(s.Host), min(room, 24))
+	}
+	left = c.cut(left+since, width-1-ansi.StringWidth(right))
+	gap := max(width-ansi.StringWidth(left)-ansi.StringWidth(right), 0)
+	severity := Fine
+	if lost(&s.Lost) > 0 {
+		severity = Crit
+	}
+	rest, whole := strings.CutPrefix(right, loss)
+	if !whole {
+		loss, rest = right, ""
+	}
+	return left + strings.Repeat(" ", gap) + c.paintBy(loss, severity) + rest
+}
+
+// stages words where losses were, " (ring 12, map 3)".
+func stages(l *[event.StageQueue + 1]uint64) string {
+	var parts []string
+	for i, n := range l {
+		if n > 0 {
+			name := event.Stage(i).String()
+			if name == "" {
+				name = "other"
+			}
+			parts = append(parts, name+" "+output.Count(n))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// interval words the time between frames, as it was meant: timers are never exact.
+func interval(d time.Duration) string {
+	if d >= time.Second {
+		return fmt.Sprintf("%gs", d.Round(100*time.Millisecond).Seconds())
+	}
+	return fmt.Sprintf("%dms", d.Round(10*time.Millisecond).Milliseconds())
+}
+
+// flow is how many there are, and how fast that changes. What does not fit is
+// left out from the end.
+func flow(s *State, width int, c Caps) string {
+	text := "TIME_WAIT " + output.Count(s.TimeWait)
+	if len(s.History) > 1 {
+		text += " " + c.sparkline(s.History, 12)
+	}
+	if v := s.Rates.In - s.Rates.Out; known(v) {
+		text += " " + output.Trend(v)
+	}
+	parts := []string{
+		"   in " + output.Rate(s.Rates.In), "  out " + output.Rate(s.Rates.Out),
+		"   conn " + output.Rate(s.Rates.Open), "  fail " + output.Rate(s.Rates.Fail),
+		"  close " + output.Rate(s.Rates.Close),
+		"   established " + output.Count(s.Established), "  parked " + output.Count(s.Parked),
+	}
+	if s.Rates.Fail > 0 {
+		parts[2], parts[3] = parts[3], parts[2]
+	}
+	for _, p := range parts {
+		if ansi.StringWidth(text)+len(p) > width {
+			break
+		}
+		text += p
+	}
+	return text
+}
+
+// limits are the lines of the two limits that TIME_WAIT runs into. Their bars
+// are of one length, and give way where the words behind them need the room.
+func limits(s *State, width int, c Caps) [2]string {
+	var lines [2]string
+	mark := [...]string{"buckets " + s.Buckets.mark() + " [", "ports   " + worstSeverity(s).mark() + " ["}
+	text := [...]string{buckets(s), ports(s, width, c)}
+	share := [...]float64{0, 0}
+	if s.Buckets.Max > 0 {
+		share[0] = float64(s.Buckets.Used) / float64(s.Buckets.Max)
+	}
+	if s.Worst != nil {
+		share[1] = s.Worst.Share()
+	}
+	bar := barWidth
+	for i := range lines {
+		bar = min(bar, width-len(mark[i])-ansi.StringWidth(text[i]))
+	}
+	bar = max(bar, barWidth/3)
+	for i := range lines {
+		lines[i] = c.cut(mark[i]+c.bar(share[i], bar)+text[i], width)
+	}
+	return lines
+}
+
+// buckets says how many mini-sockets there are of tcp_max_tw_buckets.
+func buckets(s *State) string {
+	b := &s.Buckets
+	text := "] "
+	if b.Max == 0 {
+		text += " " + output.Count(b.Used) + ", limit unknown"
+	} else {
+		text += output.Percent(b.Used, b.Max) + "  " + output.Count(b.Used) + " of " + output.Count(b.Max)
+	}
+	if b.Used > 0 && !b.Only {
+		text += fmt.Sprintf("  netns %d", b.NetNS)
+	}
+	if b.Severity == Crit {
+		text += "  refusing"
+	}
+	return text
+}
+
+// worstSeverity is how bad the worst destination is.
+func worstSeverity(s *State) Severity {
+	severity := Fine
+	for i := range s.Rows {
+		r, w := &s.Rows[i], s.Worst
+		if w != nil && r.NetNS == w.NetNS && r.Local.Addr() == w.Local && r.Remote == w.Remote {
+			severity = max(severity, r.Severity)
+		}
+	}
+	return severity
+}
+
+// ports says how many ports are in use towards the worst destination, never an
+// average: a port in use towards one destination is free towards another.
+func ports(s *State, width int, c Caps) string {
+	w := s.Worst
+	if w == nil {
+		return "]  no client connections"
+	}
+	text := "]  " + output.Count(uint64(w.Used())) + " used  "
+	if w.Usable > 0 {
+		text = "] " + output.Percent(uint64(w.Used()), uint64(w.Usable)) + "  "
+		if width >= 100 {
+			text += output.Count(uint64(w.Used())) + " of " + output.Count(uint64(w.Usable)) + "  "
+		}
+	}
+	arrow := " " + c.signs().out + " "
+	room := width - len("ports   ! [") - barWidth/3 - ansi.StringWidth(text+arrow)
+	local, remote := c.safe(w.Local.String()), c.safe(w.Remote.String())
+	if len(local)+len(remote) > room { // the remote end matters more
+		local = c.shorten(local, max(room/3, 8))
+		remote = c.shorten(remote, room-ansi.StringWidth(local))
+	}
+	return text + local + arrow + remote
+}
+
+// finding is the top finding; the line stays where there is none, so that rows
+// never jump.
+func finding(s *State, width int, c Caps) string {
+	if s.Finding == "" {
+		return ""
+	}
+	text := s.Severity.mark()
+	if word := s.Severity.String(); word != "" {
+		text += " " + word
+	}
+	return c.paintBy(c.cut(text+" "+c.safe(s.Finding), width), s.Severity)
+}
+
+// tabs says how the table is grouped, sorted and filtered.
+func tabs(s *State, rows, room, width int, c Caps) string {
+	var left string
+	for g := range groupings {
+		if g == s.Grouping {
+			left += " [" + g.String() + "]"
+		} else {
+			left += "  " + g.String() + " "
+		}
+	}
+	shown := plural(rows, "row")
+	if rows > room {
+		shown = fmt.Sprintf("%d of %s", room, shown)
+	}
+	right := shown + "  sort " + s.Sort.String() + "  filter " + cmp.Or(c.safe(s.Filter), "none")
+	return left + strings.Repeat(" ", max(width-ansi.StringWidth(left)-ansi.StringWidth(right), 2)) + right
+}

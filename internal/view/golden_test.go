@@ -1,0 +1,275 @@
+package view
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// from is the local end of a client: its port is not the row's.
+func from(s string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(s), 0) }
+
+func lives(d ...time.Duration) (h conn.Hist) {
+	for _, v := range d {
+		h.Add(v)
+	}
+	return h
+}
+
+func closed(local, remote uint64) (c [event.BothSides + 1]uint64) {
+	c[event.LocalSide], c[event.RemoteSide] = local, remote
+	return c
+}
+
+func base() *State {
+	return &State{
+		Time: time.Date(2026, 11, 22, 22, 14, 7, 0, time.UTC), Host: "web-07", Mode: "LIVE",
+		Uptime: 3*time.Minute + 12*time.Second, Interval: time.Second, SelfCPU: 0.006, SelfRSS: 31 << 20,
+		Buckets: Buckets{Max: 262144, Only: true, NetNS: 4026531840},
+	}
+}
+
+func quiet() *State {
+	s := base()
+	s.Established = 12
+	s.History = []uint64{0, 0, 1, 0, 0}
+	return s
+}
+
+func first() *State { // before the first interval has passed
+	s := quiet()
+	s.Interval, s.Uptime, s.History, s.SelfCPU = 0, 0, nil, -1
+	nan := math.NaN()
+	s.Rates = Rates{nan, nan, nan, nan, nan}
+	s.Rows = []Row{{Owner: event.Proc{PID: 7, Comm: "cron"}, Role: event.Client, Remote: addr("10.0.0.1:80"), Rates: s.Rates}}
+	return s
+}
+
+func storm() *State {
+	s := base()
+	s.TimeWait, s.Parked, s.Established = 28412, 17, 140
+	s.Rates = Rates{In: 1185, Out: 1152, Open: 1187, Close: 1174, Fail: 12}
+	for i := range 60 {
+		s.History = append(s.History, uint64(18000+i*i*3))
+	}
+	s.Buckets.Used = 28429
+	s.Worst = &conn.Destination{NetNS: 4026531840, Local: netip.MustParseAddr("10.0.0.7"), Remote: addr("10.2.0.9:5432"),
+		TimeWait: 26911, Parked: 4, Established: 20, Usable: 28232}
+	s.Severity, s.Finding = Crit, "TW101  ports to 10.2.0.9:5432 run out in ~41s"
+	row := func(sev Severity, comm string, pid uint32, peer string, tw uint64, open float64, life time.Duration, l, r uint64, ports int) Row {
+		return Row{Severity: sev, NetNS: 4026531840, Owner: event.Proc{PID: pid, Comm: comm}, PIDs: 1, Owners: 1, Peers: 1, Role: event.Client,
+			Local: from("10.0.0.7"), Remote: addr(peer), TimeWait: tw, Rates: Rates{open, open - 32, open, open, 0},
+			Life: lives(life, life, life, 4*life), Closer: closed(l, r), Ports: ports, Usable: 28232}
+	}
+	s.Rows = []Row{
+		row(Fine, "kubelet", 811, "127.0.0.1:10248", 12, 1.2, 1100*time.Microsecond, 60, 0, 12),
+		row(Fine, "java", 6120, "10.2.9.4:9092", 38, 14, 5*time.Second, 23, 77, 40),
+		row(Crit, "checkout", 4242, "10.2.0.9:5432", 26911, 812, 3100*time.Microsecond, 48000, 0, 26935),
+		row(Fine, "envoy", 1187, "10.2.4.17:8080", 902, 201, 41*time.Millisecond, 61, 39, 912),
+		row(Warn, "python3", 8810, "10.2.0.31:6379", 418, 96, 900*time.Microsecond, 100, 0, 430),
+		{NetNS: 4026531840, Owner: event.Proc{PID: 990, Comm: "nginx"}, PIDs: 1, Owners: 1, Peers: 1, Clients: 112, Role: event.Server,
+			Local: addr("10.0.0.7:443"), TimeWait: 121, Rates: Rates{Open: 61, Close: 61, In: 5, Out: 5}, Established: 80,
+			Life: lives(210*time.Millisecond, 10*time.Second), Closer: closed(8, 92)},
+		{NetNS: 4026531840, PreStart: true, Owners: 1, Peers: 1, Role: event.Client, Local: from("10.0.0.7"), Remote: addr("10.2.0.9:5432"),
+			TimeWait: 10, Rates: Rates{Out: 9}, Ports: 26935, Usable: 28232},
+		{NetNS: 4026531840, Kind: conn.GroupComm, Owner: event.Proc{Comm: "curl"}, PIDs: 1204, Owners: 1, Peers: 1, Role: event.Client,
+			Local: from("10.0.0.7"), Remote: addr("10.2.0.80:80"), TimeWait: 1204, Rates: Rates{In: 20, Out: 20, Open: 20.4, Close: 20},
+			Life: lives(12 * time.Millisecond), Closer: closed(3, 1), Ports: 1204, Usable: 28232},
+	}
+	s.Rows[4].Fail = 12
+	return s
+}
+
+func sixes() *State {
+	s := base()
+	s.TimeWait = 23000
+	s.Rates = Rates{In: 410, Out: 410, Open: 410, Close: 410}
+	s.Buckets.Used, s.Buckets.Only, s.Buckets.NetNS = 23000, false, 4026532281
+	far := addr("[2001:db8:85a3:8d3:1319:8a2e:370:7348]:65535")
+	s.Worst = &conn.Destination{Local: netip.MustParseAddr("2001:db8:85a3:8d3:1319:8a2e:370:1"), Remote: far, TimeWait: 22990, Usable: 28232}
+	for i, peer := range []netip.AddrPort{far, addr("[2001:db8::1]:80"), addr("[fe80::1%eth0]:443"), addr("[2001:db8:85a3:8d3:1319:8a2e:370:7348]:80")} {
+		s.Rows = append(s.Rows, Row{Owner: event.Proc{PID: 4194303, Comm: "fifteen-letters"}, PIDs: 1, Owners: 1, Peers: 1, Role: event.Client,
+			Local: from("2001:db8:85a3:8d3:1319:8a2e:370:1"), Remote: peer, TimeWait: 22990 / uint64(1+i*i*9), Rates: Rates{In: 400, Out: 400, Open: 400},
+			Life: lives(time.Minute), Closer: closed(1, 2), Ports: 22990 / (1 + i*i*9), Usable: 28232})
+	}
+	s.Rows[0].Severity = Warn
+	return s
+}
+
+func hostile() *State {
+	s := base()
+	s.Host = "evil\x1b[2J\x1b]0;title\x07host"
+	s.TimeWait = 5
+	s.Rates = Rates{}
+	s.Finding, s.Severity = "TW201  pool missing in \x1b[31mred\x1b[m", Warn
+	for i, comm := range []string{"\x1b[2J\x1b[31m", "a b\tc\nd", "日本語プロセス", "-", "# remark", `back\slash`, "\u202egnp.exe", "x\x9b31my", "é\u0301\u0301\u0301", "\xff\xfe", ""} {
+		s.Rows = append(s.Rows, Row{Owner: event.Proc{PID: uint32(100 + i), Comm: comm}, PIDs: 1, Owners: 1, Peers: 1, Role: event.Client,
+			Local: from("10.0.0.7"), Remote: addr("10.0.0.8:80"), TimeWait: 5})
+	}
+	return s
+}
+
+func losses() *State {
+	s := storm()
+	s.Host = "a-host-with-a-name-that-is-much-too-long.example.net"
+	s.Lost[event.StageRing], s.Lost[event.StageMap], s.Lost[event.StageTW] = 12045, 3, 1
+	s.TimeWait, s.Rates.In = 12_345_678, 1_234_567
+	s.Rows[2].TimeWait, s.Rows[2].Open, s.Rows[2].In = 12_300_000, 1_200_000, 1_200_000
+	s.Buckets = Buckets{Severity: Crit, Used: 262144, Max: 262144, Only: true}
+	s.Worst.Usable = 0
+	for i := range 60 {
+		s.Rows = append(s.Rows, Row{Owner: event.Proc{PID: uint32(i + 1), Comm: "many"}, Role: event.Client, Peers: 1, Owners: 1,
+			Local: from("10.0.0.7"), Remote: addr("10.9.9.9:80"), TimeWait: uint64(i), Ports: 1830})
+	}
+	return s
+}
+
+func peers() *State {
+	s := storm()
+	s.Grouping, s.Sort = ByPeer, SortOpen
+	return s
+}
+
+func processes() *State {
+	s := storm()
+	other := s.Rows[2]
+	other.Remote, other.TimeWait, other.Ports, other.Severity = addr("10.2.0.10:5432"), 100, 100, Fine
+	s.Rows = append(s.Rows, other, Row{Kind: conn.GroupOther, TimeWait: 3})
+	s.Grouping, s.Sort = ByProcess, SortComm
+	return s
+}
+
+var scenes = []struct {
+	name  string
+	state func() *State
+}{
+	{"quiet", quiet}, {"first", first}, {"storm", storm}, {"ipv6", sixes}, {"hostile", hostile}, {"losses", losses},
+	{"peers", peers}, {"processes", processes},
+}
+
+// golden compares got with a file, or writes it with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v (run the test with -update to write it)", err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not as before; look at it, and run with -update if it is right. Now:\n%s", file, got)
+	}
+}
+
+func TestFrames(t *testing.T) {
+	for _, scene := range scenes {
+		for _, size := range [][2]int{{80, 24}, {132, 43}, {160, 45}} {
+			for _, c := range []struct {
+				name string
+				Caps
+			}{{"ascii", Caps{}}, {"utf8", Caps{Unicode: true}}} {
+				name := fmt.Sprintf("%s-%dx%d-%s.txt", scene.name, size[0], size[1], c.name)
+				t.Run(name, func(t *testing.T) {
+					lines := Frame(scene.state(), size[0], size[1], c.Caps)
+					var b strings.Builder
+					for _, l := range lines {
+						b.WriteString(strings.TrimRight(l, " ") + "\n")
+					}
+					golden(t, name, b.String())
+				})
+			}
+		}
+	}
+	colors := strings.Join(Frame(losses(), 80, 24, Caps{true, true, true}), "\n")
+	golden(t, "losses-80x24-color.txt", strings.ReplaceAll(colors, "\x1b", "ESC")+"\n")
+}
+
+// Whatever the state and the size, a frame fills the screen and never leaves it.
+func TestFramesFit(t *testing.T) {
+	for _, scene := range scenes {
+		for _, width := range []int{1, 10, 59, 60, 61, 72, 79, 80, 90, 99, 100, 110, 120, 131, 132, 150, 200, 400} {
+			for _, height := range []int{1, 11, 12, 24, 100} {
+				for _, c := range []Caps{{}, {Unicode: true}, {true, true, true}} {
+					s := scene.state()
+					for s.Grouping = range groupings {
+						lines := Frame(s, width, height, c)
+						if want := height; width >= minWidth && height >= minHeight && len(lines) != want {
+							t.Fatalf("%s at %dx%d: %d lines", scene.name, width, height, len(lines))
+						}
+						for i, l := range lines {
+							if n := ansi.StringWidth(l); n > width {
+								t.Fatalf("%s at %dx%d: line %d takes %d cells: %q", scene.name, width, height, i+1, n, l)
+							}
+							if plain := ansi.Strip(l); c.Color && strings.ContainsAny(plain, "\x1b\n\r\t\x07") || !c.Color && strings.ContainsAny(l, "\x1b\n\r\t\x07") {
+								t.Fatalf("%s at %dx%d: line %d has control characters: %q", scene.name, width, height, i+1, l)
+							}
+							if !c.Unicode {
+								for _, r := range l {
+									if r > 126 || r < 32 {
+										t.Fatalf("%s: %q in ASCII: %q", scene.name, r, l)
+									}
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestBatch(t *testing.T) {
+	for _, scene := range scenes {
+		var b strings.Builder
+		if err := Batch(&b, scene.state()); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, scene.name+"-batch.txt", b.String())
+		for line := range strings.Lines(b.String()) {
+			if strings.HasPrefix(line, "#") {
+				continue
+			}
+			if n := len(strings.Fields(line)); n != len(batchColumns) {
+				t.Errorf("%s: %d cells, want %d: %q", scene.name, n, len(batchColumns), line)
+			}
+			if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\n\r\t\x07\u202e") {
+				t.Errorf("%s: control characters in %q", scene.name, line)
+			}
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	var b strings.Builder
+	for _, scene := range scenes {
+		lines := Summary(scene.state(), Caps{})
+		if len(lines) != 5 {
+			t.Errorf("%s: %d lines, want 5", scene.name, len(lines))
+		}
+		b.WriteString(strings.Join(lines, "\n") + "\n\n")
+	}
+	golden(t, "summary.txt", b.String())
+}
