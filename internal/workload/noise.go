@@ -86,7 +86,7 @@ func (c *child) fork() error {
 	if c.spec.Noise.Forks == 0 {
 		return nil
 	}
-	for i := 0; c.pace(i, c.spec.Noise.Forks); i++ {
+	for i := 0; i == 0 || c.pace(i, c.spec.Noise.Forks); i++ { // one in any case
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), envSpec+"="+justExit)
 		if err := cmd.Run(); err != nil {
