@@ -30,10 +30,21 @@ type Limits struct {
 // UsablePorts is how many ports connect() can choose from for one destination.
 func (l Limits) UsablePorts() int { return int(l.PortHigh) - int(l.PortLow) + 1 - l.Reserved }
 
+// WithRange returns l as it would be with another port range.
+func (l Limits) WithRange(low, high uint16) Limits {
+	l.PortLow, l.PortHigh = low, high
+	// Whoever made l has parsed the list; what is not a list reserves nothing.
+	l.Reserved, _ = countReserved(l.ReservedPorts, low, high)
+	return l
+}
+
 // Ephemeral reports whether connect() may choose port by itself.
 func (l Limits) Ephemeral(port uint16) bool {
 	if port < l.PortLow || port > l.PortHigh {
 		return false
+	}
+	if l.Reserved == 0 {
+		return true
 	}
 	n, err := countReserved(l.ReservedPorts, port, port)
 	return err == nil && n == 0

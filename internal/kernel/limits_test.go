@@ -106,10 +106,22 @@ func TestParseLimitsErrors(t *testing.T) {
 }
 
 func TestEphemeral(t *testing.T) {
-	l := Limits{PortLow: 1000, PortHigh: 2000, ReservedPorts: "1500-1600"}
+	l := Limits{PortLow: 1000, PortHigh: 2000, Reserved: 101, ReservedPorts: "1500-1600"}
 	for port, want := range map[uint16]bool{999: false, 1000: true, 1499: true, 1500: false, 1600: false, 2000: true, 2001: false} {
 		if got := l.Ephemeral(port); got != want {
 			t.Errorf("Ephemeral(%d) = %v", port, got)
+		}
+	}
+}
+
+func TestWithRange(t *testing.T) {
+	l := Limits{PortLow: 40000, PortHigh: 40099, ReservedPorts: "8080,40010-40019"}
+	for _, tt := range []struct {
+		low, high uint16
+		usable    int
+	}{{40000, 40099, 90}, {1024, 65535, 64501}, {50000, 50009, 10}} {
+		if got := l.WithRange(tt.low, tt.high); got.UsablePorts() != tt.usable || got.PortLow != tt.low {
+			t.Errorf("%d to %d: %d usable ports, want %d", tt.low, tt.high, got.UsablePorts(), tt.usable)
 		}
 	}
 }

@@ -1,0 +1,147 @@
+package advice
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
+)
+
+// Facts is what was seen of one network namespace.
+type Facts struct {
+	Time          time.Time // of the look at the sockets
+	Host          kernel.Host
+	NetNS         kernel.NetNS
+	Enter         string // what brings a command of the user's shell into NetNS; "" or with a blank at its end
+	MemAvailable  uint64 // bytes
+	Limits        kernel.Limits
+	Before, After kernel.Counters // the same where Window is 0
+	Window        time.Duration   // between Before and After; 0 if there was one look only
+	Destinations  []Destination   // of outgoing connections
+	Listeners     []Listener
+	TimeWait      Expiry // of all sockets in TIME_WAIT
+}
+
+// States counts sockets by state. Index FinWait2 holds full sockets only;
+// those that a mini-socket keeps are Parked.
+type States struct {
+	Full   [event.NewSynRecv + 1]uint32
+	Parked uint32 // mini-sockets in FIN_WAIT2; those in TIME_WAIT are Full[TimeWait]
+}
+
+// Of returns how many sockets are in the state.
+func (s *States) Of(state event.State) int { return int(s.Full[state]) }
+
+// All is how many sockets there are.
+func (s *States) All() int {
+	n := int(s.Parked)
+	for _, c := range s.Full {
+		n += int(c)
+	}
+	return n
+}
+
+func (s *States) add(k kernel.Socket) {
+	switch {
+	case k.State == event.FinWait2 && k.Mini():
+		s.Parked++
+	case int(k.State) < len(s.Full):
+		s.Full[k.State]++
+	}
+}
+
+// Destination is what one source address holds towards one address and port:
+// the set in which a local port can be used once.
+type Destination struct {
+	Local  netip.Addr
+	Remote netip.AddrPort
+	Owner  string // "comm[pid]", "" if it is not known
+	States States // sockets whose local port connect() chose, or could have chosen
+	Bound  uint32 // sockets on other local ports; they take none of the range
+	Expiry Expiry // of those in TIME_WAIT
+}
+
+// Listener is a listening socket with what it accepted.
+type Listener struct {
+	Local   netip.AddrPort
+	States  States // of the connections on its port, LISTEN left out
+	Waiting uint32 // connections that wait for accept()
+	Backlog uint32
+}
+
+// Expiry counts sockets in TIME_WAIT by the time they have left, in steps of
+// expiryStep. What is left tells when TIME_WAIT began, 60 s before it ends: so
+// one look shows the rate of the last minute.
+type Expiry [13]uint32
+
+const expiryStep = 5 * time.Second
+
+func (e *Expiry) add(left time.Duration) {
+	e[min(max(int(left/expiryStep), 0), len(e)-1)]++
+}
+
+// recent is the time over which Rate looks back.
+const recent = 10 * time.Second
+
+// Rate is how many TIME_WAIT a second began over the last ten.
+func (e *Expiry) Rate() float64 {
+	n := uint32(0)
+	for i := int((60*time.Second - recent) / expiryStep); i < len(e); i++ {
+		n += e[i]
+	}
+	return float64(n) / recent.Seconds()
+}
+
+// Look gathers facts about n. With a window it reads the counters twice, that
+// far apart, and the sockets at its end. It needs no privilege for the current
+// namespace.
+func Look(ctx context.Context, n kernel.NetNS, window time.Duration) (Facts, error) {
+	f := Facts{NetNS: n, Enter: n.Enter(), Window: window}
+	var err error
+	if f.Host, err = kernel.ThisHost(); err != nil {
+		return Facts{}, err
+	}
+	if f.MemAvailable, err = kernel.MemAvailable(); err != nil {
+		return Facts{}, err
+	}
+	if f.Limits, err = n.Limits(); err != nil {
+		return Facts{}, err
+	}
+	if window > 0 {
+		if f.Before, err = n.Counters(); err != nil {
+			return Facts{}, err
+		}
+		wait := time.NewTimer(window)
+		defer wait.Stop()
+		select {
+		case <-ctx.Done():
+			return Facts{}, fmt.Errorf("watch network namespace %s: %w", n, ctx.Err())
+		case <-wait.C:
+		}
+	}
+	if f.After, err = n.Counters(); err != nil {
+		return Facts{}, err
+	}
+	if window <= 0 {
+		f.Before, f.Window = f.After, 0
+	}
+	f.Time = time.Now()
+	c := newCensus(f.Limits)
+	if err := n.Sockets(kernel.States(event.Listening), c.add); err != nil {
+		return Facts{}, err
+	}
+	err = n.Sockets(kernel.AllStates&^kernel.States(event.Listening), func(s kernel.Socket) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return c.add(s)
+	})
+	if err != nil {
+		return Facts{}, err
+	}
+	f.Destinations, f.Listeners, f.TimeWait = c.result()
+	return f, nil
+}

@@ -1,0 +1,64 @@
+package advice
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+)
+
+// jsonSchema names the form of the JSON report. Fields are added within a
+// version, never changed.
+const jsonSchema = "twtrace.doctor/v1"
+
+type jsonReport struct {
+	Schema   string      `json:"schema"`
+	Version  string      `json:"version"`
+	Time     string      `json:"time"`
+	Host     string      `json:"host"`
+	Kernel   string      `json:"kernel"`
+	NetNS    uint32      `json:"netns"`
+	WindowS  float64     `json:"window_s"`
+	Verdict  string      `json:"verdict"`
+	ExitCode int         `json:"exit_code"`
+	Lost     uint64      `json:"lost_events"`
+	Checks   []jsonCheck `json:"checks"`
+}
+
+type jsonCheck struct {
+	ID       string     `json:"id"`
+	Group    string     `json:"group"`
+	Status   Severity   `json:"status"`
+	Title    string     `json:"title"`
+	Scope    Scope      `json:"scope"`
+	What     string     `json:"what,omitempty"`
+	Who      string     `json:"who,omitempty"`
+	When     string     `json:"when,omitempty"`
+	Evidence []Evidence `json:"evidence"`
+	Forecast *Forecast  `json:"forecast,omitempty"`
+	Remedies []Remedy   `json:"remedies"`
+	Reason   string     `json:"reason,omitempty"`
+}
+
+// WriteJSON writes r as one JSON object on one line.
+func WriteJSON(w io.Writer, r Report) error {
+	f := &r.Facts
+	out := jsonReport{
+		Schema: jsonSchema, Version: r.Version, Time: f.Time.UTC().Format(time.RFC3339), Host: f.Host.Hostname,
+		Kernel: f.Host.Release, NetNS: f.NetNS.Inum, WindowS: f.Window.Seconds(), Verdict: r.Verdict(),
+		ExitCode: r.ExitCode(), Lost: r.Lost, Checks: []jsonCheck{},
+	}
+	for _, x := range r.Findings {
+		c := jsonCheck{
+			ID: x.ID, Group: x.Group, Status: x.Severity, Title: x.Title, Scope: x.Scope, What: x.What, Who: x.Who,
+			When: x.When, Evidence: x.Evidence, Forecast: x.Forecast, Reason: x.Why,
+			Remedies: append(append([]Remedy{}, x.Now...), x.Fix...),
+		}
+		if c.Evidence == nil {
+			c.Evidence = []Evidence{}
+		}
+		out.Checks = append(out.Checks, c)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // commands and arrows stay as they are
+	return enc.Encode(out)
+}

@@ -1,0 +1,203 @@
+package advice
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+)
+
+// mostFindings of one rule are reported: an incident has one cause or a few.
+const mostFindings = 5
+
+// unknownOwner stands for an owner that /proc and sock_diag do not show.
+const unknownOwner = "not known: the kernel keeps no owner of TIME_WAIT; `sudo twtrace doctor` sees who closes"
+
+// portsHeldByTimeWait is TW101.
+func portsHeldByTimeWait(f Facts) []Finding {
+	return fullest(f, func(d Destination, u use) (Finding, bool) {
+		if !d.mostlyTimeWait() {
+			return Finding{}, false
+		}
+		x := d.finding(f, u)
+		x.Why = fmt.Sprintf("%s of these ports are in TIME_WAIT, which stays for 60 s with the side that closes first: this one. "+
+			"%s began in each of the last %.0f s. Other destinations still work; restarting the client frees no port",
+			output.Count(uint64(d.States.Of(event.TimeWait))), output.Rate(u.rate), recent.Seconds())
+		reuse := f.reuse(d)
+		switch reuse {
+		case reuseWorks:
+			x.Severity = Info
+			x.When = "no harm: connect() takes over those that are old enough"
+			x.Why += "; tcp_tw_reuse is " + fmt.Sprint(f.Limits.TWReuse) + " and covers them"
+		case reuseSeen:
+			x.Severity = Info
+			x.When = "no harm as long as the destination uses TCP timestamps: connect() takes over those that are old enough"
+			x.Why += fmt.Sprintf("; tcp_tw_reuse is 1, and connect() has taken over %s", output.Count(f.recycled()))
+		case reuseInVain:
+			x.Why += "; tcp_tw_reuse is 1 and no port was taken over, so the destination does not seem to use TCP timestamps"
+		case reuseImpossible:
+			x.Why += "; TCP timestamps are off here, so no port can be taken over early"
+		}
+		if x.Severity > Info {
+			x.Now = portRemedies(f, d, reuse)
+		}
+		x.Fix = reuseConnections(d)
+		return x, true
+	})
+}
+
+// portsHeldByLive is TW106.
+func portsHeldByLive(f Facts) []Finding {
+	return fullest(f, func(d Destination, u use) (Finding, bool) {
+		if d.mostlyTimeWait() {
+			return Finding{}, false
+		}
+		x := d.finding(f, u)
+		s := &d.States
+		switch most := max(s.Of(event.Established), s.Of(event.SynSent), s.Of(event.CloseWait), s.idle()); {
+		case most == s.Of(event.SynSent):
+			x.Why = "most are in SYN_SENT: the destination does not answer"
+			x.Fix = []Remedy{{Text: "find out why the destination does not answer; a shorter connect timeout in the client frees the ports sooner"}}
+		case most == s.Of(event.CloseWait):
+			x.Why = "most are in CLOSE_WAIT: the peer has closed, and the client never does"
+			x.Fix = []Remedy{{Text: "the client leaks sockets: it must close connections that the peer has closed"}}
+		case most == s.idle():
+			x.Why = "most are in FIN_WAIT2: this side has closed, and the peer does not"
+			x.Fix = []Remedy{{Text: "the peer leaks sockets: it must close connections that the client has closed"}}
+		default:
+			x.Why = "most are ESTABLISHED: a pool that leaks or is too large"
+			x.Fix = []Remedy{{Text: "bound the client's pool, or find what never gives connections back to it"}}
+		}
+		x.Why += "; reuse of TIME_WAIT does not help here"
+		if r, ok := widerRange(f); ok {
+			x.Now = append(x.Now, r)
+		}
+		return x, true
+	})
+}
+
+// fullest runs find on the destinations that are short of ports, the worst
+// first, and returns what it finds in the first of them.
+func fullest(f Facts, find func(Destination, use) (Finding, bool)) []Finding {
+	type short struct {
+		d Destination
+		u use
+	}
+	var all []short
+	for _, d := range f.Destinations {
+		u := project(d.live(), d.Expiry, f.Limits.UsablePorts())
+		if u.severity() >= Warn {
+			all = append(all, short{d, u})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b short) int {
+		return cmp.Or(cmp.Compare(b.u.severity(), a.u.severity()), cmp.Compare(b.u.now, a.u.now))
+	})
+	var found []Finding
+	for _, s := range all {
+		x, ok := find(s.d, s.u)
+		if ok && len(found) < mostFindings {
+			found = append(found, x)
+		}
+	}
+	return found
+}
+
+// finding is what TW101 and TW106 say alike about d.
+func (d *Destination) finding(f Facts, u use) Finding {
+	usable := f.Limits.UsablePorts()
+	used := d.States.All()
+	x := Finding{
+		Severity: u.severity(),
+		What: fmt.Sprintf("%s -> %s holds %s of %s ports (%s)", d.Local, d.Remote,
+			output.Count(uint64(used)), output.Count(uint64(usable)), output.Percent(uint64(used), uint64(usable))),
+		Who:   cmp.Or(d.Owner, unknownOwner),
+		When:  u.when("connect() to it fails with EADDRNOTAVAIL (99)"),
+		Scope: Scope{Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()},
+		Evidence: []Evidence{
+			{Name: "ports_used", Value: float64(used), Limit: float64(usable), Unit: "ports", Source: "sock_diag"},
+			{Name: "time_wait_begins", Value: u.rate, Unit: "1/s", Source: "sock_diag"},
+			{Name: "ports_steady", Value: u.steady, Limit: float64(usable), Unit: "ports", Source: "forecast"},
+		},
+	}
+	for state, n := range d.States.Full {
+		if n > 0 {
+			x.Evidence = append(x.Evidence, Evidence{Name: event.State(state).String(), Value: float64(n), Unit: "sockets", Source: "sock_diag"})
+		}
+	}
+	if d.States.Parked > 0 {
+		x.Evidence = append(x.Evidence, Evidence{Name: "FIN_WAIT2_parked", Value: float64(d.States.Parked), Unit: "sockets", Source: "sock_diag"})
+	}
+	x.Evidence = append(x.Evidence,
+		Evidence{Name: "tcp_tw_reuse", Value: float64(f.Limits.TWReuse), Source: "net.ipv4.tcp_tw_reuse"},
+		Evidence{Name: "tcp_timestamps", Value: float64(f.Limits.Timestamps), Source: "net.ipv4.tcp_timestamps"})
+	if u.full {
+		x.Forecast = &Forecast{Event: "ports_exhausted", InS: u.in.Seconds()}
+	}
+	return x
+}
+
+// when words the forecast; then is what happens at the limit.
+func (u use) when(then string) string {
+	settles := fmt.Sprintf("settles at about %s (%s)", output.Count(uint64(u.steady)), output.Percent(uint64(u.steady), uint64(u.limit)))
+	switch {
+	case u.full && u.in == 0:
+		return "full now: " + then
+	case u.full:
+		return fmt.Sprintf("full in about %s, then %s", output.Duration(int64(u.in/time.Second*time.Second)), then)
+	case u.steady > u.now*risingBy:
+		return "rising; at this rate it " + settles
+	case u.steady*risingBy < u.now:
+		return "falling; at this rate it " + settles
+	}
+	return "steady; at this rate it " + settles
+}
+
+// live is how many ports are held by something else than TIME_WAIT.
+func (d *Destination) live() int { return d.States.All() - d.States.Of(event.TimeWait) }
+
+func (d *Destination) mostlyTimeWait() bool { return 2*d.States.Of(event.TimeWait) >= d.States.All() }
+
+// idle counts FIN_WAIT2, full or parked.
+func (s *States) idle() int { return s.Of(event.FinWait2) + int(s.Parked) }
+
+// loopback reports whether tcp_tw_reuse=2 covers d, as tcp_twsk_unique has it:
+// by the addresses, so the host's other addresses do not count.
+func (d *Destination) loopback() bool { return d.Local.IsLoopback() || d.Remote.Addr().IsLoopback() }
+
+// reuse says whether connect() may take over ports in TIME_WAIT.
+type reuse uint8
+
+const (
+	reuseOff        reuse = iota // tcp_tw_reuse does not cover the destination
+	reuseImpossible              // timestamps are off
+	reuseInVain                  // allowed, and never happened: the peer has no timestamps
+	reuseSeen                    // allowed, and happened, to this destination or another
+	reuseWorks                   // loopback: both ends are here, and have timestamps
+)
+
+func (f *Facts) reuse(d Destination) reuse {
+	switch {
+	case f.Limits.Timestamps == 0:
+		return reuseImpossible
+	case f.Limits.TWReuse == 0, f.Limits.TWReuse == 2 && !d.loopback():
+		return reuseOff
+	case d.loopback():
+		return reuseWorks
+	case f.recycled() > 0:
+		return reuseSeen
+	}
+	return reuseInVain
+}
+
+// recycled is how many ports connect() took over: in the window if there is
+// one, else since the namespace was made.
+func (f *Facts) recycled() uint64 {
+	if f.Window > 0 {
+		return f.After.TWRecycled - f.Before.TWRecycled
+	}
+	return f.After.TWRecycled
+}
