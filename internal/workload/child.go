@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/gob"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,11 +19,14 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// envSpec holds the Spec of a workload process, as JSON.
-const envSpec = "TWTRACE_WORKLOAD"
+// envMode makes a process a workload.
+const envMode = "TWTRACE_WORKLOAD"
 
-// justExit in place of a Spec makes a process that does nothing.
-const justExit = "exit"
+// The values of envMode.
+const (
+	modeRun  = "run"  // read a Spec and then orders from stdin
+	modeExit = "exit" // do nothing
+)
 
 // logFD is the descriptor of a workload process that leads to its parent.
 const logFD = 3
@@ -53,7 +55,7 @@ type (
 // In a workload the main goroutine keeps the first thread, so that the threads
 // that do the work are others, and may have other names.
 func init() {
-	if _, ok := os.LookupEnv(envSpec); ok {
+	if _, ok := os.LookupEnv(envMode); ok {
 		runtime.LockOSThread()
 	}
 }
@@ -62,15 +64,14 @@ func init() {
 // return then. In any other process it returns at once. Call it first in main
 // and in TestMain.
 func Main() {
-	spec, ok := os.LookupEnv(envSpec)
+	mode, ok := os.LookupEnv(envMode)
 	if !ok {
 		return
 	}
-	if spec == justExit {
+	if mode == modeExit {
 		os.Exit(0)
 	}
-	os.Unsetenv(envSpec)
-	if err := runChild(spec); err != nil {
+	if err := runChild(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -80,6 +81,7 @@ func Main() {
 // child is the workload process.
 type child struct {
 	spec Spec
+	in   *gob.Decoder
 	out  *gob.Encoder
 	mu   sync.Mutex // guards out
 
@@ -98,15 +100,18 @@ type child struct {
 	tally  tally
 }
 
-func runChild(text string) error {
-	c := &child{started: make(chan struct{}), cue: make(chan struct{})}
-	if err := json.Unmarshal([]byte(text), &c.spec); err != nil {
+func runChild() error {
+	unix.CloseOnExec(logFD)
+	c := &child{
+		in: gob.NewDecoder(os.Stdin), out: gob.NewEncoder(os.NewFile(logFD, "log")),
+		started: make(chan struct{}), cue: make(chan struct{}),
+	}
+	if err := c.in.Decode(&c.spec); err != nil {
 		return fmt.Errorf("read the workload: %w", err)
 	}
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	c.out = gob.NewEncoder(os.NewFile(logFD, "log"))
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	go c.obey()
 
@@ -163,12 +168,11 @@ func limitFiles(n uint64) error {
 // came about, and no workload outlives its parent: this needs no death signal,
 // which would be sent when the thread ends that started the process.
 func (c *child) obey() {
-	in := gob.NewDecoder(os.Stdin)
 	start := sync.OnceFunc(func() { close(c.started) })
 	cue := sync.OnceFunc(func() { close(c.cue) })
 	for {
 		var o order
-		if err := in.Decode(&o); err != nil {
+		if err := c.in.Decode(&o); err != nil {
 			os.Exit(1)
 		}
 		switch {

@@ -18,6 +18,11 @@ func TestChurn(t *testing.T) {
 				n = 2500
 			}
 			before := births(t, ns)
+			run(t, workload.ActiveClose(workload.IPv4, many), ns)
+			if births(t, ns)-before != many {
+				t.Skip("this kernel, as all before 5.18, counts mini-sockets when they expire")
+			}
+			before += many
 			c := workload.Churn{
 				Connections: n, Processes: 2, Workers: 4, ServerWorkers: 2,
 				To: workload.Destinations(8, 2), ServerCloses: serverCloses,
@@ -43,15 +48,11 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// births returns how many mini-sockets the namespace made or was refused. It
-// skips the test on kernels that count them when they expire (before 5.18).
+// births returns how many mini-sockets the namespace has made or was refused.
 func births(t *testing.T, ns *kerneltest.NS) uint64 {
 	t.Helper()
-	sum := func() uint64 {
-		n := ns.Nstat(t)
-		return n["TcpExtTW"] + n["TcpExtTWKilled"] + n["TcpExtTCPTimeWaitOverflow"]
-	}
-	return sum()
+	n := ns.Nstat(t)
+	return n["TcpExtTW"] + n["TcpExtTWKilled"] + n["TcpExtTCPTimeWaitOverflow"]
 }
 
 func TestCountOnlyKeepsNoRecords(t *testing.T) {

@@ -88,7 +88,7 @@ func (c *child) fork() error {
 	}
 	for i := 0; i == 0 || c.pace(i, c.spec.Noise.Forks); i++ { // one in any case
 		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), envSpec+"="+justExit)
+		cmd.Env = append(os.Environ(), envMode+"="+modeExit)
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("run a process: %w", err)
 		}

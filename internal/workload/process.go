@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/gob"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,10 +43,6 @@ func Start(ctx context.Context, netns string, spec Spec) (*Process, error) {
 	if spec.Comm == "" {
 		spec.Comm = "workload"
 	}
-	text, err := json.Marshal(spec)
-	if err != nil {
-		return nil, fmt.Errorf("start workload %q: %w", spec.Comm, err)
-	}
 	ordersOut, ordersIn, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start workload %q: %w", spec.Comm, err)
@@ -65,7 +60,7 @@ func Start(ctx context.Context, netns string, spec Spec) (*Process, error) {
 		orders: gob.NewEncoder(ordersIn),
 		ready:  make(chan struct{}), held: make(chan struct{}), done: make(chan struct{}),
 	}
-	p.cmd.Env = append(os.Environ(), envSpec+"="+string(text))
+	p.cmd.Env = append(os.Environ(), envMode+"="+modeRun)
 	p.cmd.Stdin, p.cmd.Stderr, p.cmd.ExtraFiles = ordersOut, &p.stderr, []*os.File{logIn}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := InNetNS(netns, p.cmd.Start); err != nil {
@@ -79,6 +74,11 @@ func Start(ctx context.Context, netns string, spec Spec) (*Process, error) {
 		ordersIn.Close()
 		close(p.done)
 	}()
+	if err := p.orders.Encode(spec); err != nil {
+		// It is gone already, and says why itself.
+		_, err2 := p.Wait()
+		return nil, fmt.Errorf("start workload %q: %w", spec.Comm, errors.Join(err, err2))
+	}
 	return p, nil
 }
 
@@ -178,8 +178,15 @@ func (p *Process) Drain(accepted uint64) error {
 	return p.order(order{Drain: true, Accepted: accepted})
 }
 
-// Stop has the process end now. What it holds open is closed by its exit.
-func (p *Process) Stop() error { return p.order(order{Stop: true}) }
+// Stop has the process end now, if it has not. What it holds open is closed by
+// its exit.
+func (p *Process) Stop() error {
+	err := p.order(order{Stop: true})
+	if errors.Is(err, errEnded) {
+		return nil
+	}
+	return err
+}
 
 // Kill ends the process with SIGKILL; Wait then returns what it had told.
 func (p *Process) Kill() error {
@@ -192,10 +199,18 @@ func (p *Process) Kill() error {
 	return nil
 }
 
+// errEnded is given to those who give orders to a process that is gone.
+var errEnded = errors.New("it has ended")
+
 func (p *Process) order(o order) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.orders.Encode(o); err != nil {
+	err := p.orders.Encode(o)
+	p.mu.Unlock()
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed) {
+		<-p.done
+		err = errors.Join(errEnded, p.err)
+	}
+	if err != nil {
 		return fmt.Errorf("give an order to workload %q: %w", p.comm, err)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -19,8 +18,6 @@ import (
 // envParent makes the test binary a process that starts a workload and waits to
 // be killed.
 const envParent = "TWTRACE_TEST_PARENT"
-
-var itoa = strconv.Itoa
 
 func beParent() {
 	p, err := workload.Start(context.Background(), "", server("127.0.0.1:0"))

@@ -1,9 +1,6 @@
 package workload
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -153,93 +150,4 @@ func Exhaust(at netip.AddrPort, fails int) Scenario {
 	s := pair(at, 0, event.LocalSide, HalfClose, WaitEOF)
 	s.Client.Connect.Fails = fails
 	return s
-}
-
-// Run runs the scenario in the network namespace at path netns, from the first
-// listener to the last connection. No process of it is left when it returns.
-func (s Scenario) Run(ctx context.Context, netns string) (Result, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var all []*Process
-	defer func() {
-		cancel()
-		for _, p := range all {
-			<-p.done
-		}
-	}()
-
-	server, err := Start(ctx, netns, s.Server)
-	if err != nil {
-		return Result{}, err
-	}
-	all = append(all, server)
-	addrs, err := server.Ready()
-	if err != nil {
-		return Result{}, err
-	}
-	client := s.Client
-	plan := *client.Connect
-	plan.To = addrs
-	client.Connect = &plan
-	for range max(s.Clients, 1) {
-		p, err := Start(ctx, netns, client)
-		if err != nil {
-			return Result{}, err
-		}
-		all = append(all, p)
-		if _, err := p.Ready(); err != nil {
-			return Result{}, err
-		}
-	}
-	return s.play(server, all[1:])
-}
-
-// play runs the started processes of a scenario.
-func (s Scenario) play(server *Process, clients []*Process) (Result, error) {
-	if err := each(clients, (*Process).Go); err != nil {
-		return Result{}, err
-	}
-	if s.Client.Connect.End.holds() {
-		if err := s.hold(clients); err != nil {
-			return Result{}, err
-		}
-	}
-	var r Result
-	for _, p := range clients {
-		l, err := p.Wait()
-		if err != nil {
-			return Result{}, err
-		}
-		r.Clients = append(r.Clients, l)
-	}
-	if err := server.Drain(r.Opened()); err != nil {
-		return Result{}, err
-	}
-	var err error
-	r.Server, err = server.Wait()
-	return r, err
-}
-
-// hold waits until the clients hold all their connections, and ends that.
-func (s Scenario) hold(clients []*Process) error {
-	if err := each(clients, (*Process).Held); err != nil {
-		return err
-	}
-	if s.AtHeld != nil {
-		if err := s.AtHeld(); err != nil {
-			return fmt.Errorf("while connections were held: %w", err)
-		}
-	}
-	finish := s.Finish
-	if finish == nil {
-		finish = (*Process).Stop
-	}
-	return each(clients, finish)
-}
-
-func each(all []*Process, f func(*Process) error) error {
-	var errs []error
-	for _, p := range all {
-		errs = append(errs, f(p))
-	}
-	return errors.Join(errs...)
 }

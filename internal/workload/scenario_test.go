@@ -1,6 +1,7 @@
 package workload_test
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -121,28 +122,61 @@ func TestHalfClosedStaysInFinWait2(t *testing.T) {
 
 func TestProcessAndThreadsHaveTheirNames(t *testing.T) {
 	ns := kerneltest.NetNS(t)
-	s := workload.CloseByExit(workload.IPv4, many)
-	s.Client.Comm, s.Client.ThreadComm, s.Client.Workers = "leader", "worker", 3
-	names := make(map[string]int)
-	s.Finish = func(p *workload.Process) error {
-		dir := "/proc/" + itoa(p.PID())
-		if got := comm(t, dir); got != "leader" {
-			t.Errorf("the process is named %q", got)
-		}
+	// A comm may be any bytes.
+	const leader, worker = "le\xff ad\ner", "worker"
+	spec := server("127.0.0.1:0")
+	spec.Comm, spec.ThreadComm, spec.Workers = leader, worker, 3
+	p, err := workload.Start(t.Context(), ns.Path(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	dir := fmt.Sprintf("/proc/%d", p.PID())
+	if got := comm(t, dir); got != leader {
+		t.Errorf("the process is named %q", got)
+	}
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		tasks, err := os.ReadDir(dir + "/task")
 		if err != nil {
 			t.Fatal(err)
 		}
+		names := make(map[string]int)
 		for _, task := range tasks {
 			names[comm(t, dir+"/task/"+task.Name())]++
 		}
-		return p.Stop()
+		return names[worker] >= 3, fmt.Sprintf("names of the threads: %v", names)
+	})
+	if err := p.Stop(); err != nil {
+		t.Error(err)
 	}
-	run(t, s, ns)
-	// The three workers have ended, or still linger; the leader has not.
-	if names["leader"] == 0 || names["worker"] > 3 {
-		t.Errorf("names of the threads: %v", names)
+	if l, err := p.Wait(); err != nil || l.Comm != leader {
+		t.Errorf("%+v, %v", l, err)
 	}
+	if err := p.Stop(); err != nil {
+		t.Errorf("stop a process that has ended: %v", err)
+	}
+}
+
+func TestStopEndsWorkWithoutLimit(t *testing.T) {
+	ns := kerneltest.NetNS(t)
+	r, err := workload.ActiveClose(workload.IPv4, 0).Start(t.Context(), ns.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Go(); err != nil {
+		t.Fatal(err)
+	}
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		n := ns.Sockstat(t)["TCP tw"]
+		return n > many, fmt.Sprintf("%d mini-sockets", n)
+	})
+	result, err := r.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkLog(t, result, int(result.Opened()))
 }
 
 func comm(t *testing.T, dir string) string {
@@ -151,7 +185,7 @@ func comm(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(b))
+	return strings.TrimSuffix(string(b), "\n")
 }
 
 func TestExhaust(t *testing.T) {

@@ -32,9 +32,9 @@ type Spec struct {
 	CountOnly  bool   // keep no Record, only the totals
 	Files      uint64 // RLIMIT_NOFILE; 0 for as many as the kernel allows
 
-	Serve   *Serve   `json:",omitempty"`
-	Connect *Connect `json:",omitempty"`
-	Noise   *Noise   `json:",omitempty"`
+	Serve   *Serve
+	Connect *Connect
+	Noise   *Noise
 }
 
 // Serve accepts connections on all of At and ends each as End says. It runs
