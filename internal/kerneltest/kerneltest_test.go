@@ -1,13 +1,19 @@
 package kerneltest
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNetNSIsPrivate(t *testing.T) {
@@ -179,4 +185,68 @@ func (f *fake) Helper() {}
 func (f *fake) Fatalf(format string, args ...any) {
 	f.said = fmt.Sprintf(format, args...)
 	runtime.Goexit()
+}
+
+func TestNamedLeavesNothing(t *testing.T) {
+	name := fmt.Sprintf("test-%d", os.Getpid())
+	path := "/run/netns/" + name
+	t.Run("named", func(t *testing.T) {
+		ns := NetNS(t)
+		ns.Named(t, name)
+		a, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.Stat(ns.Path())
+		if err != nil || !os.SameFile(a, b) {
+			t.Errorf("%s is another namespace (%v)", path, err)
+		}
+	})
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("%s is still there", path)
+	}
+}
+
+func TestStartedCommandIsGoneWithItsChildren(t *testing.T) {
+	var group int
+	t.Run("started", func(t *testing.T) {
+		ns := NetNS(t)
+		cmd := exec.Command("sh", "-c", "readlink /proc/self/ns/net; sleep 1000 & sleep 1000")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ns.Start(t, cmd)
+		group = cmd.Process.Pid
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if want := fmt.Sprintf("net:[%d]\n", ns.Inum()); line != want {
+			t.Errorf("the command is in %q, want %q (%v)", line, want, err)
+		}
+	})
+	Eventually(t, 30*time.Second, func() (bool, string) {
+		return running(t, group) == 0, "the group has processes left"
+	})
+}
+
+// running counts the processes of a group that are no zombies: those whose
+// parent is gone may have nobody to collect them.
+func running(t *testing.T, group int) int {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended
+		}
+		// pid (comm) state ppid pgrp
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if fields[0] != "Z" && fields[2] == strconv.Itoa(group) {
+			n++
+		}
+	}
+	return n
 }

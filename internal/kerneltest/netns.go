@@ -1,10 +1,14 @@
 package kerneltest
 
 import (
+	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -69,5 +73,36 @@ func (n *NS) AddAddr(t testing.TB, dev, prefix string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Named gives the namespace a name, as ip netns does, until the test ends. It
+// is for tests of names only: nothing else leaves a trace outside the test.
+func (n *NS) Named(t testing.TB, name string) {
+	t.Helper()
+	const dir = "/run/netns"
+	made := os.Mkdir(dir, 0o755) == nil
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		t.Fatalf("name a network namespace: %v", err)
+	}
+	f.Close()
+	err = unix.Mount(n.Path(), path, "", unix.MS_BIND, "")
+	mounted := err == nil
+	t.Cleanup(func() {
+		if mounted {
+			err = unix.Unmount(path, unix.MNT_DETACH)
+		}
+		err = errors.Join(err, os.Remove(path))
+		if made {
+			_ = os.Remove(dir) // unless others have come to use it
+		}
+		if err != nil {
+			t.Errorf("take a network namespace's name away: %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatalf("name a network namespace: mount %s: %v", path, err)
 	}
 }
