@@ -165,18 +165,14 @@ static __always_inline void on_listen(struct sock *sk, const struct change *ch)
 	emit_change(sk, ch, &c, KIND_LISTEN, WHY_NONE);
 }
 
-/* --states all: what the other records leave out. */
+/* --states all: the transitions that have no record of their own. */
 static __always_inline void on_any(struct sock *sk, const struct change *ch)
 {
 	__u64 cookie = ch->cookie;
-	struct conn *c;
 
-	if (ch->new == TCP_ESTABLISHED || ch->new == TCP_LISTEN)
+	if (ch->new == TCP_ESTABLISHED || (ch->new == TCP_CLOSE && ch->old != TCP_LISTEN))
 		return;
-	c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
-	if (ch->new == TCP_CLOSE && c && c->mini)
-		return;
-	emit_change(sk, ch, c, KIND_STATE, WHY_NONE);
+	emit_change(sk, ch, bpf_map_lookup_elem(&twtrace_conns, &cookie), KIND_STATE, WHY_NONE);
 }
 
 /* The clone of a listener (SYN_RECV) may still show the listener's cookie. */

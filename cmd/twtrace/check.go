@@ -50,7 +50,7 @@ func runCheck(c *cli.Context) error {
 				status = "FAIL"
 			}
 		}
-		table.Add(output.Word(status), output.Prose(h.Name + " on " + h.Target), output.Prose(detail))
+		table.Add(output.Word(status), output.Prose(h.Name+" on "+h.Target), output.Prose(detail))
 	}
 	if failed == nil {
 		for _, l := range tracer.Lacks() {

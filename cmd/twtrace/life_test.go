@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,22 +78,25 @@ func (c *lifeCase) begins() int {
 // time, and compares every begin and end of TIME_WAIT with what the processes
 // logged about themselves.
 func TestLife(t *testing.T) {
-	tr := startTrace(t)
+	t.Parallel()
 	cases := lifeCases(t)
+	var paths []string
+	for _, c := range cases {
+		c.ns = []*kerneltest.NS{kerneltest.NetNS(t), kerneltest.NetNS(t)}
+		for _, ns := range c.ns {
+			hold(t, ns)
+			paths = append(paths, ns.Path())
+		}
+	}
+	tr := startTrace(t, "-N", strings.Join(paths, ","))
 	runAll(t, cases)
 	want := 0
 	for _, c := range cases {
 		want += c.begins()
 	}
-	ours := make(map[uint32]bool)
-	for _, c := range cases {
-		for _, ns := range c.ns {
-			ours[ns.Inum()] = true
-		}
-	}
 	// Where begins can be hidden, the ends are still all there.
 	kerneltest.Eventually(t, 120*time.Second, func() (bool, string) {
-		n := tr.count(func(r record) bool { return r.Event == "time_wait_exit" && ours[r.Netns] })
+		n := tr.count(func(r record) bool { return r.Event == "time_wait_exit" })
 		return n >= want, fmt.Sprintf("%d of %d ends", n, want)
 	})
 	end := tr.stop()
@@ -108,10 +112,6 @@ func runAll(t *testing.T, cases []*lifeCase) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for _, c := range cases {
-		c.ns = []*kerneltest.NS{kerneltest.NetNS(t), kerneltest.NetNS(t)}
-		for _, ns := range c.ns {
-			hold(t, ns)
-		}
 		wg.Go(func() {
 			var err error
 			if c.result, err = c.run(t.Context(), c.ns); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
@@ -9,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -91,14 +90,15 @@ func command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// trace is a running `twtrace trace -o json`.
+// trace is a running `twtrace trace -o json` that writes to a file, so that a slow
+// reader cannot hold it up.
 type trace struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
-	read   chan error
+	out    *os.File
 
-	mu      sync.Mutex
+	unread  []byte // an incomplete line
 	records []record
 }
 
@@ -106,17 +106,21 @@ type trace struct {
 func startTrace(t testing.TB, args ...string) *trace {
 	t.Helper()
 	kerneltest.RequireRoot(t)
-	tr := &trace{t: t, cmd: command(append([]string{"trace", "-o", "json"}, args...)...), read: make(chan error, 1)}
-	tr.cmd.Stderr = &tr.stderr
-	out, err := tr.cmd.StdoutPipe()
+	name := filepath.Join(t.TempDir(), "trace")
+	file, err := os.Create(name)
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	tr := &trace{t: t, cmd: command(append([]string{"trace", "-o", "json"}, args...)...)}
+	tr.cmd.Stdout, tr.cmd.Stderr = file, &tr.stderr
+	if tr.out, err = os.Open(name); err != nil {
 		t.Fatal(err)
 	}
 	if err := tr.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tr.cmd.Process.Kill() })
-	go func() { tr.read <- tr.collect(out) }()
+	t.Cleanup(func() { tr.cmd.Process.Kill(); tr.out.Close() })
 	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
 		all := tr.all()
 		return len(all) > 0 && all[0].Event == "start", "no start record; stderr: " + tr.stderr.String()
@@ -124,26 +128,26 @@ func startTrace(t testing.TB, args ...string) *trace {
 	return tr
 }
 
-func (tr *trace) collect(r io.Reader) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var rec record
-		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
-			return err
-		}
-		tr.mu.Lock()
-		tr.records = append(tr.records, rec)
-		tr.mu.Unlock()
-	}
-	return lines.Err()
-}
-
 // all returns the records so far.
 func (tr *trace) all() []record {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	return tr.records[:len(tr.records):len(tr.records)]
+	tr.t.Helper()
+	more, err := io.ReadAll(tr.out)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	tr.unread = append(tr.unread, more...)
+	for {
+		line, rest, ok := bytes.Cut(tr.unread, []byte("\n"))
+		if !ok {
+			return tr.records
+		}
+		var rec record
+		if err := json.Unmarshal(line, &rec); err != nil {
+			tr.t.Fatalf("%v in %s", err, line)
+		}
+		tr.records = append(tr.records, rec)
+		tr.unread = rest
+	}
 }
 
 // count returns how many records satisfy f.
@@ -180,9 +184,6 @@ func (tr *trace) stop() record {
 // wait waits for the end of the trace, which must be a good one.
 func (tr *trace) wait() record {
 	tr.t.Helper()
-	if err := <-tr.read; err != nil {
-		tr.t.Errorf("read the trace: %v", err)
-	}
 	if err := tr.cmd.Wait(); err != nil {
 		tr.t.Errorf("twtrace: %v; stderr: %s", err, tr.stderr.String())
 	}

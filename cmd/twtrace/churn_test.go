@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// churn is 50,000 connections of 8 workers over 80 destinations.
+var churn = workload.Churn{Connections: 50000, Workers: 8, ServerWorkers: 8,
+	To: workload.Destinations(20, 4), CountOnly: true}
+
+// churnNS is a namespace that has room for all of them: a small machine allows
+// 8,192.
+func churnNS(t *testing.T) *kerneltest.NS {
+	t.Helper()
+	ns := kerneltest.NetNS(t)
+	hold(t, ns)
+	ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", "1000000")
+	return ns
+}
+
+// births is what the kernel counted: mini-sockets born, in either substate.
+func births(t *testing.T, ns *kerneltest.NS) int {
+	t.Helper()
+	n := ns.Nstat(t)
+	return int(n["TcpExtTW"] + n["TcpExtTWKilled"])
+}
+
+// TestChurn checks that the account balances with the kernel's counters through
+// churn at full speed, for begins and for ends.
+func TestChurn(t *testing.T) {
+	t.Parallel()
+	ns := churnNS(t)
+	tr := startTrace(t, "-N", ns.Path())
+	result, err := churn.Scenario().Run(t.Context(), ns.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Opened() != uint64(churn.Connections) {
+		t.Fatalf("%d connections, want %d: %v", result.Opened(), churn.Connections, result.Failed())
+	}
+	kerneltest.Eventually(t, 150*time.Second, func() (bool, string) {
+		tw := ns.Sockstat(t)["TCP tw"]
+		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
+	})
+	end := tr.stop()
+	if len(end.Lost) != 0 {
+		t.Errorf("lost: %v", end.Lost)
+	}
+	hidden := 0
+	for _, d := range end.Drift {
+		if d.Netns == ns.Inum() {
+			hidden = int(d.Births)
+			t.Logf("drift: %+v", d)
+		}
+	}
+	total := births(t, ns)
+	if limit := total / 500; !kerneltest.PID1Artefact() && hidden != 0 || hidden < 0 || hidden > limit {
+		t.Errorf("the trace says that %d of %d births are hidden", hidden, total)
+	}
+	enters := len(tr.of("time_wait_enter", ns.Inum()))
+	exits := len(tr.of("time_wait_exit", ns.Inum()))
+	never := 0 // parked and never promoted
+	for _, r := range tr.of("close", ns.Inum()) {
+		if r.Oldstate == "FIN_WAIT2" {
+			never++
+		}
+	}
+	t.Logf("%d births: %d begins, %d ends, %d parked and never promoted, %d hidden", total, enters, exits, never, hidden)
+	if enters+never+hidden != total {
+		t.Errorf("%d begins + %d never promoted + %d hidden, want the kernel's %d births", enters, never, hidden, total)
+	}
+	// The end of a hidden one is still seen.
+	if exits < enters || exits > enters+hidden {
+		t.Errorf("%d ends of %d begins", exits, enters)
+	}
+	opens := len(tr.of("open", ns.Inum()))
+	if opens != 2*churn.Connections {
+		t.Errorf("%d opens, want %d", opens, 2*churn.Connections)
+	}
+}
+
+// TestStalledReader lets the ring overflow and checks that what is lost is said,
+// and that the totals do not depend on it.
+func TestStalledReader(t *testing.T) {
+	t.Parallel()
+	ns := churnNS(t)
+	tr := startTrace(t, "--buffer", "64K", "-N", ns.Path())
+	if err := tr.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := churn.Scenario().Run(t.Context(), ns.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.cmd.Process.Signal(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		return tr.count(func(r record) bool { return r.Event == "lost" && r.Stage == "ring" }) > 0, "no lost record"
+	})
+	end := tr.stop()
+	lost := 0
+	for _, r := range tr.all() {
+		if r.Event == "lost" {
+			lost += int(r.Count)
+		}
+	}
+	if lost == 0 || uint64(lost) != end.Lost["ring"] {
+		t.Errorf("the lost records say %d, the end record %d", lost, end.Lost["ring"])
+	}
+	seen := len(tr.of("time_wait_enter", ns.Inum()))
+	if missing := births(t, ns) - seen; missing > lost {
+		t.Errorf("%d begins are missing and only %d events are said to be lost", missing, lost)
+	}
+	for _, d := range end.Drift {
+		if d.Netns == ns.Inum() && !kerneltest.PID1Artefact() {
+			t.Errorf("the totals are off: %+v", d)
+		}
+	}
+	t.Logf("%d lost, %d begins seen", lost, seen)
+}

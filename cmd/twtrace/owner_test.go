@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+func start(t *testing.T, ns *kerneltest.NS, spec workload.Spec) *workload.Process {
+	t.Helper()
+	p, err := workload.Start(t.Context(), ns.Path(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func finish(t *testing.T, p *workload.Process) workload.Log {
+	t.Helper()
+	log, err := p.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOwners runs eight clients and four servers at once beside a noisy
+// neighbour. Two of the servers close first, to the others the clients do.
+func TestOwners(t *testing.T) {
+	t.Parallel()
+	const each = 499
+	ns := churnNS(t)
+	tr := startTrace(t, "-N", ns.Path())
+	noise := start(t, ns, workload.Spec{Comm: "noise", Workers: 2, Noise: &workload.Noise{Forks: 50}})
+	var servers, clients []*workload.Process
+	for i := range 4 {
+		spec := workload.Spec{Comm: fmt.Sprintf("server-%d", i), ThreadComm: "accept", Workers: 2, Serve: &workload.Serve{
+			At: []netip.AddrPort{ownersServer(i)}, End: workload.WaitEOF}}
+		if i < 2 {
+			spec.Serve.End = workload.Close
+		}
+		p := start(t, ns, spec)
+		servers = append(servers, p)
+		_, err := p.Ready()
+		must(t, err)
+	}
+	for i := range 8 {
+		spec := workload.Spec{Comm: fmt.Sprintf("client-%d", i), ThreadComm: "pool", Workers: 2, Connect: &workload.Connect{
+			To: []netip.AddrPort{ownersServer(i % 4)}, End: workload.Close, Count: each}}
+		if i%4 < 2 {
+			spec.Connect.End = workload.WaitEOF
+		}
+		p := start(t, ns, spec)
+		clients = append(clients, p)
+		_, err := p.Ready()
+		must(t, err)
+	}
+	must(t, noise.Go())
+	for _, p := range clients {
+		must(t, p.Go())
+	}
+	truth := make(map[uint64]workload.Record)
+	for i, p := range clients {
+		for _, r := range finish(t, p).Records {
+			if i%4 >= 2 {
+				truth[r.Cookie] = r
+			}
+		}
+	}
+	for i, p := range servers {
+		must(t, p.Drain(2*each))
+		for _, r := range finish(t, p).Records {
+			if i < 2 {
+				truth[r.Cookie] = r
+			}
+		}
+	}
+	must(t, noise.Stop())
+	finish(t, noise)
+	if want := 8 * each; len(truth) != want {
+		t.Fatalf("%d connections logged, want %d", len(truth), want)
+	}
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		n := len(tr.of("time_wait_enter", ns.Inum()))
+		return n >= births(t, ns), fmt.Sprintf("%d of %d begins", n, births(t, ns))
+	})
+	tr.stop()
+	checkOwners(t, tr, ns, truth)
+}
+
+func ownersServer(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(i + 1)}), 7100)
+}
+
+// checkOwners wants 0 wrong owners and 0 unknown ones.
+func checkOwners(t *testing.T, tr *trace, ns *kerneltest.NS, truth map[uint64]workload.Record) {
+	t.Helper()
+	seen, wrong := 0, 0
+	for _, r := range tr.of("time_wait_enter", ns.Inum()) {
+		want, ok := truth[cookie(t, r)]
+		if !ok {
+			t.Errorf("begin of %s, which nobody logged", r.Cookie)
+			continue
+		}
+		seen++
+		how := "connect"
+		if want.Role == event.Server {
+			how = "close"
+		}
+		if r.PID != want.PID || r.Comm != want.Comm || r.Owner != how || r.Role != want.Role.String() ||
+			r.CloserPID != want.PID || r.CloserComm != want.Comm {
+			if wrong++; wrong < 5 {
+				t.Errorf("owner %s[%d] by %s, closer %s[%d], role %s; want %s[%d]", r.Comm, r.PID, r.Owner,
+					r.CloserComm, r.CloserPID, r.Role, want.Comm, want.PID)
+			}
+		}
+	}
+	t.Logf("%d begins, %d wrong", seen, wrong)
+	if missing := len(truth) - seen; missing > len(truth)/500 || missing > 0 && !kerneltest.PID1Artefact() {
+		t.Errorf("%d of %d begins missing", missing, len(truth))
+	}
+}
