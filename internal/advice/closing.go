@@ -21,7 +21,7 @@ func whatIsNotSeen(f Facts) []Finding {
 	}
 	if f.Window > 0 {
 		x.When = fmt.Sprintf("counters were watched for %s, sockets looked at once; a rate of TIME_WAIT is that of the last %.0f s",
-			output.Duration(int64(f.Window)), recent.Seconds())
+			seconds(f.Window), recent.Seconds())
 	} else {
 		x.When = fmt.Sprintf("one look only: a rate of TIME_WAIT is that of the last %.0f s, told by the time the sockets have left; "+
 			"refusals have none", recent.Seconds())
@@ -40,7 +40,7 @@ func nothingIsWrong(f Facts) []Finding {
 		Evidence: []Evidence{
 			{Name: "time_wait", Value: float64(f.After.TimeWait), Limit: float64(f.Limits.MaxTWBuckets), Unit: "sockets", Source: "sockstat"},
 			{Name: "time_wait_begins", Value: f.TimeWait.Rate(), Unit: "1/s", Source: "sock_diag"},
-			{Name: "refused", Value: float64(f.After.TWOverflow - f.Before.TWOverflow), Unit: "sockets", Source: "TcpExtTCPTimeWaitOverflow"},
+			{Name: "refused", Value: float64(grown(f.After.TWOverflow, f.Before.TWOverflow)), Unit: "sockets", Source: "TcpExtTCPTimeWaitOverflow"},
 		},
 	}
 	usable := f.Limits.UsablePorts()

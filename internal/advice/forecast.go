@@ -73,3 +73,11 @@ func (u use) severity() Severity {
 	}
 	return OK
 }
+
+// grown is by how much a counter has grown; one that went back has not.
+func grown(after, before uint64) uint64 {
+	if after < before {
+		return 0
+	}
+	return after - before
+}

@@ -14,7 +14,7 @@ import (
 const mostFindings = 5
 
 // unknownOwner stands for an owner that /proc and sock_diag do not show.
-const unknownOwner = "not known: the kernel keeps no owner of TIME_WAIT; `sudo twtrace doctor` sees who closes"
+const unknownOwner = "not known: the kernel keeps no owner of TIME_WAIT (TW900 says how to see it)"
 
 // portsHeldByTimeWait is TW101.
 func portsHeldByTimeWait(f Facts) []Finding {
@@ -147,13 +147,21 @@ func (u use) when(then string) string {
 	case u.full && u.in == 0:
 		return "full now: " + then
 	case u.full:
-		return fmt.Sprintf("full in about %s, then %s", output.Duration(int64(u.in/time.Second*time.Second)), then)
+		return fmt.Sprintf("full in about %s, then %s", seconds(u.in), then)
 	case u.steady > u.now*risingBy:
 		return "rising; at this rate it " + settles
 	case u.steady*risingBy < u.now:
 		return "falling; at this rate it " + settles
 	}
 	return "steady; at this rate it " + settles
+}
+
+// seconds words a duration that nobody wants in tenths: 41s, 2m30s.
+func seconds(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	}
+	return output.Duration(int64(d))
 }
 
 // live is how many ports are held by something else than TIME_WAIT.
@@ -197,7 +205,7 @@ func (f *Facts) reuse(d Destination) reuse {
 // one, else since the namespace was made.
 func (f *Facts) recycled() uint64 {
 	if f.Window > 0 {
-		return f.After.TWRecycled - f.Before.TWRecycled
+		return grown(f.After.TWRecycled, f.Before.TWRecycled)
 	}
 	return f.After.TWRecycled
 }

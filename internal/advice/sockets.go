@@ -66,7 +66,7 @@ func serverClosesFirst(f Facts) []Finding {
 // bucketLimit is TW205.
 func bucketLimit(f Facts) []Finding {
 	limit := f.Limits.MaxTWBuckets
-	refused := f.After.TWOverflow - f.Before.TWOverflow
+	refused := grown(f.After.TWOverflow, f.Before.TWOverflow)
 	tw := 0
 	for _, n := range f.TimeWait {
 		tw += int(n)
@@ -101,7 +101,7 @@ func bucketLimit(f Facts) []Finding {
 	}
 	switch {
 	case refused > 0:
-		x.When = fmt.Sprintf("now: %s refused in %s (%s)", output.Count(refused), output.Duration(int64(f.Window)), output.Rate(refusedRate))
+		x.When = fmt.Sprintf("now: %s refused in %s (%s)", output.Count(refused), seconds(f.Window), output.Rate(refusedRate))
 	case limit == 0:
 		x.When = "now: no TIME_WAIT is allowed"
 	case severity == Info:
@@ -111,6 +111,9 @@ func bucketLimit(f Facts) []Finding {
 		"that come late, and its peer may see a reset"
 	if f.After.TWOverflow > 0 {
 		x.Why += fmt.Sprintf("; %s refused since this namespace was made", output.Count(f.After.TWOverflow))
+	}
+	if refused > 0 && u.now < highShare*u.limit {
+		x.Why += "; the limit was not reached when the sockets were counted: it was in between, or the kernel had no memory"
 	}
 	if u.full {
 		x.Forecast = &Forecast{Event: "buckets_exhausted", InS: u.in.Seconds()}

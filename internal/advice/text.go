@@ -27,7 +27,7 @@ func WriteText(w io.Writer, r Report) error {
 	f := &r.Facts
 	watched := "looked once"
 	if f.Window > 0 {
-		watched = "watched " + output.Duration(int64(f.Window))
+		watched = "watched " + seconds(f.Window)
 	}
 	fmt.Fprintf(&b, "twtrace %s  %s  kernel %s  %s  %s  %s\n", r.Version, output.Escape(nil, f.Host.Hostname),
 		f.Host.Release, output.Escape(nil, f.NetNS.String()), watched, f.Time.UTC().Format(time.RFC3339))
