@@ -91,10 +91,7 @@ func title(s *State, width int, c Caps) string {
 	if self == "  self" {
 		self = ""
 	}
-	since := "  up 0s"
-	if s.Uptime >= time.Second {
-		since = "  up " + output.Duration(int64(s.Uptime.Truncate(time.Second)))
-	}
+	since := "  up " + seconds(s.Uptime)
 	if s.Interval > 0 {
 		since += "  " + interval(s.Interval)
 	}
@@ -134,6 +131,17 @@ func stages(l *[event.StageQueue + 1]uint64) string {
 		return ""
 	}
 	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// seconds words a duration in whole seconds.
+func seconds(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "0s"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	return output.Duration(int64(d.Truncate(time.Second)))
 }
 
 // interval words the time between frames, as it was meant: timers are never exact.

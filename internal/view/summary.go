@@ -8,7 +8,7 @@ import (
 // so that the scrollback keeps the evidence.
 func Summary(s *State, c Caps) []string {
 	lines := []string{
-		"twtrace " + c.safe(s.Host) + ", " + s.Time.UTC().Format("2006-01-02T15:04:05Z") + ", watched " + output.Duration(int64(s.Uptime)),
+		"twtrace " + c.safe(s.Host) + ", " + s.Time.UTC().Format("2006-01-02T15:04:05Z") + ", watched " + seconds(s.Uptime),
 		"TIME_WAIT " + output.Count(s.TimeWait) + ", parked " + output.Count(s.Parked) + ", established " + output.Count(s.Established),
 	}
 	if w := s.Worst; w == nil {

@@ -1,0 +1,444 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pty is a terminal whose other side the test holds.
+type pty struct {
+	t      *testing.T
+	master *os.File
+	slave  *os.File
+	before unix.Termios
+
+	mu   sync.Mutex
+	text strings.Builder
+	more chan struct{} // something came
+}
+
+func openPTY(t *testing.T) *pty {
+	t.Helper()
+	// Not blocking, so that closing it ends a read.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	master := os.NewFile(uintptr(fd), "ptmx")
+	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pty{t: t, master: master, slave: slave, more: make(chan struct{}, 1)}
+	p.resize(80, 24)
+	p.before = p.termios()
+	go func() {
+		buf := make([]byte, 65536)
+		for {
+			n, err := master.Read(buf)
+			if err != nil {
+				return // EIO once the slave is closed
+			}
+			p.mu.Lock()
+			p.text.Write(buf[:n])
+			p.mu.Unlock()
+			select {
+			case p.more <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	t.Cleanup(func() { slave.Close(); master.Close() })
+	return p
+}
+
+func (p *pty) termios() unix.Termios {
+	p.t.Helper()
+	v, err := unix.IoctlGetTermios(int(p.slave.Fd()), unix.TCGETS)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return *v
+}
+
+func (p *pty) resize(width, height uint16) {
+	p.t.Helper()
+	if err := unix.IoctlSetWinsize(int(p.slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: width, Row: height}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pty) press(keys string) {
+	p.t.Helper()
+	if _, err := p.master.WriteString(keys); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pty) screen() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
+}
+
+// await waits until want is on the screen, after what was awaited before.
+func (p *pty) await(want string) {
+	p.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		p.mu.Lock()
+		text := p.text.String()
+		if i := strings.Index(text, want); i >= 0 {
+			p.text.Reset()
+			p.text.WriteString(text[i+len(want):])
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.more:
+		case <-deadline:
+			p.t.Fatalf("%q is not on the screen: %q", want, text)
+		}
+	}
+}
+
+// restored fails unless the terminal is as it was, on its normal screen.
+func (p *pty) restored() {
+	p.t.Helper()
+	if after := p.termios(); after != p.before {
+		p.t.Errorf("the terminal is %+v, was %+v", after, p.before)
+	}
+	p.await(leaveScreen)
+	if s := p.screen(); strings.Contains(s, enterScreen) || strings.Contains(s, beginUpdate) {
+		p.t.Errorf("drawn after leaving: %q", s)
+	}
+}
+
+// fake is a source that gives what the test sends it.
+type fake struct {
+	states   chan *State
+	interval chan time.Duration
+	ended    chan struct{}
+	once     sync.Once
+}
+
+func newFake() *fake {
+	return &fake{states: make(chan *State), interval: make(chan time.Duration, 8), ended: make(chan struct{})}
+}
+
+func (f *fake) Next(ctx context.Context) (*State, error) {
+	select {
+	case s, ok := <-f.states:
+		switch {
+		case !ok:
+			return nil, io.EOF
+		case s.Host == "panic":
+			panic("the source is broken")
+		case s.Host == "error":
+			return nil, errors.New("no more memory")
+		}
+		return s, nil
+	case <-ctx.Done():
+		f.once.Do(func() { close(f.ended) })
+		return nil, ctx.Err()
+	}
+}
+
+func (f *fake) SetInterval(d time.Duration) { f.interval <- d }
+
+// run starts Loop on the terminal, and returns how to wait for it.
+func (p *pty) run(ctx context.Context, src Source) (wait func() error) {
+	done := make(chan error, 1)
+	go func() {
+		done <- Loop(ctx, src, LoopOptions{In: p.slave, Out: p.slave, Interval: time.Second})
+	}()
+	return func() error {
+		p.t.Helper()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(20 * time.Second):
+			p.t.Fatal("the loop does not end")
+		}
+		return nil
+	}
+}
+
+func named(host string, at int64) *State {
+	s := storm()
+	s.Host, s.Time = host, time.Unix(at, 0)
+	return s
+}
+
+func TestLoopKeys(t *testing.T) {
+	p := openPTY(t)
+	src := newFake()
+	wait := p.run(t.Context(), src)
+	p.await("waiting for the first interval")
+	src.states <- named("host-a", 100)
+	p.await("host-a")
+	p.await("sort TW ")
+	p.press("s")
+	p.await("sort IN/s")
+	p.press("g")
+	p.await("[Processes]")
+	p.press("\x1b[A\x1bOPs") // arrows and function keys are no keys here
+	p.await("sort OUT/s")
+	p.press("+")
+	if d := <-src.interval; d != 2*time.Second {
+		t.Errorf("interval %v after +, want 2s", d)
+	}
+	p.press("--")
+	if d := [2]time.Duration{<-src.interval, <-src.interval}; d != [2]time.Duration{time.Second, 500 * time.Millisecond} {
+		t.Errorf("intervals %v after --", d)
+	}
+	p.press(" ")
+	p.await("[PAUSED 0s]")
+	src.states <- named("host-b", 107)
+	p.await("host-a  up 3m12s  1s [PAUSED 7s]")
+	p.press(" ")
+	p.await("host-b  up 3m12s  1s [LIVE]")
+	p.resize(132, 43)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+	p.await("LOCAL")
+	p.press("q")
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	p.restored()
+	p.await("twtrace host-b, ")
+	p.await("lost      0")
+	select {
+	case <-src.ended:
+	default:
+		t.Error("the source still runs")
+	}
+}
+
+func TestLoopEnds(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(*pty, *fake, context.CancelFunc)
+		err  string
+	}{
+		{"Ctrl-C", func(p *pty, _ *fake, _ context.CancelFunc) { p.press("\x03") }, ""},
+		{"Esc, Ctrl-C", func(p *pty, _ *fake, _ context.CancelFunc) { p.press("\x1b\x03") }, ""},
+		{"context", func(_ *pty, _ *fake, cancel context.CancelFunc) { cancel() }, ""},
+		{"end of a replay", func(_ *pty, f *fake, _ context.CancelFunc) { close(f.states) }, ""},
+		{"error", func(_ *pty, f *fake, _ context.CancelFunc) { f.states <- named("error", 1) }, "next frame: no more memory"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := openPTY(t)
+			src := newFake()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			wait := p.run(ctx, src)
+			src.states <- named("host-a", 100)
+			p.await("host-a")
+			tt.end(p, src, cancel)
+			err := wait()
+			if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
+				t.Errorf("error %v, want %q", err, tt.err)
+			}
+			p.restored()
+			p.await("twtrace host-a")
+		})
+	}
+}
+
+// The terminal goes away: no error, and no goroutine is left.
+func TestLoopHangup(t *testing.T) {
+	p := openPTY(t)
+	src := newFake()
+	wait := p.run(t.Context(), src)
+	p.await("waiting")
+	p.master.Close()
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	<-src.ended
+}
+
+func TestLoopNoTerminal(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if err := Loop(t.Context(), newFake(), LoopOptions{In: r, Out: w}); !errors.Is(err, syscall.ENOTTY) {
+		t.Errorf("error %v, want ENOTTY", err)
+	}
+}
+
+const childEnv = "TWTRACE_TEST_LOOP"
+
+// TestMain runs the loop alone in a child, for what ends a whole process.
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) == "" {
+		os.Exit(m.Run())
+	}
+	src := newFake()
+	go func() {
+		src.states <- named("child", 100)
+		if os.Getenv(childEnv) == "panic" {
+			src.states <- named("panic", 101)
+		}
+	}()
+	if err := Loop(context.Background(), src, LoopOptions{In: os.Stdin, Out: os.Stdout}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func TestLoopInChild(t *testing.T) {
+	tests := []struct {
+		name   string
+		signal syscall.Signal
+		code   int
+		stderr string
+	}{
+		{"SIGTERM", syscall.SIGTERM, 0, ""},
+		{"SIGINT", syscall.SIGINT, 0, ""},
+		{"SIGHUP", syscall.SIGHUP, 0, ""},
+		{"panic", 0, 2, "the source is broken"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := openPTY(t)
+			exe, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(exe)
+			cmd.Env = append(os.Environ(), childEnv+"="+tt.name)
+			cmd.Stdin, cmd.Stdout = p.slave, p.slave
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			p.await(enterScreen)
+			p.await("child")
+			if tt.signal != 0 {
+				if err := cmd.Process.Signal(tt.signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+			timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+			defer timer.Stop()
+			err = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != tt.code {
+				t.Errorf("%v, want exit status %d; stderr %s", err, tt.code, stderr.String())
+			}
+			if !strings.Contains(stderr.String(), tt.stderr) || tt.stderr == "" && stderr.Len() > 0 {
+				t.Errorf("stderr %q, want %q", stderr.String(), tt.stderr)
+			}
+			p.restored()
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	tests := []struct {
+		name  string
+		reads []string
+		want  []key
+	}{
+		{"plain", []string{"s g+-q"}, []key{keySort, keyPause, keyGroup, keyLonger, keyShorter, keyQuit}},
+		{"arrow", []string{"\x1b[As"}, []key{keySort}},
+		{"arrow in two reads", []string{"\x1b", "[", "1;5", "A", "s"}, []key{keySort}},
+		{"function key", []string{"\x1bOq", "s"}, []key{keySort}},
+		{"paste begins", []string{"\x1b[200~s"}, []key{keySort}},
+		{"alt and a key", []string{"\x1bqs"}, []key{keySort}},
+		{"esc esc", []string{"\x1b\x1b[As"}, []key{keySort}},
+		{"Ctrl-C always quits", []string{"\x1b[", "\x03"}, []key{keyQuit}},
+		{"Ctrl-C after SS3", []string{"\x1bO\x03"}, []key{keyQuit}},
+		{"not keys", []string{"xyz\x00\xff\n"}, nil},
+	}
+	for _, tt := range tests {
+		var p keyParser
+		var got []key
+		for _, r := range tt.reads {
+			got = append(got, p.parse([]byte(r))...)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestStepInterval(t *testing.T) {
+	tests := []struct {
+		from   time.Duration
+		longer bool
+		want   time.Duration
+	}{
+		{time.Second, true, 2 * time.Second}, {time.Second, false, 500 * time.Millisecond},
+		{3 * time.Second, true, 5 * time.Second}, {3 * time.Second, false, 2 * time.Second},
+		{time.Minute, true, time.Minute}, {time.Hour, true, time.Minute}, {time.Hour, false, time.Minute},
+		{500 * time.Millisecond, false, 500 * time.Millisecond}, {0, false, 500 * time.Millisecond}, {0, true, 500 * time.Millisecond},
+	}
+	for _, tt := range tests {
+		if got := stepInterval(tt.from, tt.longer); got != tt.want {
+			t.Errorf("%v, longer %v: %v, want %v", tt.from, tt.longer, got, tt.want)
+		}
+	}
+}
+
+func TestRunBatch(t *testing.T) {
+	src := newFake()
+	go func() {
+		for i := range 3 {
+			src.states <- named("h", int64(i))
+		}
+		close(src.states)
+	}()
+	var b strings.Builder
+	if err := RunBatch(t.Context(), src, &b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n\n# 1970-"); n != 2 || strings.HasSuffix(b.String(), "\n\n") {
+		t.Errorf("%d empty lines between three tables", n)
+	}
+	src = newFake()
+	go func() { src.states <- named("h", 1) }()
+	b.Reset()
+	if err := RunBatch(t.Context(), src, &b, 1); err != nil || strings.Count(b.String(), "SEV") != 1 {
+		t.Errorf("%v: %s", err, b.String())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := RunBatch(ctx, newFake(), io.Discard, 0); err != nil {
+		t.Error(err)
+	}
+	src = newFake()
+	go func() { src.states <- named("error", 1) }()
+	if err := RunBatch(t.Context(), src, io.Discard, 0); err == nil {
+		t.Error("no error of the source")
+	}
+}
