@@ -16,7 +16,6 @@ import (
 type client struct {
 	*child
 	plan     *Connect
-	to       []unix.Sockaddr
 	attempts atomic.Int64
 	fails    atomic.Int64
 }
@@ -39,6 +38,7 @@ func (c *openConn) identify() (err error) {
 // connecter is one thread of a client.
 type connecter struct {
 	*client
+	to   []unix.Sockaddr // of plan.To; unix.Connect writes to them
 	done []Record
 	held []openConn
 }
@@ -49,9 +49,6 @@ var errStopped = errors.New("stopped")
 // connect runs Spec.Connect.
 func (c *child) connect() error {
 	cl := &client{child: c, plan: c.spec.Connect}
-	for _, to := range cl.plan.To {
-		cl.to = append(cl.to, toSockaddr(to))
-	}
 	if err := c.send(message{Ready: true}); err != nil {
 		return err
 	}
@@ -61,8 +58,12 @@ func (c *child) connect() error {
 	c.tally.began = time.Now()
 	threads := make([]*connecter, max(c.spec.Workers, 1))
 	err := c.threads(func(i int) error {
-		threads[i] = &connecter{client: cl}
-		return threads[i].work()
+		t := &connecter{client: cl}
+		for _, to := range cl.plan.To {
+			t.to = append(t.to, toSockaddr(to))
+		}
+		threads[i] = t
+		return t.work()
 	})
 	c.tally.elapsed = time.Since(c.tally.began)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +62,16 @@ func (n *NetNS) Inum() uint32 { return n.inum }
 // Do runs f on a thread that is in the namespace. Other goroutines that f
 // starts are not.
 func (n *NetNS) Do(f func() error) error { return InNetNS(n.Path(), f) }
+
+// Sysctl sets a sysctl of the namespace, such as net.ipv4.tcp_tw_reuse.
+func (n *NetNS) Sysctl(name, value string) error {
+	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	err := n.Do(func() error { return os.WriteFile(path, []byte(value), 0) })
+	if err != nil {
+		return fmt.Errorf("set %s to %s: %w", name, value, err)
+	}
+	return nil
+}
 
 // AddAddr gives the device named dev one more address, which can be used at once.
 func (n *NetNS) AddAddr(dev string, addr netip.Prefix) error {

@@ -88,8 +88,12 @@ func pair(at netip.AddrPort, n int, closer event.Side, client, server End) Scena
 }
 
 // ClientCloses has the client close first, and the server when it sees the FIN.
-// The clients' TIME_WAIT is born in FIN_WAIT2 and promoted a moment later,
-// or born as such: that is for the scheduler to decide.
+// Whether the client's TIME_WAIT is born as such, or in FIN_WAIT2 and promoted a
+// moment later, is for the scheduler and the delayed ACK to decide.
+//
+// On more than one CPU, now and then the ACK of the client's FIN comes after the
+// server's own FIN. TIME_WAIT answers it, the server's socket is gone, and its
+// RST ends TIME_WAIT; net.ipv4.tcp_rfc1337=1 has TIME_WAIT ignore that.
 func ClientCloses(at netip.AddrPort, n int) Scenario {
 	return pair(at, n, event.LocalSide, Close, WaitEOF)
 }
@@ -102,7 +106,7 @@ func ActiveClose(at netip.AddrPort, n int) Scenario {
 
 // LateFin is ClientCloses with a server that closes only after delay. Each
 // TIME_WAIT is born in FIN_WAIT2 and promoted, if delay is far above what it
-// takes to acknowledge the client's FIN (up to 40 ms).
+// takes to acknowledge the client's FIN (a delayed ACK comes after 40 to 200 ms).
 func LateFin(at netip.AddrPort, n int, delay time.Duration) Scenario {
 	s := pair(at, n, event.LocalSide, Close, WaitEOF)
 	s.Server.Serve.Delay = delay

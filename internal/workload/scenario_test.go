@@ -34,6 +34,7 @@ func TestWhoHasTheTimeWait(t *testing.T) {
 		for family, at := range families {
 			t.Run(name+"/"+family, func(t *testing.T) {
 				ns := kerneltest.NetNS(t)
+				ns.KeepTimeWait(t)
 				r := run(t, c.make(at, many), ns)
 				checkLog(t, r, many)
 				var want []uint64
@@ -61,12 +62,14 @@ func TestWhoHasTheTimeWait(t *testing.T) {
 
 func TestActiveCloseIsNeverParked(t *testing.T) {
 	ns := kerneltest.NetNS(t)
-	// A full socket that holds its descriptor cannot be parked in FIN_WAIT2,
-	// whatever the time out of that state.
+	ns.KeepTimeWait(t)
+	// One that is parked for so short a time counts as TWKilled. The server
+	// closes late enough for any that can be parked to be parked.
 	ns.Sysctl(t, "net.ipv4.tcp_fin_timeout", "1")
-	r := run(t, workload.ActiveClose(workload.IPv4, many), ns)
+	s := workload.ActiveClose(workload.IPv4, many)
+	s.Client.Workers, s.Server.Serve.Delay = many, 500*time.Millisecond
+	r := run(t, s, ns)
 	checkSockets(t, ns, "time-wait", cookies(r.Clients...))
-	// One that is born parked for so short a time counts as TWKilled.
 	if n := ns.Nstat(t)["TcpExtTWKilled"]; n != 0 {
 		t.Errorf("%d were born in FIN_WAIT2", n)
 	}
@@ -74,6 +77,7 @@ func TestActiveCloseIsNeverParked(t *testing.T) {
 
 func TestLateFinIsParkedAndPromoted(t *testing.T) {
 	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t)
 	s := workload.LateFin(workload.IPv4, many, time.Second)
 	result := make(chan workload.Result, 1)
 	go func() {
@@ -203,6 +207,7 @@ func TestExhaust(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := kerneltest.NetNS(t)
+			ns.KeepTimeWait(t)
 			ns.Sysctl(t, "net.ipv4.ip_local_port_range", "20000 20099")
 			ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 			s := workload.Exhaust(workload.IPv4, fails)
@@ -233,6 +238,7 @@ func TestExhaust(t *testing.T) {
 
 func TestFixedSourcePortReusesItsTimeWait(t *testing.T) {
 	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t)
 	s := workload.ActiveClose(workload.IPv4, many)
 	s.Client.Connect.Source = netip.MustParseAddrPort("127.0.0.1:30000")
 	r := run(t, s, ns)

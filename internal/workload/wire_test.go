@@ -16,6 +16,8 @@ func TestSimultaneousClose(t *testing.T) {
 	} {
 		t.Run(family, func(t *testing.T) {
 			near, far := kerneltest.NetNS(t), kerneltest.NetNS(t)
+			near.KeepTimeWait(t)
+			far.KeepTimeWait(t)
 			w, err := workload.NewWire(near.Path(), far.Path())
 			if err != nil {
 				t.Fatal(err)
