@@ -22,7 +22,7 @@ var batchColumns = []struct {
 	title string
 	cell  func(r *Row) string
 }{
-	{"SEV", func(r *Row) string { return strings.TrimSpace(r.mark()) }},
+	{"SEV", func(r *Row) string { return strings.TrimSpace(r.Severity.mark()) }},
 	{"COMM", func(r *Row) string { return r.name() }},
 	{"PID", batchPID},
 	{"DIR", batchDirection},

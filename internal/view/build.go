@@ -13,6 +13,11 @@ import (
 // warning when the steady state reaches 80 %.
 const warnShare = 0.8
 
+// linger is how long a row stays, in nanoseconds, when nothing is alive in it and
+// nothing happens any more. One that has nothing left to tell, because its
+// connections moved to a better known owner, does not stay.
+const linger = int64(10 * time.Second)
+
 // historyLen is how many intervals the sparkline spans.
 const historyLen = 60
 
@@ -22,6 +27,7 @@ type Builder struct {
 	Host   string
 	Begin  time.Time       // of the trace
 	Limits conn.LimitsFunc // nil if no limit is known
+	NetNS  uint32          // whose limits to show where nothing was seen yet
 
 	at      int64
 	total   conn.Counters
@@ -92,7 +98,7 @@ func rates(was, now past, over float64) Rates {
 
 // destMark is what a row shows of its destination.
 type destMark struct {
-	Severity
+	Severity     Severity
 	used, usable int
 }
 
@@ -130,9 +136,12 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64, marks map[dest
 		g := &s.Groups[i]
 		now := pastOf(&g.Counters)
 		groups[g.ID] = now
+		if g.Alive() == 0 && (now == past{} && g.Snapshots == 0 || g.Last < s.At-max(s.At-b.at, linger)) {
+			continue
+		}
 		r := Row{
 			NetNS: g.NetNS, Kind: g.Kind, Owner: g.Owner, PIDs: g.PIDs, Role: g.Role,
-			PreStart: g.Kind == conn.GroupProcess && !g.Owner.Known() && g.Snapshots > 0,
+			PreStart: preStart(g),
 			Local:    g.Local, Remote: g.Remote, Owners: 1, Peers: 1, Clients: g.Clients,
 			TimeWait: g.TimeWait, Parked: g.Parked, Established: g.Established,
 			Rates: rates(b.groups[g.ID], now, over), Life: g.Life, Closer: g.Closer,
@@ -145,20 +154,31 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64, marks map[dest
 	b.groups = groups
 }
 
+// preStart tells whether the group is of sockets from before the trace: they
+// were there in the first snapshot, or only their ends were seen.
+func preStart(g *conn.Group) bool {
+	return g.Kind == conn.GroupProcess && !g.Owner.Known() &&
+		(g.Snapshots > 0 || g.Exit() > 0 && g.Opens+g.Parks+g.Enters == 0)
+}
+
 // buckets finds the namespace that is nearest to its limit, of those whose
 // limit is known the one with the largest share.
 func (b *Builder) buckets(s *conn.Snapshot) Buckets {
 	used, refused := make(map[uint32]uint64), make(map[uint32]uint64)
 	for i := range s.Groups {
 		g := &s.Groups[i]
-		if n := g.TimeWait + g.Parked; n > 0 {
-			used[g.NetNS] += n
+		if g.Kind != conn.GroupOther {
+			used[g.NetNS] += g.TimeWait + g.Parked
 		}
 		if g.Refused > 0 {
 			refused[g.NetNS] += g.Refused
 		}
 	}
+	if len(used) == 0 {
+		used[b.NetNS] = 0
+	}
 	var worst Buckets
+	first := true
 	for ns, n := range used {
 		v := Buckets{NetNS: ns, Used: n, Only: len(used) == 1}
 		if b.Limits != nil {
@@ -172,8 +192,8 @@ func (b *Builder) buckets(s *conn.Snapshot) Buckets {
 		case v.Max > 0 && float64(n) >= warnShare*float64(v.Max):
 			v.Severity = Warn
 		}
-		if worst.Used == 0 || worse(&v, &worst) {
-			worst = v
+		if first || worse(&v, &worst) {
+			worst, first = v, false
 		}
 	}
 	b.refused = refused

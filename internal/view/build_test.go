@@ -117,6 +117,72 @@ func TestBuilderSeverity(t *testing.T) {
 	}
 }
 
+// A row that has ended stays for a moment, and comes back with its own numbers.
+func TestBuilderLinger(t *testing.T) {
+	s := script{tab: conn.New(conn.Options{})}
+	b := Builder{}
+	var snap conn.Snapshot
+	rows := func(sec int64) []Row {
+		s.tab.Snapshot(sec*int64(time.Second), &snap)
+		return b.Build(&snap).Rows
+	}
+	s.apply(1001, event.Open, 1, nil)
+	s.apply(1001, event.Close, 1, nil)
+	s.apply(1001, event.TimeWaitExit, 2, func(e *event.Event) { e.Opener, e.Remote = event.Proc{}, addr("10.2.0.9:80") })
+	if r := rows(1002); len(r) != 2 || r[0].PreStart || !r[1].PreStart {
+		t.Errorf("rows %+v", r)
+	}
+	if r := rows(1011); len(r) != 2 {
+		t.Errorf("%d rows after 10 s, want 2", len(r))
+	}
+	if r := rows(1012); len(r) != 0 {
+		t.Errorf("%d rows after 11 s, want none", len(r))
+	}
+	// What moved to a better known owner leaves no row behind.
+	s.apply(1012, event.Open, 9, func(e *event.Event) { e.Opener = event.Proc{} })
+	s.apply(1012, event.Close, 9, func(e *event.Event) { e.Opener, e.CloseProc = event.Proc{}, event.Proc{PID: 5, Comm: "psql"} })
+	if r := rows(1013); len(r) != 1 || r[0].name() != "psql" {
+		t.Errorf("rows %+v", r)
+	}
+	s.apply(1030, event.Open, 3, nil)
+	if r := rows(1031); len(r) != 1 || math.Abs(r[0].Open-1.0/18) > 1e-9 {
+		t.Errorf("rows %+v, want one with 1/18 opens/s", r)
+	}
+}
+
+func TestBuilderBuckets(t *testing.T) {
+	tab := conn.New(conn.Options{})
+	limits := func(ns uint32) (uint16, uint16, int, uint64, bool) { return 0, 0, 0, uint64(ns) * 100, ns < 3 }
+	b := Builder{Limits: limits, NetNS: 2}
+	var snap conn.Snapshot
+	buckets := func() Buckets {
+		tab.Snapshot(1000, &snap)
+		return b.Build(&snap).Buckets
+	}
+	if got, want := buckets(), (Buckets{NetNS: 2, Max: 200, Only: true}); got != want {
+		t.Errorf("nothing seen: %+v, want %+v", got, want)
+	}
+	s := script{tab: tab}
+	in := func(ns uint32, cookie uint64, k event.Kind) {
+		s.apply(0, k, cookie, func(e *event.Event) { e.NetNS = ns })
+	}
+	in(1, 1, event.Open)
+	if got, want := buckets(), (Buckets{NetNS: 1, Max: 100, Only: true}); got != want {
+		t.Errorf("no mini-socket: %+v, want %+v", got, want)
+	}
+	in(2, 2, event.TimeWaitEnter)
+	in(2, 3, event.Parked)
+	in(1, 1, event.TimeWaitEnter)
+	in(7, 4, event.TimeWaitEnter) // limit unknown
+	if got, want := buckets(), (Buckets{NetNS: 2, Used: 2, Max: 200}); got != want {
+		t.Errorf("as full, and larger: %+v, want %+v", got, want)
+	}
+	in(1, 5, event.TimeWaitEnter)
+	if got, want := buckets(), (Buckets{NetNS: 1, Used: 2, Max: 100}); got != want {
+		t.Errorf("the larger share: %+v, want %+v", got, want)
+	}
+}
+
 // The history is bounded, and a state keeps its own.
 func TestBuilderHistory(t *testing.T) {
 	s := script{tab: conn.New(conn.Options{})}

@@ -104,7 +104,7 @@ func heading(cols []placed, by Sort, c Caps) string {
 // line is one row of the table.
 func (r *Row) line(cols []placed, c Caps) string {
 	var b strings.Builder
-	b.WriteString(r.mark() + " ")
+	b.WriteString(r.Severity.mark() + " ")
 	for i, col := range cols {
 		if i > 0 {
 			b.WriteByte(' ')

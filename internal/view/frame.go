@@ -184,7 +184,7 @@ func flow(s *State, width int, c Caps) string {
 // are of one length, and give way where the words behind them need the room.
 func limits(s *State, width int, c Caps) [2]string {
 	var lines [2]string
-	mark := [...]string{"buckets " + s.Buckets.mark() + " [", "ports   " + worstSeverity(s).mark() + " ["}
+	mark := [...]string{"buckets " + s.Buckets.Severity.mark() + " [", "ports   " + worstSeverity(s).mark() + " ["}
 	text := [...]string{buckets(s), ports(s, width, c)}
 	share := [...]float64{0, 0}
 	if s.Buckets.Max > 0 {

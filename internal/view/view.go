@@ -83,16 +83,16 @@ type State struct {
 
 // Buckets is how near a network namespace is to its tcp_max_tw_buckets.
 type Buckets struct {
-	Severity
-	NetNS uint32
-	Used  uint64 // mini-sockets, in TIME_WAIT and parked
-	Max   uint64 // 0 if unknown
-	Only  bool   // it is the only namespace with sockets
+	Severity Severity
+	NetNS    uint32
+	Used     uint64 // mini-sockets, in TIME_WAIT and parked
+	Max      uint64 // 0 if unknown
+	Only     bool   // no other namespace was seen
 }
 
 // Row is one line of the table.
 type Row struct {
-	Severity
+	Severity Severity
 	NetNS    uint32
 	Kind     conn.GroupKind
 	PreStart bool // sockets from before the trace, of which no owner can be known
