@@ -1,0 +1,177 @@
+// Command bench compares what tracers cost: twtrace and, where they are
+// installed, the tcplife and tcpstates of libbpf-tools, beside no tracer at all.
+//
+// Each round runs the same churn of short-lived connections, at full speed, in a
+// new network namespace, under one tool after the other, so that the drift of a
+// busy machine hits all alike. What counts is the medians of the ratios within a
+// round. Throughput, CPU time and memory are measured with BPF statistics off,
+// in rounds of their own; the time in BPF programs is measured with them on.
+//
+// It needs root, and Go to build twtrace.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// flags are what the command line sets.
+type flags struct {
+	rounds      int
+	connections int
+	twtrace     string
+	json        string
+}
+
+func main() {
+	workload.Main()
+	f, err := parseFlags(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		os.Exit(2) // flag has said why
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	if err := run(ctx, f); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags(args []string) (flags, error) {
+	var f flags
+	set := flag.NewFlagSet("bench", flag.ContinueOnError)
+	set.IntVar(&f.rounds, "rounds", 5, "throughput `rounds`; half as many more measure the time in BPF programs")
+	set.IntVar(&f.connections, "connections", 50000, "`connections` per tool and round")
+	set.StringVar(&f.twtrace, "twtrace", "", "the twtrace `program` to measure; the default is to build it")
+	set.StringVar(&f.json, "json", "", "write all that was measured to `file`")
+	quick := set.Bool("quick", false, "2 rounds of 10,000 connections: does it work, not how fast is it")
+	if err := set.Parse(args); err != nil {
+		return f, err
+	}
+	if *quick {
+		f.rounds, f.connections = 2, 10000
+	}
+	if f.rounds < 1 || f.connections < 1 || set.NArg() > 0 {
+		err := errors.New("-rounds and -connections must be above 0, and there are no arguments")
+		fmt.Fprintf(set.Output(), "bench: %v\n", err)
+		return f, err
+	}
+	return f, nil
+}
+
+func run(ctx context.Context, f flags) error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root")
+	}
+	dir, err := os.MkdirTemp("", "twtrace-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if f.twtrace == "" {
+		f.twtrace = filepath.Join(dir, "twtrace")
+		if err := build(ctx, f.twtrace); err != nil {
+			return err
+		}
+	}
+	host, err := kernel.ThisHost()
+	if err != nil {
+		return err
+	}
+	r := result{
+		Kernel: host.Release, Machine: host.Machine, CPUs: host.CPUs,
+		Connections: f.connections, Workers: workers,
+	}
+	b := bench{connections: f.connections}
+	var present []tool
+	if present, r.Absent, err = b.choose(ctx, tools(f.twtrace)); err != nil {
+		return err
+	}
+	if r.Samples, err = b.rounds(ctx, present, f.rounds); err != nil {
+		return err
+	}
+	r.Tools = summarize(present, r.Samples)
+	if f.json != "" {
+		if err := writeJSON(f.json, r); err != nil {
+			return err
+		}
+	}
+	return r.print(os.Stdout)
+}
+
+// build builds twtrace of this module, so that what is measured is this source.
+func build(ctx context.Context, path string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/twtrace/twtrace/cmd/twtrace")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build twtrace: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// choose starts each tool once, and leaves out those that do not run here, with
+// the reason. twtrace must run.
+func (b *bench) choose(ctx context.Context, all []tool) (present []tool, absent map[string]string, err error) {
+	absent = make(map[string]string)
+	for _, t := range all {
+		if err := b.try(ctx, t); err != nil {
+			if ctx.Err() != nil || t.name == noTracer || t.name == reference {
+				return nil, nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+			absent[t.name] = err.Error()
+			continue
+		}
+		present = append(present, t)
+	}
+	return present, absent, nil
+}
+
+// rounds measures each tool in turn, n times, and then again, (n+1)/2 times,
+// with BPF statistics.
+func (b *bench) rounds(ctx context.Context, tools []tool, n int) ([]sample, error) {
+	var all []sample
+	for round := range n + (n+1)/2 {
+		for _, t := range tools {
+			statistics := round >= n
+			if statistics && t.command == nil {
+				continue
+			}
+			s, err := b.measure(ctx, t, statistics)
+			if err != nil {
+				return nil, fmt.Errorf("round %d, %s: %w", round+1, t.name, err)
+			}
+			s.Round = round + 1
+			all = append(all, s)
+			fmt.Fprintf(os.Stderr, "round %d of %d: %-14s %7.0f connections/s\n",
+				round+1, n+(n+1)/2, t.name, s.PerSecond)
+		}
+	}
+	return all, nil
+}
+
+func writeJSON(path string, r result) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	return nil
+}

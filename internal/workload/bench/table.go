@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// print writes the tables for people.
+func (r result) print(out io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Linux %s %s, %d CPUs, %d connections a run, %d workers; medians (min..max)\n\n",
+		r.Kernel, r.Machine, r.CPUs, r.Connections, r.Workers)
+	r.printTools(&b)
+	r.printPrograms(&b)
+	for _, name := range slices.Sorted(maps.Keys(r.Absent)) {
+		fmt.Fprintf(&b, "not measured: %s: %s\n", name, r.Absent[name])
+	}
+	if d := r.others(); d != nil && d.Max >= 1 {
+		fmt.Fprintf(&b, "others' BPF programs ran meanwhile, for %.0f ns a connection (%.0f..%.0f): "+
+			"these numbers are disturbed\n", d.Median, d.Min, d.Max)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// columns of the table of tools.
+var columns = []struct {
+	heading string
+	of      func(summary) *spread
+	format  string // of one number
+	unit    float64
+	spread  bool // print min and max
+}{
+	{"CONN/S", func(s summary) *spread { return s.PerSecond }, "%.0f", 1, true},
+	{"OF NONE", func(s summary) *spread { return s.Throughput }, "%.2f", 1, true},
+	{"BPF NS/CONN", func(s summary) *spread { return s.BPF }, "%.0f", 1, true},
+	{"X TWTRACE", func(s summary) *spread { return s.BPFRatio }, "%.2f", 1, false},
+	{"CPU MS/100K", func(s summary) *spread { return s.CPU }, "%.0f", 1, true},
+	{"RSS MIB", func(s summary) *spread { return s.PeakRSS }, "%.1f", 1 << 20, false},
+	{"LOST/100K", func(s summary) *spread { return s.Lost }, "%.0f", 1, true},
+	{"LINES/CONN", func(s summary) *spread { return s.Lines }, "%.2f", 1, false},
+	{"START MS", func(s summary) *spread { return s.Start }, "%.0f", 1, true},
+}
+
+func (r result) printTools(b *strings.Builder) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "TOOL")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t"+c.heading)
+	}
+	fmt.Fprintln(w)
+	for _, s := range r.Tools {
+		fmt.Fprint(w, s.Tool)
+		for _, c := range columns {
+			cell := "-"
+			if v := c.of(s); v != nil {
+				cell = fmt.Sprintf(c.format, v.Median/c.unit)
+				if c.spread && v.Min != v.Max {
+					cell += fmt.Sprintf(" ("+c.format+".."+c.format+")", v.Min/c.unit, v.Max/c.unit)
+				}
+			}
+			fmt.Fprint(w, "\t"+cell)
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush() // to memory
+	b.WriteByte('\n')
+}
+
+func (r result) printPrograms(b *strings.Builder) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TOOL\tBPF PROGRAM\tTYPE\tRUNS/CONN\tNS/RUN\tNS/CONN\tSKIPPED")
+	for _, s := range r.Tools {
+		for _, p := range s.Programs {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t%.0f\t%.0f\t%d\n",
+				s.Tool, p.Name, p.Type, p.Runs, p.PerRun, p.PerConnection, p.Misses)
+		}
+	}
+	w.Flush() // to memory
+	b.WriteByte('\n')
+}
+
+// others returns the time per connection that programs of nobody here took.
+func (r result) others() *spread {
+	return spreadOf(r.Samples, func(s sample) (float64, bool) {
+		return float64(s.OthersNS/time.Nanosecond) / float64(s.Connections), s.Statistics
+	})
+}
