@@ -104,7 +104,7 @@ func verb(args []string) string {
 	return ""
 }
 
-var verbs = []string{"top", "trace", "list", "doctor", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "doctor", "explain", "check", "demo"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -117,7 +117,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		// Errors are printed and turned into exit codes in one place, report.
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           onUsageError,
-		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), doctorCommand(), checkCommand(), demoCommand()},
+		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
 		Flags:                  topFlags(),
 		Action:                 rootAction,
 		HideHelpCommand:        true,
@@ -127,7 +127,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
 		c.UseShortOptionHandling = false
-		c.Action = withoutArguments(c.Action)
+		if c.ArgsUsage == "" {
+			c.Action = withoutArguments(c.Action)
+		}
 	}
 	return app
 }

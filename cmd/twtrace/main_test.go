@@ -198,14 +198,7 @@ func (tr *trace) wait() record {
 // hold keeps a process in the namespace, so that others can find it there.
 func hold(t testing.TB, ns *kerneltest.NS) {
 	t.Helper()
-	cmd := exec.Command("sleep", "1000")
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	ns.Do(t, func() {
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	ns.Start(t, exec.Command("sleep", "1000"))
 }
 
 // twtrace runs a command to its end.

@@ -60,8 +60,21 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 	}
 	s := &session{tracer: t, table: conn.New(options), filter: f, duration: duration,
 		lost: make(map[event.Stage]uint64)}
-	s.knowListeners()
+	if err := s.knowListeners(); err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
+}
+
+// relevant reports whether a table that shows only what the filter lets through
+// is to know of e. The owner that the table would infer is not known yet.
+func (s *session) relevant(e *event.Event) bool {
+	if e.Kind == event.Listen {
+		return true
+	}
+	e.Process, e.Owner = e.KnownOwner()
+	return s.filter.Match(e)
 }
 
 // stopOn ends the session at the first signal, and after its duration. A second

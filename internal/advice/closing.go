@@ -16,7 +16,7 @@ func whatIsNotSeen(f Facts) []Finding {
 		Why: "this is what /proc and sock_diag show any user; the counts and the limits hold",
 		Fix: []Remedy{{
 			Text:    "see the owners and the failures too",
-			Command: "sudo twtrace doctor",
+			Command: "sudo twtrace top",
 		}},
 	}
 	if f.Window > 0 {

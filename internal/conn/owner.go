@@ -72,25 +72,10 @@ func rank(o event.OwnerFrom) int {
 	return 0
 }
 
-// ownerOf tells the owner from the event alone.
-func ownerOf(e *event.Event) (event.Proc, event.OwnerFrom) {
-	switch {
-	case e.Role != event.Server && e.Opener.Known():
-		return e.Opener, event.ByConnect
-	case e.Role != event.Client && e.Accepter.Known():
-		return e.Accepter, event.ByAccept
-	case e.Owner == event.ByProc && e.Process.Known():
-		return e.Process, event.ByProc
-	case e.CloseProc.Known():
-		return e.CloseProc, event.ByClose
-	}
-	return e.Process, e.Owner
-}
-
 // complete sets the owner of e, and how long TIME_WAIT lasted if it ends one
 // whose begin the table saw. s is what is held of the connection.
 func (t *Table) complete(e *event.Event, s *socket) {
-	e.Process, e.Owner = ownerOf(e)
+	e.Process, e.Owner = e.KnownOwner()
 	if rank(e.Owner) < rank(event.ByListen) && t.role(e) == event.Server {
 		if p, ok := t.listeners.find(e.NetNS, e.Local); ok {
 			e.Process, e.Owner = p, event.ByListen

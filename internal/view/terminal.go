@@ -19,7 +19,7 @@ const (
 	leaveScreen = "\x1b[m\x1b[?7h\x1b[?25h\x1b[?1049l"
 	beginUpdate = "\x1b[?2026h\x1b[H"
 	endUpdate   = "\x1b[J\x1b[?2026l"
-	endLine     = "\x1b[K"
+	clearLine   = "\x1b[K"
 )
 
 // terminal is a terminal in raw mode, on its alternate screen.
@@ -66,8 +66,9 @@ func (t *terminal) draw(lines []string) error {
 		if i > 0 {
 			t.buf.WriteString("\r\n")
 		}
+		// Before the text: behind a full line the cursor still stands on its last cell.
+		t.buf.WriteString(clearLine)
 		t.buf.WriteString(l)
-		t.buf.WriteString(endLine)
 	}
 	t.buf.WriteString(endUpdate)
 	if _, err := t.out.Write(t.buf.Bytes()); err != nil {

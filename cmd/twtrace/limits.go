@@ -1,0 +1,42 @@
+package main
+
+import (
+	"time"
+
+	"github.com/twtrace/twtrace/internal/kernel"
+)
+
+// limitsAge is how old the known limits may get before they are read again, and
+// so how long a new namespace goes without.
+const limitsAge = 5 * time.Second
+
+// limitsCache knows the limits of all namespaces. Asking it costs a map lookup.
+type limitsCache struct {
+	known map[uint32]kernel.Limits
+	due   time.Time
+}
+
+// refresh reads the limits if they are due. A namespace that cannot be read has none.
+func (l *limitsCache) refresh() {
+	now := time.Now()
+	if now.Before(l.due) {
+		return
+	}
+	l.due = now.Add(limitsAge)
+	namespaces, err := kernel.ListNetNS()
+	if err != nil {
+		return
+	}
+	l.known = make(map[uint32]kernel.Limits, len(namespaces))
+	for _, ns := range namespaces {
+		if k, err := ns.Limits(); err == nil {
+			l.known[ns.Inum] = k
+		}
+	}
+}
+
+// of is a conn.LimitsFunc.
+func (l *limitsCache) of(netns uint32) (low, high uint16, usable int, maxTW uint64, ok bool) {
+	k, ok := l.known[netns]
+	return k.PortLow, k.PortHigh, k.UsablePorts(), k.MaxTWBuckets, ok
+}

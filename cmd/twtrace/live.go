@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/tracer"
+	"github.com/twtrace/twtrace/internal/view"
+)
+
+// live feeds the view from a running trace.
+type live struct {
+	session  *session
+	limits   *limitsCache
+	builder  view.Builder
+	snapshot conn.Snapshot
+	every    atomic.Int64 // ns between two states
+	due      time.Time
+
+	cpu   time.Duration // own use at the last state
+	cpuAt time.Time
+}
+
+func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
+	host, _ := os.Hostname()
+	l := &live{session: s, limits: limits}
+	l.builder = view.Builder{Host: host, Begin: time.Now(), Limits: limits.of}
+	l.every.Store(int64(interval))
+	l.due = time.Now().Add(interval)
+	l.cpu, l.cpuAt = ownCPU(), time.Now()
+	// The state at the start, so that the first interval has rates.
+	s.table.Snapshot(time.Now().UnixNano(), &l.snapshot)
+	l.builder.Build(&l.snapshot)
+	return l
+}
+
+func (l *live) interval() time.Duration { return time.Duration(l.every.Load()) }
+
+// SetInterval changes the interval from the next state on.
+func (l *live) SetInterval(d time.Duration) { l.every.Store(int64(d)) }
+
+// Next reads events until the interval is over and returns the state then. It
+// returns io.EOF when the trace has ended.
+func (l *live) Next(ctx context.Context) (*view.State, error) {
+	for time.Now().Before(l.due) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := l.read(); err != nil {
+			return nil, err
+		}
+	}
+	l.due = time.Now().Add(l.interval())
+	l.limits.refresh()
+	now := time.Now()
+	l.session.table.Snapshot(now.UnixNano(), &l.snapshot)
+	s := l.builder.Build(&l.snapshot)
+	s.Mode, s.Interval, s.Filter = "LIVE", l.interval(), l.session.filter.String()
+	cpu := ownCPU()
+	s.SelfCPU = float64(cpu-l.cpu) / float64(now.Sub(l.cpuAt))
+	l.cpu, l.cpuAt = cpu, now
+	s.SelfRSS = ownRSS()
+	finding(s)
+	return s, nil
+}
+
+// read applies what the ring holds, up to the end of the interval.
+func (l *live) read() error {
+	var e event.Event
+	for n := 0; ; n++ {
+		// A look at the clock for each event would cost more than the event.
+		if n%1024 == 1023 && !time.Now().Before(l.due) {
+			return nil
+		}
+		err := l.session.tracer.Read(&e)
+		switch {
+		case err == nil:
+			if l.session.relevant(&e) {
+				l.session.table.Apply(&e)
+			}
+		case errors.Is(err, tracer.ErrIdle):
+			return l.session.reportLosses(func(*event.Event) error { return nil })
+		case errors.Is(err, io.EOF):
+			return io.EOF
+		default:
+			return err
+		}
+	}
+}
+
+// ownCPU is the processor time this process has used.
+func ownCPU() time.Duration {
+	var ru unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &ru) != nil {
+		return 0
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+// ownRSS is the memory this process holds, in bytes.
+func ownRSS() uint64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseUint(fields[1], 10, 64)
+	return pages * uint64(os.Getpagesize())
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/view"
+)
+
+func topFlags() []cli.Flag {
+	return concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{durationFlag()})
+}
+
+func viewFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "batch", Aliases: []string{"b"}, Usage: "plain tables, also on a terminal", Category: categoryOutput},
+		&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: time.Second, Usage: "`TIME` between two views", Category: categoryOutput},
+		&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` views", Category: categoryOutput},
+		&cli.BoolFlag{Name: "ascii", Usage: "no characters beyond ASCII", Category: categoryOutput},
+		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
+	}
+}
+
+func topCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "top",
+		Usage:  "watch who opens and closes what (the default)",
+		Flags:  topFlags(),
+		Action: runTop,
+	}
+}
+
+func runTop(c *cli.Context) error {
+	interval, err := positive(c, "interval")
+	if err != nil {
+		return err
+	}
+	if interval < 100*time.Millisecond {
+		return usagef("--interval: %v is too short: the least is 100ms", interval)
+	}
+	if c.IsSet("count") && c.Int("count") < 1 {
+		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
+	}
+	limits := &limitsCache{}
+	limits.refresh()
+	s, err := openSession(c, conn.Options{Limits: limits.of})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return watch(c, s, newLive(s, limits, interval))
+}
+
+// watch shows a session on the terminal, or as tables where there is none.
+func watch(c *cli.Context, s *session, src *live) error {
+	defer s.stopOn(c.Context)()
+	out, isFile := c.App.Writer.(*os.File)
+	if c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
+		if err := view.RunBatch(c.Context, src, c.App.Writer, c.Int("count")); err != nil {
+			return err
+		}
+		return s.verdict(c)
+	}
+	err := view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Interval: src.interval(),
+		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color"))})
+	if err != nil {
+		return err
+	}
+	return s.verdict(c)
+}
+
+// interactive reports whether a full-screen view makes sense.
+func interactive(in, out *os.File) bool {
+	return term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != ""
+}
+
+// terminalCaps tells what the terminal shows from the environment, as others do.
+func terminalCaps(ascii, noColor bool) view.Caps {
+	locale := ""
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if locale = os.Getenv(name); locale != "" {
+			break
+		}
+	}
+	utf8 := strings.Contains(strings.ReplaceAll(strings.ToLower(locale), "-", ""), "utf8")
+	return view.Caps{
+		Unicode: utf8 && !ascii,
+		Style:   true,
+		Color:   !noColor && os.Getenv("NO_COLOR") == "",
+	}
+}
+
+// finding words what is worst, in one line, until there is a diagnosis to ask.
+func finding(s *view.State) {
+	d := s.Worst
+	if d == nil || d.Usable == 0 {
+		return
+	}
+	to := fmt.Sprintf("%v -> %v", d.Local, d.Remote)
+	switch share := d.Share(); {
+	case share >= 0.95:
+		s.Severity = view.Crit
+		s.Finding = fmt.Sprintf("TW101  ports %s: %d of %d in use, connect() fails with EADDRNOTAVAIL when they are gone", to, d.Used(), d.Usable)
+	case share >= 0.8:
+		s.Severity = view.Warn
+		s.Finding = fmt.Sprintf("TW101  ports %s: %d of %d in use", to, d.Used(), d.Usable)
+	}
+}
