@@ -28,14 +28,23 @@ enum why {
 	WHY_SIMULTANEOUS,
 	WHY_LATE_FIN,
 	WHY_BUCKETS,
-	WHY_EXPIRED,
-	WHY_REUSED,
-	WHY_KILLED, /* ended early; how is for user space to find out */
+	WHY_MEMORY,
 	WHY_PASSIVE,
 	WHY_RESET_SENT,
 	WHY_RESET_RECEIVED,
 	WHY_TIMEOUT,
+	/* Ends of mini-sockets, counted in struct tally. */
+	WHY_EXPIRED,
+	WHY_REUSED,
+	WHY_SYN,
+	WHY_RESET,
+	WHY_DESTROYED,
+	WHY_NETNS_EXIT,
+	WHY_KILLED, /* early, and the hooks in use do not tell how */
+	WHY_MAX,
 };
+
+#define ENDS (WHY_MAX - WHY_EXPIRED)
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
 enum side { SIDE_UNKNOWN, SIDE_LOCAL, SIDE_REMOTE, SIDE_BOTH };
@@ -87,14 +96,10 @@ struct tally {
 	__u64 births;
 	__u64 parked;
 	__u64 promoted;
-	__u64 expired; /* ends of TIME_WAIT */
-	__u64 reused;
-	__u64 killed;
-	__u64 parked_expired; /* ends of those that were never promoted */
-	__u64 parked_reused;
-	__u64 parked_killed;
 	__u64 refused;
 	__u64 rearms;
+	__u64 ends[ENDS];	 /* of TIME_WAIT, by why less WHY_EXPIRED */
+	__u64 parked_ends[ENDS]; /* of those that never were in TIME_WAIT */
 };
 
 /* Where something was lost, per CPU. Order as in event.Stage's counters. */

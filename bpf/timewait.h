@@ -122,13 +122,12 @@ static __always_inline void born(struct inet_timewait_sock *tw, __u64 cookie)
 	emit(&e);
 }
 
-static __always_inline __u64 *end_counter(struct tally *t, __u8 why, bool parked)
+static __always_inline void count_end(struct tally *t, __u8 why, bool parked)
 {
-	if (why == WHY_EXPIRED)
-		return parked ? &t->parked_expired : &t->expired;
-	if (why == WHY_REUSED)
-		return parked ? &t->parked_reused : &t->reused;
-	return parked ? &t->parked_killed : &t->killed;
+	__u32 i = why - WHY_EXPIRED;
+
+	if (i < ENDS)
+		__sync_fetch_and_add(parked ? &t->parked_ends[i] : &t->ends[i], 1);
 }
 
 /* A mini-socket is gone. e: what hold() noted; key: where conns has it, or 0. */
@@ -150,7 +149,7 @@ static __noinline void ended(struct event *e, __u64 key, __u8 why)
 	e->why = why;
 	e->new = TCP_CLOSE;
 	if (t)
-		__sync_fetch_and_add(end_counter(t, why, parked), 1);
+		count_end(t, why, parked);
 	emit(e);
 	if (c)
 		bpf_map_delete_elem(&twtrace_conns, &key);

@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -19,16 +20,36 @@ type Tally struct {
 	Rearms   uint64 // timers started anew
 }
 
-// Ends counts ends of mini-sockets by how they came about.
-type Ends struct{ Expired, Reused, Killed uint64 }
+// Ends counts ends of mini-sockets by reason; ReasonNone is an early end of
+// which the hooks in use do not tell how it came about.
+type Ends [len(endReasons)]uint64
+
+// endReasons are the reasons in the order in which the kernel side counts them.
+var endReasons = [...]event.Reason{event.Expired, event.Reused, event.Syn, event.Reset, event.Destroyed,
+	event.NetnsExit, event.ReasonNone}
 
 // Total is the number of ends.
-func (e Ends) Total() uint64 { return e.Expired + e.Reused + e.Killed }
+func (e Ends) Total() uint64 {
+	var sum uint64
+	for _, n := range e {
+		sum += n
+	}
+	return sum
+}
+
+// By is the number of ends for a reason.
+func (e Ends) By(r event.Reason) uint64 {
+	i := slices.Index(endReasons[:], r)
+	if i < 0 {
+		return 0
+	}
+	return e[i]
+}
 
 func (e *Ends) add(o Ends) {
-	e.Expired += o.Expired
-	e.Reused += o.Reused
-	e.Killed += o.Killed
+	for i, n := range o {
+		e[i] += n
+	}
 }
 
 // Begins is how often TIME_WAIT began.
@@ -36,6 +57,9 @@ func (t Tally) Begins() uint64 { return t.Births - t.Parked + t.Promoted }
 
 // Ends is how many mini-sockets ended, in either substate.
 func (t Tally) Ends() uint64 { return t.TimeWait.Total() + t.NeverTW.Total() }
+
+// Reused is how many ended because connect() took their port, in either substate.
+func (t Tally) Reused() uint64 { return t.TimeWait.By(event.Reused) + t.NeverTW.By(event.Reused) }
 
 func (t *Tally) add(o Tally) {
 	t.Births += o.Births
@@ -48,12 +72,8 @@ func (t *Tally) add(o Tally) {
 }
 
 func (c *bpfTally) tally() Tally {
-	return Tally{
-		Births: c.Births, Parked: c.Parked, Promoted: c.Promoted,
-		TimeWait: Ends{Expired: c.Expired, Reused: c.Reused, Killed: c.Killed},
-		NeverTW:  Ends{Expired: c.ParkedExpired, Reused: c.ParkedReused, Killed: c.ParkedKilled},
-		Refused:  c.Refused, Rearms: c.Rearms,
-	}
+	return Tally{Births: c.Births, Parked: c.Parked, Promoted: c.Promoted,
+		TimeWait: c.Ends, NeverTW: c.ParkedEnds, Refused: c.Refused, Rearms: c.Rearms}
 }
 
 // Account is what a trace has counted and lost so far.
@@ -135,7 +155,7 @@ func (a *account) compare(now Account) []event.Drift {
 		d := event.Drift{
 			NetNS:  ns.Inum,
 			Births: int64(c.TW+c.TWKilled-b.TW-b.TWKilled) - int64(t.Births),
-			Reused: int64(c.TWRecycled-b.TWRecycled) - int64(t.TimeWait.Reused+t.NeverTW.Reused),
+			Reused: int64(c.TWRecycled-b.TWRecycled) - int64(t.Reused()),
 			Alive:  int64(c.TimeWait) - int64(b.TimeWait+t.Births-t.Ends()),
 		}
 		if d.Births != 0 || d.Reused != 0 || d.Alive != 0 {

@@ -170,18 +170,14 @@ const (
 )
 
 type bpfTally struct {
-	_             structs.HostLayout
-	Births        uint64
-	Parked        uint64
-	Promoted      uint64
-	Expired       uint64
-	Reused        uint64
-	Killed        uint64
-	ParkedExpired uint64
-	ParkedReused  uint64
-	ParkedKilled  uint64
-	Refused       uint64
-	Rearms        uint64
+	_          structs.HostLayout
+	Births     uint64
+	Parked     uint64
+	Promoted   uint64
+	Refused    uint64
+	Rearms     uint64
+	Ends       [7]uint64
+	ParkedEnds [7]uint64
 }
 
 type bpfWhy uint32
@@ -192,13 +188,19 @@ const (
 	bpfWhyWHY_SIMULTANEOUS   bpfWhy = 2
 	bpfWhyWHY_LATE_FIN       bpfWhy = 3
 	bpfWhyWHY_BUCKETS        bpfWhy = 4
-	bpfWhyWHY_EXPIRED        bpfWhy = 5
-	bpfWhyWHY_REUSED         bpfWhy = 6
-	bpfWhyWHY_KILLED         bpfWhy = 7
-	bpfWhyWHY_PASSIVE        bpfWhy = 8
-	bpfWhyWHY_RESET_SENT     bpfWhy = 9
-	bpfWhyWHY_RESET_RECEIVED bpfWhy = 10
-	bpfWhyWHY_TIMEOUT        bpfWhy = 11
+	bpfWhyWHY_MEMORY         bpfWhy = 5
+	bpfWhyWHY_PASSIVE        bpfWhy = 6
+	bpfWhyWHY_RESET_SENT     bpfWhy = 7
+	bpfWhyWHY_RESET_RECEIVED bpfWhy = 8
+	bpfWhyWHY_TIMEOUT        bpfWhy = 9
+	bpfWhyWHY_EXPIRED        bpfWhy = 10
+	bpfWhyWHY_REUSED         bpfWhy = 11
+	bpfWhyWHY_SYN            bpfWhy = 12
+	bpfWhyWHY_RESET          bpfWhy = 13
+	bpfWhyWHY_DESTROYED      bpfWhy = 14
+	bpfWhyWHY_NETNS_EXIT     bpfWhy = 15
+	bpfWhyWHY_KILLED         bpfWhy = 16
+	bpfWhyWHY_MAX            bpfWhy = 17
 )
 
 // Names of all BPF objects in the ELF.

@@ -33,11 +33,13 @@ var kinds = [...]event.Kind{
 	bpfKindKIND_CLOSE: event.Close, bpfKindKIND_FAIL: event.Fail, bpfKindKIND_LISTEN: event.Listen,
 }
 
-// reasons leaves out WHY_KILLED: how a mini-socket was killed the timers do not tell.
+// reasons has none for WHY_KILLED: the hooks in use did not tell how.
 var reasons = [...]event.Reason{
 	bpfWhyWHY_ACTIVE: event.ActiveClose, bpfWhyWHY_SIMULTANEOUS: event.SimultaneousClose,
 	bpfWhyWHY_LATE_FIN: event.LateFin, bpfWhyWHY_BUCKETS: event.Buckets,
-	bpfWhyWHY_EXPIRED: event.Expired, bpfWhyWHY_REUSED: event.Reused, bpfWhyWHY_KILLED: event.ReasonNone,
+	bpfWhyWHY_MEMORY: event.Memory, bpfWhyWHY_EXPIRED: event.Expired, bpfWhyWHY_REUSED: event.Reused,
+	bpfWhyWHY_SYN: event.Syn, bpfWhyWHY_RESET: event.Reset, bpfWhyWHY_DESTROYED: event.Destroyed,
+	bpfWhyWHY_NETNS_EXIT: event.NetnsExit, bpfWhyWHY_KILLED: event.ReasonNone,
 	bpfWhyWHY_PASSIVE: event.PassiveClose, bpfWhyWHY_RESET_SENT: event.ResetSent,
 	bpfWhyWHY_RESET_RECEIVED: event.ResetReceived, bpfWhyWHY_TIMEOUT: event.Timeout,
 }

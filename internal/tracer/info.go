@@ -53,12 +53,12 @@ func (t *Tracer) EndInfo(why string) (*event.EndInfo, error) {
 		Alive: t.account.alive(n),
 		Lost:  make(map[string]uint64), Drift: drift,
 	}
-	for name, count := range map[string]uint64{
-		event.Expired.String(): n.TimeWait.Expired,
-		event.Reused.String():  n.TimeWait.Reused,
-		"unknown":              n.TimeWait.Killed,
-	} {
-		if count > 0 {
+	for i, reason := range endReasons {
+		name := reason.String()
+		if reason == event.ReasonNone {
+			name = "unknown"
+		}
+		if count := n.TimeWait[i]; count > 0 {
 			info.Ends[name] = count
 		}
 	}
