@@ -47,11 +47,18 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	if err := run(ctx, f); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+	err = run(ctx, f)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted") // what failed then, failed for that
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", oneLine(err))
 		os.Exit(1)
 	}
 }
+
+// oneLine words errors that were joined.
+func oneLine(err error) string { return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") }
 
 func parseFlags(args []string) (flags, error) {
 	var f flags
@@ -134,7 +141,7 @@ func (b *bench) choose(ctx context.Context, all []tool) (present []tool, absent 
 			if ctx.Err() != nil || t.name == noTracer || t.name == reference {
 				return nil, nil, fmt.Errorf("%s: %w", t.name, err)
 			}
-			absent[t.name] = err.Error()
+			absent[t.name] = oneLine(err)
 			continue
 		}
 		present = append(present, t)

@@ -88,6 +88,9 @@ func (p *process) failure() error {
 	}
 	// The last line tells; the ones before, of libbpf, tell what led to it.
 	text := bytes.TrimSpace(p.stderr.Bytes())
+	if len(text) == 0 {
+		return p.err
+	}
 	return fmt.Errorf("%w: %s", p.err, text[bytes.LastIndexByte(text, '\n')+1:])
 }
 
