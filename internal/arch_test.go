@@ -1,0 +1,181 @@
+// Package internal has only a test: that imports point one way.
+package internal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/twtrace/twtrace/"
+
+// pkg is what `go list -json` says of a package; the names are go list's. The
+// rules hold for tests as well.
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+// rule says which packages may, or may not, import some others. Packages are
+// named by their path in this module; a name ending in /... stands for all
+// below it, too.
+type rule struct {
+	why    string
+	target func(path string) bool // imports that the rule is about
+	only   []string               // that may have them; if nil, all may
+	never  []string               // that may not
+}
+
+var rules = []rule{{
+	why:    "the vocabulary is for every program: standard library only",
+	target: func(path string) bool { return !standard(path) },
+	never:  []string{"internal/event"},
+}, {
+	why:    "two packages talk to the kernel's BPF",
+	target: below("github.com/cilium/ebpf"),
+	only:   []string{"internal/kernel", "internal/tracer"},
+}, {
+	why:    "what is right of the events has to work on a trace file, with no root and no BPF",
+	target: below(module + "internal/tracer"),
+	only:   []string{"cmd/..."},
+}, {
+	why:    "the command line ends where the commands begin",
+	target: below("github.com/urfave/cli"),
+	only:   []string{"cmd/..."},
+}, {
+	why:    "a trace file may come from another host than this one",
+	target: below(module + "internal/kernel"),
+	never:  []string{"internal/conn", "internal/filter", "internal/output", "internal/view"},
+}}
+
+func TestImports(t *testing.T) {
+	pkgs, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range violations(pkgs) {
+		t.Error(v)
+	}
+}
+
+// TestRulesNameRealPackages: a rule about a package that was renamed guards nothing.
+func TestRulesNameRealPackages(t *testing.T) {
+	pkgs, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		for _, name := range slices.Concat(r.only, r.never) {
+			if !slices.ContainsFunc(pkgs, func(p pkg) bool { return matches([]string{name}, p.ImportPath) }) {
+				t.Errorf("%s: there is no package %s", r.why, name)
+			}
+		}
+	}
+}
+
+func TestViolations(t *testing.T) {
+	tests := []struct {
+		from, imports string
+		bad           bool
+	}{
+		{"internal/event", "net/netip", false},
+		{"internal/event", "golang.org/x/sys/unix", true},
+		{"internal/event", module + "internal/filter", true},
+		{"internal/tracer", "github.com/cilium/ebpf/link", false},
+		{"internal/conn", "github.com/cilium/ebpf/link", true},
+		{"cmd/twtrace", "github.com/cilium/ebpf", true},
+		{"cmd/twtrace", module + "internal/tracer", false},
+		{"internal/advice", module + "internal/tracer", true},
+		{"internal/view", "github.com/urfave/cli/v2", true},
+		{"internal/view", module + "internal/kernel", true},
+		{"internal/view", module + "internal/kerneltest", false},
+		{"internal/advice", module + "internal/kernel", false},
+	}
+	for _, tt := range tests {
+		imports := []string{tt.imports}
+		for what, p := range map[string]pkg{
+			"code":           {Imports: imports},
+			"tests":          {TestImports: imports},
+			"external tests": {XTestImports: imports},
+		} {
+			p.ImportPath = module + tt.from
+			if got := violations([]pkg{p}); len(got) > 0 != tt.bad {
+				t.Errorf("%s of %s imports %s: got %q", what, tt.from, tt.imports, got)
+			}
+		}
+	}
+}
+
+// list returns all packages of the module.
+func list() ([]pkg, error) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", module+"...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("list the packages: %w", err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(out); ; {
+		var p pkg
+		if err = d.Decode(&p); err != nil {
+			break
+		}
+		pkgs = append(pkgs, p)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if err := errors.Join(err, cmd.Wait()); err != nil {
+		return nil, fmt.Errorf("list the packages: %w", err)
+	}
+	return pkgs, nil
+}
+
+// violations describes the imports that break a rule, each once.
+func violations(pkgs []pkg) []string {
+	found := make(map[string]bool)
+	for _, p := range pkgs {
+		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			for _, r := range rules {
+				// An external test imports the package it tests.
+				if path == p.ImportPath || !r.target(path) {
+					continue
+				}
+				allowed := r.only == nil || matches(r.only, p.ImportPath)
+				if !allowed || matches(r.never, p.ImportPath) {
+					found[fmt.Sprintf("%s imports %s: %s", p.ImportPath, path, r.why)] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return !strings.Contains(first, ".")
+}
+
+// below returns a test for the package root and those in its directories.
+func below(root string) func(string) bool {
+	return func(path string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+}
+
+func matches(names []string, path string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		if tree, ok := strings.CutSuffix(name, "/..."); ok {
+			return below(module + tree)(path)
+		}
+		return path == module+name
+	})
+}
