@@ -1,0 +1,105 @@
+# make help tells what there is to make. Root is asked for only where it is needed.
+
+ARGS    ?=#         for twtrace: make run ARGS="trace -o json"
+KERNEL  ?= trixie#  for test-vm: bullseye (5.10), bookworm (6.1), trixie (6.12), sid
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+MODULE  := github.com/twtrace/twtrace
+BUILD   := -trimpath -buildvcs=false -ldflags '-s -w $(if $(VERSION),-X main.version=$(VERSION))'
+BPF     := $(wildcard bpf/*.c bpf/*.h)
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+AS_ROOT := $(if $(SUDO),-exec 'sudo -E env PATH=$(PATH)')#  how go runs what it has built
+RACE     = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)#  needs a C compiler
+APT     := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends
+
+# Debian packages.
+TO_GENERATE := clang-19 llvm-19
+TO_LINT     := clang-format-19
+TO_TEST     := gcc libc6-dev iproute2 procps util-linux
+TO_TEST_VM  := iproute2 qemu-system-x86 xz-utils zstd debian-archive-keyring
+
+# Go packages with tests that need root, and the tests that a VM repeats on a stock kernel.
+PRIVILEGED   := $(addprefix $(MODULE)/,cmd/twtrace internal/advice internal/kernel \
+                  internal/kerneltest internal/workload internal/workload/bench)
+UNPRIVILEGED  = $(filter-out $(PRIVILEGED),$(shell go list ./...))
+IN_VM        := cmd/twtrace
+IN_VM_RUN    := TestLife
+
+# Fails early, with what to do, where sudo is needed and missing.
+check_root = [ -z "$(SUDO)" ] || command -v sudo >/dev/null || \
+	{ echo "make $@: needs root, and there is no sudo: run it again as root" >&2; exit 1; }
+
+# Installs those of the packages that are missing. The package lists are fetched only if
+# it does not work without.
+install = missing=$$(for p in $(sort $(1)); do \
+	dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+	[ -z "$$missing" ] || { $(check_root); echo "installing" $$missing; \
+	$(APT) install $$missing 2>/dev/null || { $(APT) update && $(APT) install $$missing; }; }
+
+.NOTPARALLEL:
+.PHONY: help run build demo deps generate vmlinux.h test test-unit test-root test-vm lint fmt bench clean
+
+help: ## Print this list
+	@sed -n 's/^\([a-z][a-z.-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+run: build ## Build twtrace and open the live view, as root
+	@$(check_root)
+	$(SUDO) bin/twtrace $(ARGS)
+
+build: ## Build bin/twtrace, one static file
+	CGO_ENABLED=0 go build $(BUILD) -o bin/twtrace ./cmd/twtrace
+
+demo: build ## Watch a storm of connections in a network namespace of its own
+	@$(check_root)
+	$(SUDO) bin/twtrace demo $(ARGS)
+
+deps: ## Install what generate, lint and test need and this machine lacks (apt)
+	@$(call install,$(TO_GENERATE) $(TO_LINT) $(TO_TEST) $(TO_TEST_VM))
+
+generate: ## Make what is generated: the BPF objects, their Go types, docs/records
+	@$(call install,$(TO_GENERATE))
+	go generate ./...
+
+vmlinux.h: ## Make vmlinux.h from Debian's kernel
+	@$(call install,bpftool $(TO_TEST_VM))
+	go run ./internal/kerneltest/vm vmlinux --kernel trixie -o $@
+
+test: test-unit test-root test-vm ## Install what tests need, and run all of them
+
+test-unit: ## Run the tests that need no privilege
+	@$(call install,$(TO_TEST))
+	CI=true go test $(RACE) $(UNPRIVILEGED)
+
+test-root: ## Run the tests that need root, on this kernel
+	@$(check_root)
+	@$(call install,$(TO_TEST))
+	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)
+
+test-vm: ## Run the end-to-end tests in a VM with Debian's kernel (KERNEL=sid: the newest)
+	@$(call install,$(TO_TEST_VM))
+	@mkdir -p bin/test
+	CGO_ENABLED=0 go test -c -o bin/test/ $(addprefix ./,$(IN_VM))
+	go run ./internal/kerneltest/vm run --kernel $(KERNEL) --mem 4096 --timeout 25m \
+		--env CI=true --env TWTRACE_VM=1 --file "$$(command -v sleep):/usr/local/bin/sleep" \
+		-- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)),--and-- \
+		bin/test/$(p).test -test.v -test.timeout 20m -test.run '$(IN_VM_RUN)'))
+
+lint: ## Check formatting, go vet, staticcheck and the direction of imports
+	@$(call install,$(TO_LINT))
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted (make fmt):" $$files >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	clang-format-19 --dry-run -Werror $(BPF)
+	go test ./internal
+
+fmt: ## Format Go and C
+	@$(call install,$(TO_LINT))
+	gofmt -w .
+	clang-format-19 -i $(BPF)
+
+bench: ## Compare what tracers cost (ARGS=-h: how)
+	@$(check_root)
+	go run $(AS_ROOT) ./internal/workload/bench $(ARGS)
+
+clean: ## Remove what was built
+	rm -rf bin
