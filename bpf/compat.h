@@ -39,4 +39,35 @@ static __always_inline bool at_bucket_limit(const struct sock *sk)
 	return now >= max;
 }
 
+/*
+ * The count that says whether a namespace still lives: net.count, then
+ * net.ns.count, then net.ns.__ns_ref (6.18).
+ */
+struct ns_common___ref {
+	refcount_t __ns_ref;
+};
+
+struct ns_common___count {
+	refcount_t count;
+};
+
+struct net___old {
+	refcount_t count;
+};
+
+static __always_inline bool netns_dying(struct net *net)
+{
+	if (bpf_core_field_exists(((struct ns_common___ref *)0)->__ns_ref)) {
+		struct ns_common___ref *ns = (void *)&net->ns;
+
+		return !BPF_CORE_READ(ns, __ns_ref.refs.counter);
+	}
+	if (bpf_core_field_exists(((struct ns_common___count *)0)->count)) {
+		struct ns_common___count *ns = (void *)&net->ns;
+
+		return !BPF_CORE_READ(ns, count.refs.counter);
+	}
+	return !BPF_CORE_READ((struct net___old *)net, count.refs.counter);
+}
+
 #endif

@@ -54,6 +54,7 @@ enum event_flags {
 	EVENT_STAMPS = 2,       /* ... and it has */
 	EVENT_LATE = 4,         /* a promotion found at the end of TIME_WAIT only */
 	EVENT_NOT_SEEN = 8,     /* the connection is not in the conns map */
+	EVENT_RESET_SENT = 16,  /* the reset that ended it was ours */
 };
 
 /* A process, as it was at the call. tgid 0 is nobody. */

@@ -6,7 +6,7 @@
 #include "event.h"
 
 /* Is there a mini-socket, and where is it. */
-enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT };
+enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT, MINI_REFUSED };
 
 /*
  * What is known of a connection. It is small because a busy host has hundreds
@@ -46,6 +46,27 @@ struct {
 	__type(key, __u64);
 	__type(value, struct conn);
 } twtrace_conns SEC(".maps");
+
+struct tuple {
+	__u64 laddr[2]; /* IPv4 mapped */
+	__u64 raddr[2];
+	__u32 netns;
+	__u16 lport;
+	__u16 rport;
+};
+
+/*
+ * parked_minis: keys in conns of the mini-sockets parked in FIN_WAIT2, by tuple; only
+ * where kfree_skb does not say which socket a segment was for (before 6.11).
+ * Inserted at birth, deleted at promotion or end. Full: the promotion is noticed by the
+ * timer or at the end only, and LOSS_CONNS counts it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tuple);
+	__type(value, __u64);
+} parked_minis SEC(".maps");
 
 /*
  * events: facts for user space. No wakeups: the reader polls, since a wakeup costs
@@ -87,6 +108,7 @@ struct signed_pair {
  * cpus: what this CPU is in the middle of.
  * pending: the mini-socket whose timer was taken off the wheel and of which it is not
  * yet known whether it is armed anew, has expired, or was killed; see timewait.h.
+ * verdict: what a segment or an abort is about to do to a mini-socket; trampolines.h.
  * handled: transitions that `state` has handled and `state_caught` not yet seen, by
  * hash; two for the case that one interrupts the other. See state.h.
  */
@@ -94,6 +116,11 @@ struct cpu_state {
 	__u64 pending_tw;  /* address; 0: nothing pending */
 	__u64 pending_key; /* in conns; 0: not there */
 	struct event pending;
+	__u64 verdict_tw; /* address */
+	__u64 verdict_time;
+	__u64 verdict_expires; /* its timer's, before the segment */
+	__u8 verdict;	       /* enum why */
+	__u8 verdict_sent;     /* the reset was ours */
 	struct signed_pair handled[SIGNED_SLOTS];
 };
 

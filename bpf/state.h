@@ -113,11 +113,16 @@ static __always_inline __u8 close_reason(int err, int old)
 	return WHY_NONE;
 }
 
+/* Trampolines see the allocation of the mini-socket fail; see trampolines.h. */
+const volatile bool sees_refusals = false;
+
 /* Neither full socket nor mini-socket: the namespace is at its limit. */
 static __always_inline bool refused(struct sock *sk, const struct change *ch)
 {
 	struct tally *t;
 
+	if (sees_refusals)
+		return false;
 	if (ch->old != TCP_FIN_WAIT2 && ch->old != TCP_CLOSING)
 		return false;
 	if (sk->sk_err || !at_bucket_limit(sk))
@@ -138,6 +143,8 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
 	__u8 kind = KIND_CLOSE, why = close_reason(sk->sk_err, ch->old);
 
+	if (c && c->mini == MINI_REFUSED)
+		bpf_map_delete_elem(&twtrace_conns, &cookie);
 	if (ch->old == TCP_LISTEN || (c && c->mini))
 		return;
 	if (ch->old == TCP_SYN_SENT) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
  * The hooks. Each is a line or two; what they do stands in the headers, by question:
- * state.h (who opens and closes, how long it lives), timewait.h (when TIME_WAIT
- * begins and ends), filter.h and emit.h (what of it user space gets to see).
+ * state.h (who opens and closes, how long it lives), mini.h with timers.h or
+ * trampolines.h (when TIME_WAIT begins and ends), filter.h and emit.h (what of it user
+ * space gets to see).
  */
 #include "vmlinux.h"
 #include <bpf_helpers.h>
@@ -11,7 +12,8 @@
 #include <bpf_endian.h>
 
 #include "state.h"
-#include "timewait.h"
+#include "timers.h"
+#include "trampolines.h"
 
 /* Referred to so that their names reach BTF, and from there the Go side. */
 const enum kind *unused_kind __attribute__((unused));
@@ -58,10 +60,57 @@ int BPF_PROG(timer_expire_entry, struct timer_list *timer)
 	return on_timer_expire(timer);
 }
 
+/* One of the two, as the kernel has it: 6.11 and later name the receiving socket. */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(kfree_skb_rx, struct sk_buff *skb, void *location, int reason, struct sock *rx_sk)
 {
-	return on_skb_freed(rx_sk);
+	return on_skb_freed(skb, rx_sk);
+}
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(kfree_skb_any, struct sk_buff *skb)
+{
+	return on_skb_freed_tuple(skb);
+}
+
+/* The other hook set: trampolines, where the kernel takes them. */
+SEC("fexit/inet_twsk_alloc")
+int BPF_PROG(twsk_alloc, struct sock *sk, void *dr, int state, struct inet_timewait_sock *tw)
+{
+	return on_alloc(sk, state, tw);
+}
+
+SEC("fentry/tw_timer_handler")
+int BPF_PROG(twsk_expire, struct timer_list *timer)
+{
+	return on_expired(timer);
+}
+
+SEC("fentry/inet_twsk_deschedule_put")
+int BPF_PROG(twsk_deschedule, struct inet_timewait_sock *tw)
+{
+	return on_deschedule(tw);
+}
+
+SEC("fentry/tcp_timewait_state_process")
+int BPF_PROG(twsk_segment, struct inet_timewait_sock *tw, struct sk_buff *skb)
+{
+	return on_segment(tw, skb);
+}
+
+SEC("fexit/tcp_timewait_state_process")
+int BPF_PROG(twsk_segment_done, struct inet_timewait_sock *tw)
+{
+	__u64 verdict = 0;
+
+	bpf_get_func_ret(ctx, &verdict);
+	return on_segment_done(tw, (__u32)verdict);
+}
+
+SEC("fentry/tcp_abort")
+int BPF_PROG(sock_abort, struct sock *sk)
+{
+	return on_abort(sk);
 }
 
 /* Not attached: user space runs it on a CPU of its choice. */

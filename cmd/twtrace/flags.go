@@ -55,6 +55,7 @@ func outputFlag(formats string) cli.Flag {
 
 func tracerFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{Name: "hooks", Value: "auto", Usage: "`SET` of kernel hooks: auto, fentry, timer", Category: categoryTrace},
 		&cli.StringFlag{Name: "btf", Usage: "kernel types from `FILE` (default: the running kernel's)", Category: categoryTrace},
 		&cli.StringFlag{Name: "buffer", Value: "8M", Usage: "`SIZE` of the ring buffer, such as 64K or 16M", Category: categoryTrace},
 		&cli.IntFlag{Name: "max-conns", Value: 360448, Usage: "connections known at once, `N`", Category: categoryTrace},
@@ -151,7 +152,11 @@ func parseTracer(c *cli.Context, f *filter.Filter) (tracer.Options, error) {
 	if conns < 1 || conns > 1<<26 {
 		return tracer.Options{}, usagef("--max-conns: bad number %d: from 1 to %d", conns, 1<<26)
 	}
-	return tracer.Options{Filter: f, Buffer: buffer, MaxConns: conns, BTF: c.String("btf")}, nil
+	set, err := tracer.ParseHookSet(c.String("hooks"))
+	if err != nil {
+		return tracer.Options{}, usagef("--hooks: %v", err)
+	}
+	return tracer.Options{Filter: f, Buffer: buffer, MaxConns: conns, BTF: c.String("btf"), Hooks: set}, nil
 }
 
 // parseSize parses a size in bytes with an optional K, M or G (powers of 1024).

@@ -214,12 +214,23 @@ func (t *Tracer) readAccount() (Account, error) {
 	a.Caught = losses[bpfLossLOSS_CAUGHT]
 	a.lose(event.StageRing, losses[bpfLossLOSS_RING])
 	a.lose(event.StageMap, losses[bpfLossLOSS_CONNS]+losses[bpfLossLOSS_NETNS])
-	a.lose(event.StageTW, misses[bpfProgTimerStart]+misses[bpfProgTimerCancel]+misses[bpfProgTimerExpireEntry])
+	a.lose(event.StageTW, ledgerMisses(misses))
 	a.lose(event.StageDecode, t.account.undecoded)
 	if skipped := misses[bpfProgState]; skipped > a.Caught {
 		a.lose(event.StageSkipped, skipped-a.Caught)
 	}
 	return a, nil
+}
+
+// ledgerMisses are the skipped runs of the programs that see begins and ends.
+func ledgerMisses(misses map[string]uint64) uint64 {
+	var sum uint64
+	for _, h := range hooks {
+		if h.set != "" && h.needed {
+			sum += misses[h.program]
+		}
+	}
+	return sum
 }
 
 func (a *Account) lose(where event.Stage, n uint64) {

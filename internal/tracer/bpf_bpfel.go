@@ -39,11 +39,17 @@ type bpfConn struct {
 }
 
 type bpfCpuState struct {
-	_          structs.HostLayout
-	PendingTw  uint64
-	PendingKey uint64
-	Pending    bpfEvent
-	Handled    [64]struct {
+	_              structs.HostLayout
+	PendingTw      uint64
+	PendingKey     uint64
+	Pending        bpfEvent
+	VerdictTw      uint64
+	VerdictTime    uint64
+	VerdictExpires uint64
+	Verdict        uint8
+	VerdictSent    uint8
+	_              [6]byte
+	Handled        [64]struct {
 		_      structs.HostLayout
 		First  uint64
 		Second uint64
@@ -92,6 +98,7 @@ const (
 	bpfEventFlagsEVENT_STAMPS       bpfEventFlags = 2
 	bpfEventFlagsEVENT_LATE         bpfEventFlags = 4
 	bpfEventFlagsEVENT_NOT_SEEN     bpfEventFlags = 8
+	bpfEventFlagsEVENT_RESET_SENT   bpfEventFlags = 16
 )
 
 type bpfFilterRules struct {
@@ -180,6 +187,15 @@ type bpfTally struct {
 	ParkedEnds [7]uint64
 }
 
+type bpfTuple struct {
+	_     structs.HostLayout
+	Laddr [2]uint64
+	Raddr [2]uint64
+	Netns uint32
+	Lport uint16
+	Rport uint16
+}
+
 type bpfWhy uint32
 
 const (
@@ -210,18 +226,29 @@ const (
 	bpfMapCpus              = "cpus"
 	bpfMapEvents            = "events"
 	bpfMapLosses            = "losses"
+	bpfMapParkedMinis       = "parked_minis"
 	bpfMapTallies           = "tallies"
 	bpfMapTwtraceConns      = "twtrace_conns"
+	bpfProgKfreeSkbAny      = "kfree_skb_any"
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
 	bpfProgSettleCpu        = "settle_cpu"
+	bpfProgSockAbort        = "sock_abort"
 	bpfProgState            = "state"
 	bpfProgStateCaught      = "state_caught"
 	bpfProgTimerCancel      = "timer_cancel"
 	bpfProgTimerExpireEntry = "timer_expire_entry"
 	bpfProgTimerStart       = "timer_start"
+	bpfProgTwskAlloc        = "twsk_alloc"
+	bpfProgTwskDeschedule   = "twsk_deschedule"
+	bpfProgTwskExpire       = "twsk_expire"
+	bpfProgTwskSegment      = "twsk_segment"
+	bpfProgTwskSegmentDone  = "twsk_segment_done"
 	bpfVarAllStates         = "all_states"
 	bpfVarEnabled           = "enabled"
 	bpfVarFilter            = "filter"
+	bpfVarFindParkedByTuple = "find_parked_by_tuple"
+	bpfVarReqskTimerHandler = "reqsk_timer_handler"
+	bpfVarSeesRefusals      = "sees_refusals"
 	bpfVarTwTimerHandler    = "tw_timer_handler"
 	bpfVarUnusedFlags       = "unused_flags"
 	bpfVarUnusedKind        = "unused_kind"
@@ -273,13 +300,20 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	KfreeSkbAny      *ebpf.ProgramSpec `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
+	SockAbort        *ebpf.ProgramSpec `ebpf:"sock_abort"`
 	State            *ebpf.ProgramSpec `ebpf:"state"`
 	StateCaught      *ebpf.ProgramSpec `ebpf:"state_caught"`
 	TimerCancel      *ebpf.ProgramSpec `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.ProgramSpec `ebpf:"timer_start"`
+	TwskAlloc        *ebpf.ProgramSpec `ebpf:"twsk_alloc"`
+	TwskDeschedule   *ebpf.ProgramSpec `ebpf:"twsk_deschedule"`
+	TwskExpire       *ebpf.ProgramSpec `ebpf:"twsk_expire"`
+	TwskSegment      *ebpf.ProgramSpec `ebpf:"twsk_segment"`
+	TwskSegmentDone  *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -289,6 +323,7 @@ type bpfMapSpecs struct {
 	Cpus         *ebpf.MapSpec `ebpf:"cpus"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
+	ParkedMinis  *ebpf.MapSpec `ebpf:"parked_minis"`
 	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
 	TwtraceConns *ebpf.MapSpec `ebpf:"twtrace_conns"`
 }
@@ -297,16 +332,19 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	AllStates      *ebpf.VariableSpec `ebpf:"all_states"`
-	Enabled        *ebpf.VariableSpec `ebpf:"enabled"`
-	Filter         *ebpf.VariableSpec `ebpf:"filter"`
-	TwTimerHandler *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
-	UnusedFlags    *ebpf.VariableSpec `ebpf:"unused_flags"`
-	UnusedKind     *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLoss     *ebpf.VariableSpec `ebpf:"unused_loss"`
-	UnusedRole     *ebpf.VariableSpec `ebpf:"unused_role"`
-	UnusedSide     *ebpf.VariableSpec `ebpf:"unused_side"`
-	UnusedWhy      *ebpf.VariableSpec `ebpf:"unused_why"`
+	AllStates         *ebpf.VariableSpec `ebpf:"all_states"`
+	Enabled           *ebpf.VariableSpec `ebpf:"enabled"`
+	Filter            *ebpf.VariableSpec `ebpf:"filter"`
+	FindParkedByTuple *ebpf.VariableSpec `ebpf:"find_parked_by_tuple"`
+	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
+	SeesRefusals      *ebpf.VariableSpec `ebpf:"sees_refusals"`
+	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
+	UnusedFlags       *ebpf.VariableSpec `ebpf:"unused_flags"`
+	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLoss        *ebpf.VariableSpec `ebpf:"unused_loss"`
+	UnusedRole        *ebpf.VariableSpec `ebpf:"unused_role"`
+	UnusedSide        *ebpf.VariableSpec `ebpf:"unused_side"`
+	UnusedWhy         *ebpf.VariableSpec `ebpf:"unused_why"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -332,6 +370,7 @@ type bpfMaps struct {
 	Cpus         *ebpf.Map `ebpf:"cpus"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Losses       *ebpf.Map `ebpf:"losses"`
+	ParkedMinis  *ebpf.Map `ebpf:"parked_minis"`
 	Tallies      *ebpf.Map `ebpf:"tallies"`
 	TwtraceConns *ebpf.Map `ebpf:"twtrace_conns"`
 }
@@ -341,6 +380,7 @@ func (m *bpfMaps) Close() error {
 		m.Cpus,
 		m.Events,
 		m.Losses,
+		m.ParkedMinis,
 		m.Tallies,
 		m.TwtraceConns,
 	)
@@ -350,40 +390,57 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	AllStates      *ebpf.Variable `ebpf:"all_states"`
-	Enabled        *ebpf.Variable `ebpf:"enabled"`
-	Filter         *ebpf.Variable `ebpf:"filter"`
-	TwTimerHandler *ebpf.Variable `ebpf:"tw_timer_handler"`
-	UnusedFlags    *ebpf.Variable `ebpf:"unused_flags"`
-	UnusedKind     *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLoss     *ebpf.Variable `ebpf:"unused_loss"`
-	UnusedRole     *ebpf.Variable `ebpf:"unused_role"`
-	UnusedSide     *ebpf.Variable `ebpf:"unused_side"`
-	UnusedWhy      *ebpf.Variable `ebpf:"unused_why"`
+	AllStates         *ebpf.Variable `ebpf:"all_states"`
+	Enabled           *ebpf.Variable `ebpf:"enabled"`
+	Filter            *ebpf.Variable `ebpf:"filter"`
+	FindParkedByTuple *ebpf.Variable `ebpf:"find_parked_by_tuple"`
+	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
+	SeesRefusals      *ebpf.Variable `ebpf:"sees_refusals"`
+	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
+	UnusedFlags       *ebpf.Variable `ebpf:"unused_flags"`
+	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLoss        *ebpf.Variable `ebpf:"unused_loss"`
+	UnusedRole        *ebpf.Variable `ebpf:"unused_role"`
+	UnusedSide        *ebpf.Variable `ebpf:"unused_side"`
+	UnusedWhy         *ebpf.Variable `ebpf:"unused_why"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	KfreeSkbAny      *ebpf.Program `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
+	SockAbort        *ebpf.Program `ebpf:"sock_abort"`
 	State            *ebpf.Program `ebpf:"state"`
 	StateCaught      *ebpf.Program `ebpf:"state_caught"`
 	TimerCancel      *ebpf.Program `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.Program `ebpf:"timer_start"`
+	TwskAlloc        *ebpf.Program `ebpf:"twsk_alloc"`
+	TwskDeschedule   *ebpf.Program `ebpf:"twsk_deschedule"`
+	TwskExpire       *ebpf.Program `ebpf:"twsk_expire"`
+	TwskSegment      *ebpf.Program `ebpf:"twsk_segment"`
+	TwskSegmentDone  *ebpf.Program `ebpf:"twsk_segment_done"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.KfreeSkbAny,
 		p.KfreeSkbRx,
 		p.SettleCpu,
+		p.SockAbort,
 		p.State,
 		p.StateCaught,
 		p.TimerCancel,
 		p.TimerExpireEntry,
 		p.TimerStart,
+		p.TwskAlloc,
+		p.TwskDeschedule,
+		p.TwskExpire,
+		p.TwskSegment,
+		p.TwskSegmentDone,
 	)
 }
 

@@ -1,6 +1,10 @@
 package tracer
 
-import "github.com/twtrace/twtrace/internal/kernel"
+import (
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/twtrace/twtrace/internal/kernel"
+)
 
 // Requirement is something a trace needs of the host.
 type Requirement struct {
@@ -9,9 +13,10 @@ type Requirement struct {
 }
 
 // Check says whether this host can be traced: what is required, in the order in
-// which it is needed, and the state of each hook once that can be told. The last
-// requirement is a real attach of all hooks, taken back at once. The error is
-// the first failing requirement, nil if the host can be traced.
+// which it is needed, and the state of each hook. Both hook sets are really loaded
+// and attached, and taken back at once; the last requirement is that one of them
+// could be. The error is that of the failing requirement, nil if the host can be
+// traced.
 func Check(o Options) ([]Requirement, []Hook, error) {
 	var reqs []Requirement
 	require := func(name string, err error) error {
@@ -25,24 +30,39 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 	if require("type information (BTF)", err) != nil {
 		return reqs, nil, err
 	}
-	_, err = timerHandler()
-	if require("address of tw_timer_handler", err) != nil {
-		return reqs, nil, err
+	var all []Hook
+	var used HookSet
+	var failed error
+	for _, set := range []HookSet{Fentry, Timer} {
+		state, err := o.try(types, set)
+		for _, h := range state {
+			if h.Set != "" || set == Fentry {
+				all = append(all, h)
+			}
+		}
+		reqs = append(reqs, Requirement{"hook set " + string(set), err})
+		if err == nil && used == "" {
+			used = set
+		}
+		failed = err
 	}
-	spec, err := loadBpf()
+	if used == "" {
+		return reqs, all, failed
+	}
+	require("in use: "+string(used), nil)
+	return reqs, all, nil
+}
+
+// try attaches a set and takes it back.
+func (o Options) try(types *btf.Spec, set HookSet) ([]Hook, error) {
+	l, err := o.load(types, set)
 	if err != nil {
-		return reqs, nil, err
+		return l.state, err
 	}
-	_, hooks, err := prune(spec, types)
-	if require("tracepoints", err) != nil {
-		return reqs, hooks, err
-	}
-	t, err := Open(o)
-	if require("attach all hooks", err) != nil {
-		return reqs, hooks, err
-	}
+	t := &Tracer{Set: set, Hooks: l.state, coll: l.coll, stop: make(chan struct{})}
+	err = t.start(l.hooks)
 	t.Close()
-	return reqs, hooks, nil
+	return t.Hooks, err
 }
 
 // Lacks says in words what will not work for want of rights beyond the required

@@ -90,11 +90,25 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 	case event.Fail:
 		e.Call, e.Errno = event.Connect, raw.Err
 	case event.Close:
-		if e.Old == event.FinWait2 && e.Reason == event.Expired {
-			e.Reason = event.FinWait2Timeout
+		if e.Old == event.FinWait2 {
+			e.Reason = parkedEnd(e.Reason, raw.Flags)
 		}
 	}
 	return nil
+}
+
+// parkedEnd is the reason for which a mini-socket ended that was never in
+// TIME_WAIT, in the words of a close.
+func parkedEnd(r event.Reason, flags uint8) event.Reason {
+	switch {
+	case r == event.Expired:
+		return event.FinWait2Timeout
+	case r == event.Reset && flags&uint8(bpfEventFlagsEVENT_RESET_SENT) != 0:
+		return event.ResetSent
+	case r == event.Reset:
+		return event.ResetReceived
+	}
+	return r
 }
 
 // owners sets the processes that raw knows. A listen() has its caller where a

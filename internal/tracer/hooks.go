@@ -9,17 +9,37 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
+// HookSet is a way to see mini-sockets.
+type HookSet string
+
+// The hook sets. Auto takes trampolines where the kernel does, else timers.
+const (
+	Auto   HookSet = "auto"
+	Fentry HookSet = "fentry" // trampolines on the functions that make and unmake mini-sockets
+	Timer  HookSet = "timer"  // the tracepoints of their timers
+)
+
+// ParseHookSet returns the set of that name.
+func ParseHookSet(name string) (HookSet, error) {
+	switch s := HookSet(name); s {
+	case Auto, Fentry, Timer:
+		return s, nil
+	}
+	return "", fmt.Errorf("bad hook set %q: it is auto, fentry or timer", name)
+}
+
 // hook is one program on one point of the kernel.
 type hook struct {
 	program string
-	target  string // the tracepoint
-	needed  bool   // without it there is no trace
-	tells   string // what it shows
-	without string // what is not seen where it is refused
+	target  string  // the tracepoint or function
+	set     HookSet // "" for both
+	needed  bool    // without it the set cannot be used
+	tells   string  // what it shows
+	without string  // what is not seen where it is refused
 
-	// args is how many arguments the tracepoint must have, 0 for any: prototypes
-	// grow, and a program that reads one too many does not load.
-	args int
+	// least and most are how many arguments the tracepoint has, 0 for any: a
+	// prototype grows, and a program that reads one too many does not load.
+	least, most int
 }
 
 // hooks in the order of attaching, in which they also run: state_caught takes
@@ -29,59 +49,93 @@ var hooks = []hook{
 		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
 		tells: "transitions that arrive while one is handled", without: "nested transitions"},
-	{program: bpfProgKfreeSkbRx, target: "kfree_skb", args: 4,
-		tells:   "the FIN that turns FIN_WAIT2 into TIME_WAIT",
-		without: "when a parked socket reaches TIME_WAIT is known only from its timer or at its end (kernel before 6.11)"},
-	{program: bpfProgTimerStart, target: "timer_start", needed: true,
-		tells: "TIME_WAIT begins", without: "begins"},
-	{program: bpfProgTimerExpireEntry, target: "timer_expire_entry", needed: true,
+
+	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, least: 4,
+		tells:   "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it",
+		without: "which socket a segment was for (told by its addresses instead)"},
+	{program: bpfProgKfreeSkbAny, target: "kfree_skb", set: Timer, most: 3,
+		tells: "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it, by their addresses"},
+	{program: bpfProgTimerStart, target: "timer_start", set: Timer, needed: true,
+		tells: "TIME_WAIT begins, or begins anew", without: "begins"},
+	{program: bpfProgTimerExpireEntry, target: "timer_expire_entry", set: Timer, needed: true,
 		tells: "TIME_WAIT expires", without: "expiry"},
-	{program: bpfProgTimerCancel, target: "timer_cancel", needed: true,
+	{program: bpfProgTimerCancel, target: "timer_cancel", set: Timer, needed: true,
 		tells: "TIME_WAIT ends early", without: "ends"},
+
+	{program: bpfProgSockAbort, target: "tcp_abort", set: Fentry,
+		tells: "TIME_WAIT ended by ss -K", without: "reason destroyed"},
+	{program: bpfProgTwskSegment, target: "tcp_timewait_state_process", set: Fentry, needed: true,
+		tells: "segments into TIME_WAIT", without: "reasons syn and reset"},
+	{program: bpfProgTwskSegmentDone, target: "tcp_timewait_state_process", set: Fentry, needed: true,
+		tells: "FIN_WAIT2 turns into TIME_WAIT; TIME_WAIT begins anew", without: "promotions"},
+	{program: bpfProgTwskExpire, target: "tw_timer_handler", set: Fentry, needed: true,
+		tells: "TIME_WAIT expires", without: "expiry"},
+	{program: bpfProgTwskDeschedule, target: "inet_twsk_deschedule_put", set: Fentry, needed: true,
+		tells: "TIME_WAIT ends early", without: "ends"},
+	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true,
+		tells: "TIME_WAIT begins, or is refused", without: "begins"},
 }
 
-// helpers are programs that are loaded and never attached.
-var helpers = []string{bpfProgSettleCpu}
+// blind is what a set cannot tell, whatever the kernel.
+var blind = map[HookSet][]string{
+	Timer: {"reason of ends by ss -K", "reason of ends by a SYN that was answered with a SYN cookie"},
+}
 
 // Hook is the state of a hook on this host, as `twtrace check` prints it.
 type Hook struct {
 	Name    string // program
 	Target  string // kernel point
+	Set     HookSet
 	Tells   string // what it shows
 	Without string // what is not seen without it
 	Needed  bool
 	Err     error // nil if it can be used
 }
 
-// errArgs is the reason for a hook whose tracepoint has another prototype.
-var errArgs = errors.New("the tracepoint lacks an argument that newer kernels have")
+var (
+	errArgs         = errors.New("the tracepoint has another prototype")
+	errNoTracepoint = errors.New("this kernel has no such tracepoint")
+	errNoFunction   = errors.New("this kernel has no such function to attach to")
+)
 
-// errNoTracepoint is the reason for a hook whose tracepoint does not exist.
-var errNoTracepoint = errors.New("this kernel has no such tracepoint")
+// in reports whether h is of a set.
+func (h hook) in(set HookSet) bool { return h.set == "" || h.set == set }
 
-// probe reports whether h's tracepoint exists, with the prototype h needs.
+// state is what is known of h on this host.
+func (h hook) state(err error) Hook {
+	return Hook{Name: h.program, Target: h.target, Set: h.set, Tells: h.tells, Without: h.without, Needed: h.needed, Err: err}
+}
+
+// probe reports whether h's target exists, with the prototype h needs.
 func (h hook) probe(types *btf.Spec) error {
+	if h.set == Fentry {
+		var fn *btf.Func
+		if err := types.TypeByName(h.target, &fn); err != nil {
+			return errNoFunction
+		}
+		return nil
+	}
 	var typedef *btf.Typedef
 	if err := types.TypeByName("btf_trace_"+h.target, &typedef); err != nil {
 		return errNoTracepoint
-	}
-	if h.args == 0 {
-		return nil
 	}
 	ptr, ok := btf.UnderlyingType(typedef.Type).(*btf.Pointer)
 	if !ok {
 		return errNoTracepoint
 	}
 	proto, ok := btf.UnderlyingType(ptr.Target).(*btf.FuncProto)
+	if !ok {
+		return errNoTracepoint
+	}
 	// The first argument of every btf_trace_ prototype is the program's own data.
-	if !ok || len(proto.Params)-1 < h.args {
+	if n := len(proto.Params) - 1; n < h.least || h.most > 0 && n > h.most {
 		return errArgs
 	}
 	return nil
 }
 
-// attach attaches program at h. All hooks are BTF-typed raw tracepoints: classic
-// ones share one recursion guard per CPU and lose more.
+// attach attaches program at h: BTF-typed raw tracepoints, since classic ones share
+// one recursion guard per CPU and lose more, or trampolines.
 func (h hook) attach(program *ebpf.Program) (link.Link, error) {
 	l, err := link.AttachTracing(link.TracingOptions{Program: program})
 	if err != nil {

@@ -23,6 +23,7 @@ func (t *Tracer) StartInfo(version, filter string) (*event.StartInfo, error) {
 			info.Missing = append(info.Missing, h.Without)
 		}
 	}
+	info.Missing = append(info.Missing, blind[t.Set]...)
 	ns, err := kernel.CurrentNetNS()
 	if err != nil {
 		return nil, err

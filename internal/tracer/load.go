@@ -22,6 +22,7 @@ type Options struct {
 	Buffer    int            // bytes of the ring, rounded up to a power of two; 0 is 8 MiB
 	MaxConns  int            // connections that can be known at once; 0 is 360,448
 	BTF       string         // file with the kernel's types, "" for the running kernel's own
+	Hooks     HookSet        // "" is Auto
 }
 
 // HostError says that this host cannot be traced: what is missing and what to
@@ -57,7 +58,7 @@ func loadTypes(path string) (*btf.Spec, error) {
 }
 
 // configure writes the options into the constants and map sizes of spec.
-func (o Options) configure(spec *ebpf.CollectionSpec, handler uint64) error {
+func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 	if o.Buffer > 0 {
 		size := max(o.Buffer, os.Getpagesize())
 		spec.Maps[bpfMapEvents].MaxEntries = 1 << bits.Len(uint(size-1))
@@ -65,12 +66,22 @@ func (o Options) configure(spec *ebpf.CollectionSpec, handler uint64) error {
 	if o.MaxConns > 0 {
 		spec.Maps[bpfMapTwtraceConns].MaxEntries = uint32(o.MaxConns)
 	}
+	_, byTuple := spec.Programs[bpfProgKfreeSkbAny]
+	if !byTuple {
+		spec.Maps[bpfMapParkedMinis].MaxEntries = 1
+	}
 	vars := map[string]any{
-		bpfVarAllStates:      o.AllStates,
-		bpfVarTwTimerHandler: handler,
+		bpfVarAllStates:         o.AllStates,
+		bpfVarSeesRefusals:      set == Fentry,
+		bpfVarFindParkedByTuple: byTuple,
 	}
 	if o.Filter != nil {
 		vars[bpfVarFilter] = kernelRules(o.Filter)
+	}
+	if set == Timer {
+		if err := timerHandlers(vars); err != nil {
+			return err
+		}
 	}
 	for name, value := range vars {
 		if err := spec.Variables[name].Set(value); err != nil {
@@ -104,40 +115,35 @@ func kernelRules(f *filter.Filter) bpfFilterRules {
 	return r
 }
 
-// load loads what this kernel can run. It returns the hooks that are usable and
-// the state of all of them.
-func load(o Options) (*ebpf.Collection, []hook, []Hook, error) {
-	if err := permitted(); err != nil {
-		return nil, nil, nil, err
-	}
-	types, err := loadTypes(o.BTF)
-	if err != nil {
-		return nil, nil, nil, err
-	}
+// loaded is what of a hook set is in the kernel, not yet attached.
+type loaded struct {
+	coll  *ebpf.Collection
+	hooks []hook // usable ones, in order
+	set   HookSet
+	state []Hook // of all hooks of both sets, as far as known
+}
+
+// load loads one hook set.
+func (o Options) load(types *btf.Spec, set HookSet) (*loaded, error) {
 	spec, err := loadBpf()
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("read the embedded BPF object: %w", err)
+		return nil, fmt.Errorf("read the embedded BPF object: %w", err)
 	}
-	usable, state, err := prune(spec, types)
-	if err != nil {
-		return nil, nil, state, err
+	l := &loaded{set: set}
+	if l.hooks, l.state, err = prune(spec, types, set); err != nil {
+		return l, err
 	}
-	handler, err := timerHandler()
-	if err != nil {
-		return nil, nil, state, err
-	}
-	if err := o.configure(spec, handler); err != nil {
-		return nil, nil, state, err
+	if err := o.configure(spec, set); err != nil {
+		return l, err
 	}
 	opts := ebpf.CollectionOptions{}
 	if o.BTF != "" {
 		opts.Programs.KernelTypes = types
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
-	if err != nil {
-		return nil, nil, state, loadError(err)
+	if l.coll, err = ebpf.NewCollectionWithOptions(spec, opts); err != nil {
+		return l, loadError(err)
 	}
-	return coll, usable, state, nil
+	return l, nil
 }
 
 // permitted returns a HostError if this process may not load BPF programs. It
@@ -157,20 +163,26 @@ func permitted() error {
 	return nil
 }
 
-// prune takes out of spec what types say this kernel cannot run.
-func prune(spec *ebpf.CollectionSpec, types *btf.Spec) (usable []hook, state []Hook, err error) {
-	keep := make(map[string]bool)
-	for _, name := range helpers {
-		keep[name] = true
-	}
+// settler is the program that is loaded with the timer hooks and never attached.
+const settler = bpfProgSettleCpu
+
+// prune takes out of spec what is of another set, or what types say this kernel
+// cannot run. The error is about the first needed hook that is missing.
+func prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) (usable []hook, state []Hook, err error) {
+	keep := map[string]bool{settler: set == Timer}
 	for _, h := range hooks {
+		if !h.in(set) {
+			continue
+		}
 		reason := h.probe(types)
-		state = append(state, Hook{Name: h.program, Target: h.target, Tells: h.tells,
-			Without: h.without, Needed: h.needed, Err: reason})
 		if reason == nil {
 			keep[h.program] = true
 			usable = append(usable, h)
-		} else if h.needed && err == nil {
+		}
+		if reason == nil || h.without != "" { // else there is another hook for it
+			state = append(state, h.state(reason))
+		}
+		if reason != nil && h.needed && err == nil {
 			err = &HostError{What: "hook " + h.target, Err: reason,
 				Next: "twtrace needs Linux 5.15 or later with CONFIG_DEBUG_INFO_BTF"}
 		}
@@ -183,17 +195,22 @@ func prune(spec *ebpf.CollectionSpec, types *btf.Spec) (usable []hook, state []H
 	return usable, state, err
 }
 
-// timerHandler returns the address by which a mini-socket's timer is told from others.
-func timerHandler() (uint64, error) {
+// timerHandlers sets the addresses by which the timers of mini-sockets and of
+// request sockets are told from others. Without the latter, a reason is missing.
+func timerHandlers(vars map[string]any) error {
 	addr, err := kernel.Symbol("tw_timer_handler")
-	switch {
-	case errors.Is(err, kernel.ErrHidden):
-		return 0, &HostError{What: "address of tw_timer_handler", Err: err,
+	if errors.Is(err, kernel.ErrHidden) {
+		return &HostError{What: "address of tw_timer_handler", Err: err,
 			Next: "run as root with CAP_SYSLOG, or set kernel.kptr_restrict to 1"}
-	case err != nil:
-		return 0, &HostError{What: "address of tw_timer_handler", Err: err}
 	}
-	return addr, nil
+	if err != nil {
+		return &HostError{What: "address of tw_timer_handler", Err: err}
+	}
+	vars[bpfVarTwTimerHandler] = addr
+	if addr, err := kernel.Symbol("reqsk_timer_handler"); err == nil {
+		vars[bpfVarReqskTimerHandler] = addr
+	}
+	return nil
 }
 
 // loadError words the refusal of a program. The verifier's log, if any, goes

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -33,7 +34,9 @@ var ErrIdle = errors.New("no events at the moment")
 
 // Tracer is a running trace. Its methods are for one goroutine, but for Stop.
 type Tracer struct {
-	Hooks []Hook // state of every hook on this host
+	Set     HookSet // the hooks in use
+	Hooks   []Hook  // state of every hook of the set
+	Refused error   // why Auto did not take the trampolines; nil if it did or was not asked
 
 	coll    *ebpf.Collection
 	links   []link.Link
@@ -52,12 +55,35 @@ type Tracer struct {
 // Open loads and attaches the programs. On return every hook is in place and
 // counting. A HostError says that this host cannot be traced.
 func Open(o Options) (*Tracer, error) {
-	coll, usable, state, err := load(o)
+	if err := permitted(); err != nil {
+		return nil, err
+	}
+	types, err := loadTypes(o.BTF)
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{Hooks: state, coll: coll, stop: make(chan struct{})}
-	if err := t.start(usable); err != nil {
+	switch o.Hooks {
+	case Fentry, Timer:
+		return o.open(types, o.Hooks)
+	}
+	t, refused := o.open(types, Fentry)
+	if refused == nil {
+		return t, nil
+	}
+	if t, err = o.open(types, Timer); err != nil {
+		return nil, err
+	}
+	t.Refused = refused
+	return t, nil
+}
+
+func (o Options) open(types *btf.Spec, set HookSet) (*Tracer, error) {
+	l, err := o.load(types, set)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tracer{Set: set, Hooks: l.state, coll: l.coll, stop: make(chan struct{})}
+	if err := t.start(l.hooks); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -65,6 +91,17 @@ func Open(o Options) (*Tracer, error) {
 }
 
 func (t *Tracer) start(usable []hook) error {
+	for i, h := range usable {
+		l, err := h.attach(t.coll.Programs[h.program])
+		if err == nil {
+			t.links = append(t.links, l)
+			continue
+		}
+		t.Hooks[i].Err = err
+		if h.needed {
+			return &HostError{What: "attach", Err: err}
+		}
+	}
 	var err error
 	if t.ring, err = ringbuf.NewReader(t.coll.Maps[bpfMapEvents]); err != nil {
 		return fmt.Errorf("open the ring: %w", err)
@@ -72,13 +109,6 @@ func (t *Tracer) start(usable []hook) error {
 	// A deadline in the past: reading an empty ring returns at once.
 	t.ring.SetDeadline(time.Unix(1, 0))
 	t.dec = newDecoder(kernel.ClockOffset())
-	for _, h := range usable {
-		l, err := h.attach(t.coll.Programs[h.program])
-		if err != nil {
-			return &HostError{What: "attach", Err: err}
-		}
-		t.links = append(t.links, l)
-	}
 	if err := t.account.begin(); err != nil {
 		return err
 	}
@@ -152,14 +182,17 @@ func (t *Tracer) wait() {
 // settle runs a program on each CPU that has had a mini-socket pending for long:
 // it was killed, and no timer has come by to say so.
 func (t *Tracer) settle() {
+	program := t.coll.Programs[settler]
+	if program == nil {
+		return
+	}
 	var cpus []bpfCpuState
 	if err := t.coll.Maps[bpfMapCpus].Lookup(uint32(0), &cpus); err != nil {
 		return
 	}
 	for i, c := range cpus {
 		if c.PendingTw != 0 {
-			t.coll.Programs[bpfProgSettleCpu].Run(&ebpf.RunOptions{
-				Context: [8]byte{}, CPU: uint32(i), Flags: runOnCPU})
+			program.Run(&ebpf.RunOptions{Context: [8]byte{}, CPU: uint32(i), Flags: runOnCPU})
 		}
 	}
 }

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * The ledger of mini-sockets, kept at the functions that make and unmake them. No other
+ * timer is touched, and every reason is exact. All these functions are called from
+ * another file or through a pointer, so the compiler has not inlined them.
+ */
+#ifndef TWTRACE_TRAMPOLINES_H
+#define TWTRACE_TRAMPOLINES_H
+
+#include "mini.h"
+#include "skb.h"
+#include "state.h"
+
+/* enum tcp_tw_status; its numbers have not changed, and it may not be in BTF. */
+#define TW_RST 1
+#define TW_SYN 3
+
+/* How long after tcp_timewait_state_process() its verdict explains an end, ns. */
+#define VERDICT_NS 1000000ULL
+
+/* No mini-socket: for want of room in the namespace, or of memory. */
+static __always_inline void refuse(struct sock *sk, struct event *e)
+{
+	struct tally *t = tally_of(e->netns);
+	struct conn *c;
+
+	e->cookie = bpf_get_socket_cookie(sk);
+	c = conn_of(e->cookie, sk, ROLE_UNKNOWN);
+	if (c) {
+		fill_conn(e, c);
+		c->mini = MINI_REFUSED; /* on_close() has nothing to add */
+	}
+	e->kind = KIND_REFUSED;
+	e->why = at_bucket_limit(sk) ? WHY_BUCKETS : WHY_MEMORY;
+	e->old = sk->__sk_common.skc_state;
+	e->new = TCP_CLOSE;
+	if (t)
+		__sync_fetch_and_add(&t->refused, 1);
+	emit(e);
+}
+
+/* inet_twsk_alloc(): a birth or, without one, a refusal. */
+static __always_inline int on_alloc(struct sock *sk, int state, struct inet_timewait_sock *tw)
+{
+	struct event e = { .time = bpf_ktime_get_ns() };
+	__u64 cookie;
+
+	if (!enabled || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	tuple_of_sock(&e, &sk->__sk_common);
+	if (!tw) {
+		refuse(sk, &e);
+		return 0;
+	}
+	e.flags = EVENT_STAMPS_KNOWN;
+	if (BPF_CORE_READ((struct tcp_sock *)sk, rx_opt.ts_recent_stamp))
+		e.flags |= EVENT_STAMPS;
+	/* Not the socket's: one made by now is not the mini-socket's. */
+	cookie = cookie_of(tw);
+	e.cookie = cookie;
+	born(&e, cookie ?: (__u64)tw, state == TCP_FIN_WAIT2);
+	return 0;
+}
+
+/* tw_timer_handler() */
+static __always_inline int on_expired(struct timer_list *timer)
+{
+	struct inet_timewait_sock *tw;
+	struct event e;
+	__u64 key;
+
+	if (!enabled)
+		return 0;
+	tw = (void *)timer - bpf_core_field_offset(struct inet_timewait_sock, tw_timer);
+	key = describe(&e, tw);
+	e.why = WHY_EXPIRED;
+	ended(&e, key);
+	return 0;
+}
+
+/* inet_twsk_deschedule_put(): an early end, unless the timer has just fired. */
+static __always_inline int on_deschedule(struct inet_timewait_sock *tw)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct event e;
+	__u64 key;
+
+	if (!cpu || !enabled || !BPF_CORE_READ(tw, tw_timer.entry.pprev))
+		return 0;
+	key = describe(&e, tw);
+	if (e.why == WHY_KILLED && cpu->verdict_tw == (__u64)tw &&
+	    e.time - cpu->verdict_time < VERDICT_NS) {
+		e.why = cpu->verdict;
+		if (cpu->verdict_sent)
+			e.flags |= EVENT_RESET_SENT;
+		cpu->verdict_tw = 0;
+	}
+	ended(&e, key);
+	return 0;
+}
+
+/* tcp_timewait_state_process(), before: an RST ends it within. */
+static __always_inline int on_segment(struct inet_timewait_sock *tw, struct sk_buff *skb)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu || !enabled)
+		return 0;
+	cpu->verdict_tw = (__u64)tw;
+	cpu->verdict_time = bpf_ktime_get_ns();
+	cpu->verdict_expires = BPF_CORE_READ(tw, tw_timer.expires);
+	cpu->verdict = tcp_flags(skb) & TCP_FLAG_RST_BYTE ? WHY_RESET : WHY_KILLED;
+	cpu->verdict_sent = 0;
+	return 0;
+}
+
+/* ... and after: promoted, armed anew, or about to be ended by its caller. */
+static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 verdict)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct tally *t;
+	struct event e;
+	struct conn *c;
+	__u64 key;
+
+	if (!cpu || !enabled || cpu->verdict_tw != (__u64)tw)
+		return 0; /* ended within */
+	cpu->verdict = verdict == TW_SYN ? WHY_SYN : verdict == TW_RST ? WHY_RESET : WHY_KILLED;
+	cpu->verdict_sent = verdict == TW_RST;
+	if (BPF_CORE_READ(tw, tw_timer.expires) == cpu->verdict_expires)
+		return 0;
+	c = conn_of_mini((__u64)tw, cookie_of(tw), &key);
+	if (!c)
+		return 0;
+	c->rearms++;
+	describe(&e, tw);
+	t = tally_of(e.netns);
+	if (t)
+		__sync_fetch_and_add(&t->rearms, 1);
+	if (e.old == TCP_TIME_WAIT)
+		promote(&e, c);
+	return 0;
+}
+
+/* tcp_abort(): ss -K and bpf_sock_destroy(). */
+static __always_inline int on_abort(struct sock *sk)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu || !enabled || sk->__sk_common.skc_state != TCP_TIME_WAIT)
+		return 0;
+	cpu->verdict_tw = (__u64)sk;
+	cpu->verdict_time = bpf_ktime_get_ns();
+	cpu->verdict = WHY_DESTROYED;
+	cpu->verdict_sent = 0;
+	return 0;
+}
+
+#endif
