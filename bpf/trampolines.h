@@ -114,31 +114,36 @@ static __always_inline int on_segment(struct inet_timewait_sock *tw, struct sk_b
 	return 0;
 }
 
-/* ... and after: promoted, armed anew, or about to be ended by its caller. */
+/*
+ * ... and after: promoted, armed anew, or about to be ended by its caller. A promotion
+ * need not move the timer, if both came in the same tick.
+ */
 static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 verdict)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct tally *t;
 	struct event e;
 	struct conn *c;
+	bool rearmed;
 	__u64 key;
 
 	if (!cpu || !enabled || cpu->verdict_tw != (__u64)tw)
 		return 0; /* ended within */
 	cpu->verdict = verdict == TW_SYN ? WHY_SYN : verdict == TW_RST ? WHY_RESET : WHY_KILLED;
 	cpu->verdict_sent = verdict == TW_RST;
-	if (BPF_CORE_READ(tw, tw_timer.expires) == cpu->verdict_expires)
-		return 0;
 	c = conn_of_mini((__u64)tw, cookie_of(tw), &key);
-	if (!c)
+	rearmed = BPF_CORE_READ(tw, tw_timer.expires) != cpu->verdict_expires;
+	if (!c || (!rearmed && c->mini != MINI_PARKED))
+		return 0;
+	describe(&e, tw);
+	if (e.old == TCP_TIME_WAIT)
+		promote(&e, c);
+	if (!rearmed)
 		return 0;
 	c->rearms++;
-	describe(&e, tw);
 	t = tally_of(e.netns);
 	if (t)
 		__sync_fetch_and_add(&t->rearms, 1);
-	if (e.old == TCP_TIME_WAIT)
-		promote(&e, c);
 	return 0;
 }
 

@@ -23,6 +23,10 @@ import (
 // tests run the real command line in a process of its own.
 const asTwtrace = "TWTRACE_TEST_RUN"
 
+// hooksVariable in the environment chooses the hook set for every trace of the
+// tests: the kernel matrix runs them with each.
+const hooksVariable = "TWTRACE_TEST_HOOKS"
+
 func TestMain(m *testing.M) {
 	workload.Main()
 	if os.Getenv(asTwtrace) != "" {
@@ -112,7 +116,11 @@ func startTrace(t testing.TB, args ...string) *trace {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	tr := &trace{t: t, cmd: command(append([]string{"trace", "-o", "json"}, args...)...)}
+	args = append([]string{"trace", "-o", "json"}, args...)
+	if set := os.Getenv(hooksVariable); set != "" {
+		args = append(args, "--hooks", set)
+	}
+	tr := &trace{t: t, cmd: command(args...)}
 	tr.cmd.Stdout, tr.cmd.Stderr = file, &tr.stderr
 	if tr.out, err = os.Open(name); err != nil {
 		t.Fatal(err)

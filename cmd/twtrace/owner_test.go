@@ -96,7 +96,7 @@ func TestOwners(t *testing.T) {
 		n := len(tr.of("time_wait_enter", ns.Inum()))
 		return n >= births(t, ns), fmt.Sprintf("%d of %d begins", n, births(t, ns))
 	})
-	tr.stop()
+	t.Logf("%+v", tr.stop())
 	checkOwners(t, tr, ns, truth)
 }
 

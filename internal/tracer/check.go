@@ -1,6 +1,8 @@
 package tracer
 
 import (
+	"errors"
+
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -36,6 +38,9 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 	for _, set := range []HookSet{Fentry, Timer} {
 		state, err := o.try(types, set)
 		for _, h := range state {
+			if h.Err == nil && err != nil && h.Set != "" {
+				h.Err = errSetRefused
+			}
 			if h.Set != "" || set == Fentry {
 				all = append(all, h)
 			}
@@ -52,6 +57,9 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 	require("in use: "+string(used), nil)
 	return reqs, all, nil
 }
+
+// errSetRefused is the reason for a hook that alone might be usable.
+var errSetRefused = errors.New("its hook set is refused")
 
 // try attaches a set and takes it back.
 func (o Options) try(types *btf.Spec, set HookSet) ([]Hook, error) {
