@@ -14,6 +14,9 @@ func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "check",
 		Usage: "can this host be traced, by which hooks, and what would be missing",
+		Description: "Exit code: 0 it can, 3 it cannot, and what is missing stands in the table. " + examples(
+			"twtrace check                       as this user",
+			"twtrace check -o json               for a script, an object a line"),
 		Flags: []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "btf", Usage: "kernel types from `FILE` (default: the running kernel's)", Category: categoryTrace},

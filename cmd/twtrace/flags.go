@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +49,9 @@ func recordFilterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "reason", Usage: "`REASON` of it: " + names[event.Reason](), Category: categoryFilter},
 	)
 }
+
+// examples are the first things that people do with a command.
+func examples(lines ...string) string { return "Examples:\n\n  " + strings.Join(lines, "\n  ") }
 
 func names[T event.Enum]() string { return strings.Join(event.Names[T](), ", ") }
 
@@ -100,6 +107,9 @@ func set[T any](c *cli.Context, name string, to *filter.Set[T], parse func(strin
 		return nil
 	}
 	s, err := parse(c.String(name))
+	if errors.Is(err, fs.ErrPermission) { // of /proc, and not the user's mistake
+		return fmt.Errorf("--%s: %w", name, err)
+	}
 	if err != nil {
 		return usagef("--%s: %v", name, err)
 	}
@@ -118,15 +128,28 @@ func firstError(errs ...error) error {
 
 func parseNetNS(value string) (filter.Set[uint32], error) {
 	var s filter.Set[uint32]
-	value, s.Not = strings.CutPrefix(value, "!")
-	for _, spec := range strings.Split(value, ",") {
-		ns, err := kernel.FindNetNS(spec)
-		if err != nil {
-			return s, err
-		}
+	_, s.Not = strings.CutPrefix(value, "!")
+	found, err := findNetNS(value)
+	for _, ns := range found {
 		s.Items = append(s.Items, ns.Inum)
 	}
-	return s, nil
+	return s, err
+}
+
+// findNetNS returns the namespaces that the value of --netns names, negated or
+// not, each once.
+func findNetNS(value string) ([]kernel.NetNS, error) {
+	var found []kernel.NetNS
+	for _, spec := range strings.Split(strings.TrimPrefix(value, "!"), ",") {
+		ns, err := kernel.FindNetNS(spec)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(found, func(n kernel.NetNS) bool { return n.Inum == ns.Inum }) {
+			found = append(found, ns)
+		}
+	}
+	return found, nil
 }
 
 func parseOutput(c *cli.Context) (output.Options, error) {
@@ -186,4 +209,59 @@ func positive(c *cli.Context, name string) (time.Duration, error) {
 		return 0, usagef("--%s: bad duration %v: it must be above 0, such as 30s", name, d)
 	}
 	return d, nil
+}
+
+// wordDefaults has the help say something better than "(default: false)" or
+// "(default: 0s)".
+func wordDefaults(flags []cli.Flag) {
+	for _, f := range flags {
+		switch f := f.(type) {
+		case *cli.BoolFlag:
+			f.DisableDefaultText = true
+		case *cli.IntFlag:
+			if f.Value == 0 {
+				f.DefaultText = "no limit"
+			}
+		case *cli.DurationFlag:
+			if f.Value == 0 {
+				f.DefaultText = "no limit"
+			}
+		}
+	}
+}
+
+// onUsageError keeps the library from printing its help to stdout, and words
+// what the standard library's flag package says. That has no types to tell by.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	msg := err.Error()
+	if flag, ok := strings.CutPrefix(msg, "flag provided but not defined: "); ok {
+		msg = "unknown flag " + flag
+	}
+	if bad, ok := strings.CutSuffix(msg, ": parse error"); ok {
+		msg = bad + ": it takes " + takes(c, bad[strings.LastIndex(bad, " -")+2:])
+	}
+	if c.Command.Name == c.App.Name {
+		return usageError{msg}
+	}
+	return verbError{c.Command.Name, usageError{msg}}
+}
+
+// takes says what the flag of that name takes.
+func takes(c *cli.Context, name string) string {
+	flags := c.Command.Flags
+	if c.Command.Name == c.App.Name {
+		flags = c.App.Flags
+	}
+	for _, f := range flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.DurationFlag:
+			return "a time with its unit, such as 30s"
+		case *cli.BoolFlag:
+			return "no value"
+		}
+	}
+	return "a number"
 }

@@ -2,7 +2,8 @@ package main
 
 import (
 	"errors"
-	"os"
+	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,6 +19,9 @@ func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
 		Usage: "list the sockets that are in TIME_WAIT now, with the owners that a running twtrace knows",
+		Description: examples(
+			"twtrace list -D 3306 -o wide        those towards port 3306",
+			"twtrace list -N web -o json         those of the network namespace web, an object a line"),
 		Flags: concat(filterFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
@@ -45,44 +49,87 @@ func runList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	owners, err := tracer.OpenOwners()
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		note(c, "owners are not shown: that needs root")
-	case err != nil:
-		return err
-	case owners.Traces() == 0:
-		note(c, "owners are not known: no other twtrace is running; start `twtrace trace` or `twtrace top` first")
-	}
-	if owners != nil {
-		defer owners.Close()
-	}
-	namespaces, err := kernel.ListNetNS()
+	namespaces, err := listedNetNS(c, f)
 	if err != nil {
 		return err
 	}
-	for _, ns := range namespaces {
-		err := listNetNS(ns, f, owners, w)
-		if errors.Is(err, os.ErrPermission) {
-			note(c, "network namespace %d is not shown: that needs root", ns.Inum)
-		} else if err != nil {
-			return err
-		}
+	l := lister{filter: f, out: w}
+	if l.owners, err = tracer.OpenOwners(); err == nil {
+		defer l.owners.Close()
+	} else if !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
-	return w.Flush()
+	hidden, err := l.listAll(c, namespaces)
+	if err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case hidden > 0:
+		note(c, "owners, and the sockets of %d of %d network namespaces, are not shown: that needs root", hidden, len(namespaces))
+	case l.owners == nil:
+		note(c, "owners are not shown: that needs root")
+	case l.owners.Traces() == 0:
+		note(c, "owners are not known: no other twtrace is running; start `twtrace trace` or `twtrace top` first")
+	}
+	return nil
 }
 
-// listNetNS writes the sockets of one namespace as snapshot records.
-func listNetNS(ns kernel.NetNS, f *filter.Filter, owners *tracer.Owners, w output.Writer) error {
+// listedNetNS returns the namespaces to look into: those that --netns names, which
+// need not be among those that can be found, or all that the filter lets through.
+func listedNetNS(c *cli.Context, f *filter.Filter) ([]kernel.NetNS, error) {
+	if f.NetNS.Active() && !f.NetNS.Not {
+		return findNetNS(c.String("netns"))
+	}
+	all, err := kernel.ListNetNS()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(ns kernel.NetNS) bool { return slices.Contains(f.NetNS.Items, ns.Inum) }), nil
+}
+
+// lister prints the sockets that are in TIME_WAIT.
+type lister struct {
+	filter *filter.Filter
+	owners *tracer.Owners // nil without the right to ask for them
+	out    output.Writer
+	failed error // of out, which is final
+}
+
+// listAll lists all namespaces, and returns how many of them may not be looked
+// into. That is an error where the user has named them. One that has gone in the
+// meantime has no sockets.
+func (l *lister) listAll(c *cli.Context, namespaces []kernel.NetNS) (hidden int, err error) {
+	for _, ns := range namespaces {
+		err := l.list(ns)
+		switch {
+		case l.failed != nil:
+			return hidden, l.failed
+		case err == nil || errors.Is(err, fs.ErrNotExist):
+		case c.IsSet("netns"):
+			return hidden, err
+		case errors.Is(err, fs.ErrPermission):
+			hidden++
+		default:
+			note(c, "network namespace %s is not shown: %v", ns, err)
+		}
+	}
+	return hidden, nil
+}
+
+// list writes the sockets of one namespace as snapshot records.
+func (l *lister) list(ns kernel.NetNS) error {
 	return ns.Sockets(kernel.States(event.TimeWait), func(s kernel.Socket) error {
 		e := snapshotEvent(ns, s)
-		if owners != nil && owners.Find(&e) {
+		if l.owners != nil && l.owners.Find(&e) {
 			e.Process, e.Owner = e.KnownOwner()
 		}
-		if !f.Match(&e) {
-			return nil
+		if l.filter.Match(&e) {
+			l.failed = l.out.Write(&e)
 		}
-		return w.Write(&e)
+		return l.failed
 	})
 }
 

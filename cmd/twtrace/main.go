@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/tracer"
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -38,6 +40,15 @@ func (e usageError) Error() string { return e.msg }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
 
+// verbError is an error of a command, told which one.
+type verbError struct {
+	verb string
+	err  error
+}
+
+func (e verbError) Error() string { return e.err.Error() }
+func (e verbError) Unwrap() error { return e.err }
+
 // exitError carries an exit code other than 1. An empty message prints nothing.
 type exitError struct {
 	code int
@@ -55,53 +66,59 @@ func main() {
 
 // run is main with its world passed in. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	app := newApp(stdout, stderr)
-	return report(app.Run(args), args, stderr)
+	return report(newApp(stdout, stderr).Run(args), stderr)
 }
 
 // report prints err, one line with the cause and the next step, and returns the
 // exit code for it.
-func report(err error, args []string, stderr io.Writer) int {
-	var usage usageError
-	var exit exitError
-	var host *tracer.HostError
+func report(err error, stderr io.Writer) int {
+	var (
+		usage usageError
+		of    verbError
+		exit  exitError
+		host  *tracer.HostError
+	)
+	errors.As(err, &of)
 	switch {
 	case err == nil, errors.Is(err, unix.EPIPE):
 		return exitOK
 	case errors.As(err, &exit):
 		if exit.msg != "" {
-			fmt.Fprintf(stderr, "twtrace: %s\n", exit.msg)
+			complain(stderr, exit.msg)
 		}
 		return exit.code
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "twtrace: %s (see twtrace %s--help)\n", oneLine(usage.msg), verb(args))
-		if strings.HasPrefix(verb(args), "doctor") {
+		complain(stderr, usage.msg+" (see "+strings.TrimSpace("twtrace "+of.verb)+" --help)")
+		if of.verb == "doctor" {
 			return exitDoctorUnknown
 		}
 		return exitUsage
 	case errors.As(err, &host):
-		fmt.Fprintf(stderr, "twtrace: %s\n", oneLine(host.Error()))
+		complain(stderr, host.Error())
+		return exitNoTrace
+	case errors.Is(err, fs.ErrPermission):
+		complain(stderr, err.Error()+"; "+rightsHint())
 		return exitNoTrace
 	}
-	fmt.Fprintf(stderr, "twtrace: %s\n", oneLine(err.Error()))
+	complain(stderr, err.Error())
 	return exitFailed
 }
 
-// oneLine keeps an error on the one line it is promised to take.
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+// complain prints an error on the one line it is promised to take.
+func complain(stderr io.Writer, msg string) {
+	lines := strings.FieldsFunc(msg, func(r rune) bool { return r == '\n' || r == '\r' })
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	fmt.Fprintf(stderr, "twtrace: %s\n", strings.Join(lines, "; "))
 }
 
-// verb returns the command of a command line and a space, or "".
-func verb(args []string) string {
-	for _, a := range args[1:] {
-		for _, name := range verbs {
-			if a == name {
-				return a + " "
-			}
-		}
+// rightsHint is what to do about a right that is missing.
+func rightsHint() string {
+	if !kernel.InInitUserNS() {
+		return "run as root of the host: in this user namespace capabilities do not count"
 	}
-	return ""
+	return "run as root"
 }
 
 var verbs = []string{"top", "trace", "list", "doctor", "explain", "check", "demo"}
@@ -110,7 +127,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:      "twtrace",
 		Usage:     "who fills up TIME_WAIT, and what to do about it",
-		UsageText: "twtrace [top] [flags]\n   twtrace COMMAND [flags]",
+		UsageText: "twtrace [top] [flags]\ntwtrace COMMAND [flags]",
+		Description: "Most of it needs root. " + examples(
+			"twtrace                             who opens and closes what, live",
+			"twtrace doctor                      what is wrong, and what helps; needs no root",
+			"twtrace trace -D 3306 -o json       every TIME_WAIT towards port 3306, an object a line",
+			"twtrace demo                        see it all, with nothing to set up"),
 		Version:   version,
 		Writer:    stdout,
 		ErrWriter: stderr,
@@ -123,20 +145,28 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		HideHelpCommand:        true,
 		UseShortOptionHandling: false,
 	}
+	wordDefaults(app.Flags)
 	for _, c := range app.Commands {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
 		c.UseShortOptionHandling = false
+		wordDefaults(c.Flags)
 		if c.ArgsUsage == "" {
 			c.Action = withoutArguments(c.Action)
 		}
+		c.Action = named(c.Name, c.Action)
 	}
 	return app
 }
 
-// onUsageError keeps the library from printing its help to stdout.
-func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return usageError{strings.TrimPrefix(err.Error(), "flag provided but ")}
+// named tells errors of an action whose they are.
+func named(verb string, action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := action(c); err != nil {
+			return verbError{verb, err}
+		}
+		return nil
+	}
 }
 
 // rootAction is twtrace without a command: top.

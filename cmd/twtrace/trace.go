@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -15,6 +19,10 @@ func traceCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "trace",
 		Usage: "print every begin and end of TIME_WAIT, with its owner, as it happens",
+		Description: examples(
+			"twtrace trace -p 4242 --duration 30s              what process 4242 opens and closes",
+			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT towards port 3306, its begins only",
+			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
 		Flags: concat(recordFilterFlags(), tracerFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
@@ -43,6 +51,11 @@ func runTrace(c *cli.Context) error {
 	}
 	defer s.close()
 	defer s.stopOn(c.Context)()
+	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })
+	if err != nil {
+		return err
+	}
+	defer release()
 	w, err := output.New(c.App.Writer, opts)
 	if err != nil {
 		return err
@@ -109,5 +122,35 @@ func concat(lists ...[]cli.Flag) []cli.Flag {
 	return out
 }
 
-// closedPipe reports whether err is a reader that went away: the quiet end.
-func closedPipe(err error) bool { return errors.Is(err, unix.EPIPE) }
+// watchReader calls gone once nobody can read out any more, if it is a pipe: the
+// next record, at which a write would fail, may be hours away. release ends the
+// watch.
+func watchReader(out io.Writer, gone func()) (release func(), err error) {
+	file, ok := out.(*os.File)
+	if !ok {
+		return func() {}, nil
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create an eventfd: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// No events asked for: POLLERR and POLLHUP always come.
+		fds := []unix.PollFd{{Fd: int32(file.Fd())}, {Fd: int32(wake), Events: unix.POLLIN}}
+		for {
+			if _, err := unix.Poll(fds, -1); !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		if fds[0].Revents != 0 {
+			gone()
+		}
+	}()
+	return func() {
+		_, _ = unix.Write(wake, binary.NativeEndian.AppendUint64(nil, 1)) // cannot fail below 2^64 writes
+		<-done
+		unix.Close(wake)
+	}, nil
+}
