@@ -32,6 +32,9 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 	if require("type information (BTF)", err) != nil {
 		return reqs, nil, err
 	}
+	if err := require("socket cookies in tracing programs", identified(types)); err != nil {
+		return reqs, nil, err
+	}
 	var all []Hook
 	var used HookSet
 	var failed error

@@ -57,6 +57,17 @@ func loadTypes(path string) (*btf.Spec, error) {
 	return btf.LoadSpec(path)
 }
 
+// identified returns a HostError if tracing programs cannot ask for the cookie of a
+// socket. Without that, a connection has no identity that lasts into TIME_WAIT.
+func identified(types *btf.Spec) error {
+	var fn *btf.Func // the helper's function, which came with it in 5.12
+	if err := types.TypeByName("bpf_get_socket_ptr_cookie", &fn); err != nil {
+		return &HostError{What: "socket cookies in tracing programs", Err: errors.New("this kernel has none"),
+			Next: "twtrace needs Linux 5.15 or later"}
+	}
+	return nil
+}
+
 // configure writes the options into the constants and map sizes of spec.
 func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 	if o.Buffer > 0 {

@@ -62,6 +62,9 @@ func Open(o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := identified(types); err != nil {
+		return nil, err
+	}
 	switch o.Hooks {
 	case Fentry, Timer:
 		return o.open(types, o.Hooks)
