@@ -15,15 +15,21 @@ APT     := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-instal
 # Debian packages.
 TO_GENERATE := clang-19 llvm-19
 TO_LINT     := clang-format-19
-TO_TEST     := gcc libc6-dev iproute2 procps util-linux
-TO_TEST_VM  := iproute2 qemu-system-x86 xz-utils zstd debian-archive-keyring
+TO_TEST     := gcc libc6-dev iproute2 procps util-linux libc-bin
+TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils zstd debian-archive-keyring
 
-# Go packages with tests that need root, and the tests that a VM repeats on a stock kernel.
-PRIVILEGED   := $(addprefix $(MODULE)/,cmd/twtrace internal/advice internal/kernel \
-                  internal/kerneltest internal/workload internal/workload/bench)
-UNPRIVILEGED  = $(filter-out $(PRIVILEGED),$(shell go list ./...))
-IN_VM        := cmd/twtrace
-IN_VM_RUN    := TestLife
+# Go packages: those whose tests run twtrace at full speed, which the race detector and
+# company would slow until it loses events; others whose tests need root; the rest.
+END_TO_END   := $(MODULE)/cmd/twtrace
+PRIVILEGED   := $(addprefix $(MODULE)/internal/,advice kernel kerneltest workload workload/bench)
+UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
+
+# What the VM repeats on a stock kernel, which tests of it (all, unless said), and with what.
+IN_VM       := internal/kerneltest internal/kernel internal/workload cmd/twtrace
+RUN_twtrace := TestLife
+GUEST_TOOLS := cat getconf setpriv sleep sysctl unshare
+GUEST_FILES := $(foreach d,$(wildcard $(IN_VM:=/testdata)),--file $(d):/test/$(notdir $(d:/testdata=))/testdata) \
+               $(foreach t,$(GUEST_TOOLS),--file $$(command -v $(t)):/usr/local/bin/$(t))
 
 # Fails early, with what to do, where sudo is needed and missing.
 check_root = [ -z "$(SUDO)" ] || command -v sudo >/dev/null || \
@@ -74,15 +80,15 @@ test-root: ## Run the tests that need root, on this kernel
 	@$(check_root)
 	@$(call install,$(TO_TEST))
 	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)
+	CI=true go test -count=1 -timeout 15m $(AS_ROOT) $(END_TO_END)
 
 test-vm: ## Run the end-to-end tests in a VM with Debian's kernel (KERNEL=sid: the newest)
 	@$(call install,$(TO_TEST_VM))
 	@mkdir -p bin/test
 	CGO_ENABLED=0 go test -c -o bin/test/ $(addprefix ./,$(IN_VM))
 	go run ./internal/kerneltest/vm run --kernel $(KERNEL) --mem 4096 --timeout 25m \
-		--env CI=true --env TWTRACE_VM=1 --file "$$(command -v sleep):/usr/local/bin/sleep" \
-		-- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)),--and-- \
-		bin/test/$(p).test -test.v -test.timeout 20m -test.run '$(IN_VM_RUN)'))
+		--env CI=true --env TWTRACE_VM=1 $(GUEST_FILES) -- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)), \
+		--and-- bin/test/$(p).test -test.v -test.timeout 15m -test.run '$(RUN_$(p))'))
 
 lint: ## Check formatting, go vet, staticcheck and the direction of imports
 	@$(call install,$(TO_LINT))
