@@ -38,16 +38,25 @@ func runCheck(c *cli.Context) error {
 		output.TableColumn{Name: "check", Width: 40},
 		output.TableColumn{Name: "detail", Width: 10},
 	)
+	refused := make(map[string]bool)
 	for _, r := range reqs {
+		status, detail := "ok", output.Value{}
 		if r.Err != nil {
-			table.Add(output.Word("FAIL"), output.Prose(r.Name), output.Prose(r.Err.Error()))
-		} else {
-			table.Add(output.Word("ok"), output.Prose(r.Name), output.Value{})
+			refused[r.Name] = true
+			status, detail = "FAIL", output.Prose(r.Err.Error())
+			if failed == nil {
+				status = "warn" // there is another way
+			}
 		}
+		table.Add(output.Word(status), output.Prose(r.Name), detail)
 	}
 	for _, h := range hooks {
 		status, detail := "ok", h.Tells
-		if h.Err != nil {
+		switch {
+		case h.Err == nil:
+		case failed == nil && refused["hook set "+string(h.Set)]:
+			status, detail = "unused", h.Err.Error()
+		default:
 			status, detail = "warn", fmt.Sprintf("%v: %s", h.Err, h.Without)
 			if h.Needed {
 				status = "FAIL"

@@ -101,6 +101,9 @@ func report(err error, stderr io.Writer) int {
 		return exitNoTrace
 	}
 	complain(stderr, err.Error())
+	if of.verb == "doctor" {
+		return exitDoctorUnknown
+	}
 	return exitFailed
 }
 

@@ -1,0 +1,473 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// TestSignals ends a trace the moment the last connection is in TIME_WAIT: what
+// the ring holds then must still be printed.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []unix.Signal{unix.SIGINT, unix.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			ns := kerneltest.NetNS(t)
+			ns.KeepTimeWait(t)
+			tr := startTrace(t, "-N", ns.Path())
+			result := connect(t, ns, connections)
+			must(t, tr.cmd.Process.Signal(signal))
+			end := tr.wait()
+			if end.Why != "signal" || tr.stderr.Len() != 0 {
+				t.Errorf("it ended because of %q; stderr: %s", end.Why, tr.stderr.String())
+			}
+			checkBegins(t, tr, end, ns, result)
+		})
+	}
+}
+
+// connect makes n connections that the client closes first. When it returns, all
+// of them are in TIME_WAIT.
+func connect(t *testing.T, ns *kerneltest.NS, n int) workload.Result {
+	t.Helper()
+	result, err := workload.ActiveClose(workload.IPv4, n).Run(t.Context(), ns.Path())
+	must(t, err)
+	if got := ns.Sockstat(t)["TCP tw"]; got != uint64(n) {
+		t.Fatalf("%d mini-sockets, want %d", got, n)
+	}
+	return result
+}
+
+// checkBegins wants a begin of TIME_WAIT for each connection of the clients.
+func checkBegins(t *testing.T, tr *trace, end record, ns *kerneltest.NS, result workload.Result) {
+	t.Helper()
+	truth, seen := make(map[uint64]workload.Record), make(map[uint64]int)
+	for _, r := range result.Clients[0].Records {
+		truth[r.Cookie] = r
+	}
+	for _, r := range tr.of("time_wait_enter", ns.Inum()) {
+		seen[cookie(t, r)]++
+	}
+	once(t, "time_wait_enter", truth, seen, hiddenBirths(end, []*kerneltest.NS{ns}))
+}
+
+func TestDuration(t *testing.T) {
+	t.Parallel()
+	tr := startTrace(t, "-N", kerneltest.NetNS(t).Path(), "--duration", "100ms")
+	if end := tr.wait(); end.Why != "duration" || tr.stderr.Len() != 0 {
+		t.Errorf("it ended because of %q; stderr: %s", end.Why, tr.stderr.String())
+	}
+}
+
+// TestCount stops in the middle of more records than asked for.
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		flags []string
+		only  string // the only event there may be
+	}{
+		{nil, ""},
+		{[]string{"--event", "time_wait_enter"}, "time_wait_enter"},
+	} {
+		ns := kerneltest.NetNS(t)
+		ns.KeepTimeWait(t)
+		tr := startTrace(t, append([]string{"-N", ns.Path(), "-c", "17"}, c.flags...)...)
+		connect(t, ns, connections)
+		if end := tr.wait(); end.Why != "count" || tr.stderr.Len() != 0 {
+			t.Errorf("%v: it ended because of %q; stderr: %s", c.flags, end.Why, tr.stderr.String())
+		}
+		n := tr.count(func(r record) bool {
+			if c.only != "" && r.Event != c.only && r.Event != "start" && r.Event != "end" && r.Event != "lost" {
+				t.Errorf("%v: a record of %s", c.flags, r.Event)
+			}
+			return !slices.Contains([]string{"start", "lost", "end", "snapshot"}, r.Event)
+		})
+		if n != 17 {
+			t.Errorf("%v: %d records, want 17", c.flags, n)
+		}
+	}
+}
+
+// churning is a namespace in which connections are made and closed until the test
+// ends.
+func churning(t *testing.T) *kerneltest.NS {
+	t.Helper()
+	ns := kerneltest.NetNS(t)
+	server := start(t, ns, workload.Spec{Comm: "server", CountOnly: true, Serve: &workload.Serve{
+		At: []netip.AddrPort{workload.IPv4}, End: workload.WaitEOF}})
+	_, err := server.Ready()
+	must(t, err)
+	client := start(t, ns, workload.Spec{Comm: "client", CountOnly: true, Connect: &workload.Connect{
+		To: []netip.AddrPort{workload.IPv4}, End: workload.HalfClose, Rate: 1000}})
+	_, err = client.Ready()
+	must(t, err)
+	must(t, client.Go())
+	t.Cleanup(func() {
+		for _, p := range []*workload.Process{client, server} {
+			must(t, p.Kill())
+			_, _ = p.Wait() // it was killed
+		}
+	})
+	return ns
+}
+
+// TestReaderLeaves closes the pipe behind the first line, as head does. Without
+// traffic nothing is written that could fail.
+func TestReaderLeaves(t *testing.T) {
+	t.Parallel()
+	for name, ns := range map[string]*kerneltest.NS{"quiet": kerneltest.NetNS(t), "churn": churning(t)} {
+		for _, args := range [][]string{{"trace"}, {"trace", "-o", "csv"}, {"top", "-b", "-i", "100ms"}} {
+			t.Run(name+"/"+strings.Join(args, " "), func(t *testing.T) {
+				t.Parallel()
+				cmd := command(append(args, "-N", ns.Path())...)
+				var stderr bytes.Buffer
+				cmd.Stderr = &stderr
+				stdout, err := cmd.StdoutPipe()
+				must(t, err)
+				must(t, cmd.Start())
+				if _, err := bufio.NewReaderSize(stdout, 16).ReadSlice('\n'); err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+					t.Fatal(err)
+				}
+				must(t, stdout.Close())
+				if err := cmd.Wait(); err != nil || stderr.Len() != 0 {
+					t.Errorf("%v; stderr: %s", err, stderr.String())
+				}
+			})
+		}
+	}
+}
+
+// TestNoReader starts commands with a pipe that has no reader any more.
+func TestNoReader(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"trace"}, {"top", "-b"}, {"list"}, {"list", "-o", "json"}, {"check"},
+		{"explain", "TW101"}, {"doctor", "--window", "1ms"}, {"--help"}, {"--version"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			r, w, err := os.Pipe()
+			must(t, err)
+			must(t, r.Close())
+			cmd := command(args...)
+			var stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = w, &stderr
+			if args[0] == "list" {
+				unowned(t, cmd)
+			}
+			err = cmd.Run()
+			w.Close()
+			if err != nil || stderr.Len() != 0 {
+				t.Errorf("%v; stderr: %s", err, stderr.String())
+			}
+		})
+	}
+}
+
+// unowned has cmd run in a namespace with a few TIME_WAITs.
+func unowned(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	ns := kerneltest.NetNS(t)
+	connect(t, ns, 5)
+	cmd.Args = append(cmd.Args, "-N", ns.Path())
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"trace", "--duration", "1ms"}, 1},
+		{[]string{"trace", "--duration", "1ms", "-o", "csv"}, 1},
+		{[]string{"top", "-b", "-c", "1", "-i", "100ms"}, 1},
+		{[]string{"list"}, 1},
+		{[]string{"list", "-o", "csv"}, 1},
+		{[]string{"check"}, 1},
+		{[]string{"explain", "TW101"}, 1},
+		{[]string{"doctor", "--window", "1ms"}, 3},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			t.Parallel()
+			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+			must(t, err)
+			defer full.Close()
+			cmd := command(c.args...)
+			if c.args[0] == "list" {
+				unowned(t, cmd)
+			}
+			var stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = full, &stderr
+			if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+				t.Fatal(err)
+			}
+			outcome{stderr: stderr.String(), code: cmd.ProcessState.ExitCode()}.failed(t, c.code, "write ", "no space left on device")
+		})
+	}
+}
+
+// TestSecondSignal interrupts a trace that cannot finish, since nobody reads it,
+// until it is gone.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.NetNS(t)
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	_, err = unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 4096)
+	must(t, err)
+	cmd := command("trace", "-o", "json", "--states", "all", "-N", ns.Path())
+	cmd.Stdout = w
+	must(t, cmd.Start())
+	must(t, w.Close())
+	if _, err := bufio.NewReader(r).ReadSlice('\n'); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, ns, connections)
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) { return writing(t, cmd.Process.Pid), "it does not write" })
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		if err := cmd.Process.Signal(unix.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+		select {
+		case <-done:
+			return true, ""
+		default:
+			return false, "it is still there"
+		}
+	})
+	if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); !ws.Signaled() || ws.Signal() != unix.SIGINT {
+		t.Errorf("it ended with %v, want death by SIGINT", cmd.ProcessState)
+	}
+}
+
+// writing reports whether a thread of the process waits in write() to stdout.
+func writing(t *testing.T, pid int) bool {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	must(t, err)
+	return slices.ContainsFunc(tasks, func(task string) bool {
+		call, _ := os.ReadFile(task) // of a thread that has ended: nothing
+		return strings.HasPrefix(string(call), fmt.Sprintf("%d 0x1 ", unix.SYS_WRITE))
+	})
+}
+
+// TestWatchReader checks the watch alone: it sees the end of the reader, and
+// none where there is none.
+func TestWatchReader(t *testing.T) {
+	t.Parallel()
+	for _, leaves := range []bool{false, true} {
+		r, w, err := os.Pipe()
+		must(t, err)
+		defer r.Close()
+		defer w.Close()
+		gone := make(chan struct{})
+		release, err := watchReader(w, func() { close(gone) })
+		must(t, err)
+		if leaves {
+			must(t, r.Close())
+			<-gone
+		}
+		release() // returns when the goroutine has ended
+		select {
+		case <-gone:
+			if !leaves {
+				t.Error("the reader is there and is said to have left")
+			}
+		default:
+		}
+	}
+}
+
+// kernelObject is something that BPF has in the kernel.
+type kernelObject struct {
+	kind string // as /proc/PID/fdinfo has it, without _id
+	id   uint32
+}
+
+var getFD = map[string]uintptr{
+	"prog": unix.BPF_PROG_GET_FD_BY_ID, "map": unix.BPF_MAP_GET_FD_BY_ID,
+	"btf": unix.BPF_BTF_GET_FD_BY_ID, "link": unix.BPF_LINK_GET_FD_BY_ID,
+}
+
+// kernelObjects returns what the process holds. Others on this host come and go.
+func kernelObjects(t *testing.T, pid int) map[kernelObject]bool {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	must(t, err)
+	all := make(map[kernelObject]bool)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) { // closed since
+			continue
+		}
+		must(t, err)
+		for line := range strings.Lines(string(data)) {
+			key, value, _ := strings.Cut(line, ":")
+			kind, ok := strings.CutSuffix(key, "_id")
+			if _, known := getFD[kind]; !ok || !known {
+				continue
+			}
+			id, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32)
+			must(t, err)
+			all[kernelObject{kind, uint32(id)}] = true
+		}
+	}
+	return all
+}
+
+// alive asks the kernel for o, whose id it does not give to others soon.
+func (o kernelObject) alive(t *testing.T) bool {
+	t.Helper()
+	attr := [3]uint32{o.id}
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, getFD[o.kind], uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	switch errno {
+	case 0:
+		must(t, unix.Close(int(fd)))
+		return true
+	case unix.ENOENT:
+		return false
+	}
+	t.Fatalf("get %s %d: %v", o.kind, o.id, errno)
+	return false
+}
+
+// nothingLeft waits until the kernel has none of all.
+func nothingLeft(t *testing.T, all map[kernelObject]bool) {
+	t.Helper()
+	kinds := make(map[string]int)
+	for o := range all {
+		kinds[o.kind]++
+	}
+	if kinds["prog"] < 5 || kinds["link"] < 5 || kinds["map"] < 3 {
+		t.Errorf("it held only %v", kinds)
+	}
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		var left []kernelObject
+		for o := range all {
+			if o.alive(t) {
+				left = append(left, o)
+			}
+		}
+		return len(left) == 0, fmt.Sprintf("left of %v: %v", kinds, left)
+	})
+}
+
+// TestKilled kills a trace while connections come and go.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	ns := churning(t)
+	tr := startTrace(t, "-N", ns.Path())
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		n := len(tr.all())
+		return n > 100, fmt.Sprintf("%d records", n)
+	})
+	held := kernelObjects(t, tr.cmd.Process.Pid)
+	must(t, tr.cmd.Process.Kill())
+	_ = tr.cmd.Wait() // it was killed
+	nothingLeft(t, held)
+}
+
+// TestDemoLeavesNothing ends the demo in both ways and looks for its processes,
+// its namespace and its programs.
+func TestDemoLeavesNothing(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	for _, signal := range []unix.Signal{unix.SIGKILL, unix.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			cmd := command("demo", "-b", "-i", "200ms")
+			stdout, err := cmd.StdoutPipe()
+			must(t, err)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			must(t, cmd.Start())
+			if _, err := stdout.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			inum := netNSOfChildren(t, cmd.Process.Pid)
+			if n := len(inside(t, inum)); n < 5 { // four processes, and the demo's descriptor
+				t.Fatalf("only %d things in the namespace of the demo", n)
+			}
+			held := kernelObjects(t, cmd.Process.Pid)
+			must(t, cmd.Process.Signal(signal))
+			go func() { _, _ = bufio.NewReader(stdout).WriteTo(bytes.NewBuffer(nil)) }()
+			if err := cmd.Wait(); signal == unix.SIGINT && (err != nil || stderr.Len() != 0) {
+				t.Errorf("%v; stderr: %s", err, stderr.String())
+			}
+			nothingLeft(t, held)
+			kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+				left := inside(t, inum)
+				return len(left) == 0, fmt.Sprintf("still there: %v", left)
+			})
+		})
+	}
+}
+
+// netNSOfChildren returns the link of the one namespace that the children of the
+// process are in.
+func netNSOfChildren(t *testing.T, pid int) string {
+	t.Helper()
+	var children []byte
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	must(t, err)
+	for _, task := range tasks {
+		data, err := os.ReadFile(task)
+		must(t, err)
+		children = append(children, data...)
+	}
+	found := make(map[string]int)
+	for _, child := range strings.Fields(string(children)) {
+		link, err := os.Readlink("/proc/" + child + "/ns/net")
+		must(t, err)
+		found[link]++
+	}
+	own, err := os.Readlink("/proc/self/ns/net")
+	must(t, err)
+	for link, n := range found {
+		if len(found) == 1 && n == 4 && link != own {
+			return link
+		}
+	}
+	t.Fatalf("the children are in %v, this process in %s", found, own)
+	return ""
+}
+
+// inside returns the processes, descriptors and mounts that keep a namespace.
+func inside(t *testing.T, link string) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"/proc/[0-9]*/ns/net", "/proc/[0-9]*/fd/*"} {
+		files, err := filepath.Glob(pattern)
+		must(t, err)
+		for _, file := range files {
+			if to, err := os.Readlink(file); err == nil && to == link {
+				all = append(all, file)
+			}
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	if strings.Contains(string(mounts), " "+link+" ") {
+		all = append(all, "a mount")
+	}
+	return all
+}
