@@ -121,6 +121,7 @@ struct cpu_state {
 	__u64 verdict_expires; /* its timer's, before the segment */
 	__u8 verdict;	       /* enum why */
 	__u8 verdict_sent;     /* the reset was ours */
+	__u8 busy;	       /* `state` is at work here */
 	struct signed_pair handled[SIGNED_SLOTS];
 };
 

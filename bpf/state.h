@@ -210,54 +210,70 @@ static __always_inline __u64 signature(const struct change *ch)
 	return ch->cookie << 4 | ch->new;
 }
 
-static __always_inline struct signed_pair *where_signed(const struct change *ch)
+static __always_inline void sign(struct cpu_state *cpu, const struct change *ch)
 {
-	struct cpu_state *cpu = this_cpu();
+	struct signed_pair *p = &cpu->handled[ch->cookie % SIGNED_SLOTS];
 
-	return cpu ? &cpu->handled[ch->cookie % SIGNED_SLOTS] : NULL;
+	/* An interrupted transition may have signed there, and not be looked at yet. */
+	if (!p->first)
+		p->first = signature(ch);
+	else
+		p->second = signature(ch);
+}
+
+/* Was it signed? The signature is taken back. */
+static __always_inline bool was_signed(struct cpu_state *cpu, const struct change *ch)
+{
+	struct signed_pair *p = &cpu->handled[ch->cookie % SIGNED_SLOTS];
+
+	if (p->first == signature(ch))
+		p->first = 0;
+	else if (p->second == signature(ch))
+		p->second = 0;
+	else
+		return false;
+	return true;
 }
 
 static __always_inline int on_state(struct sock *sk, int old, int new)
 {
 	struct change ch = { .old = old, .new = new };
-	struct signed_pair *p;
+	struct cpu_state *cpu;
+	__u8 busy;
 
 	if (!of_interest(sk, old, new))
 		return 0;
+	cpu = this_cpu();
+	if (!cpu)
+		return 0;
+	busy = cpu->busy;
+	cpu->busy = 1;
 	ch.cookie = bpf_get_socket_cookie(sk);
 	ch.now = bpf_ktime_get_ns();
 	handle(sk, &ch);
-	p = where_signed(&ch);
-	if (!p)
-		return 0;
-	/* An interrupted transition may have signed there, and not be looked at yet. */
-	if (!p->first)
-		p->first = signature(&ch);
-	else
-		p->second = signature(&ch);
+	sign(cpu, &ch);
+	cpu->busy = busy;
 	return 0;
 }
 
 static __always_inline int on_state_unsigned(struct sock *sk, int old, int new)
 {
 	struct change ch = { .old = old, .new = new };
-	struct signed_pair *p;
+	struct cpu_state *cpu = this_cpu();
 
-	if (!of_interest(sk, old, new))
+	if (!cpu)
 		return 0;
-	ch.cookie = bpf_get_socket_cookie(sk);
-	p = where_signed(&ch);
-	if (!p)
+	if (!of_interest(sk, old, new)) {
+		if (cpu->busy)
+			count(LOSS_CAUGHT); /* skipped, and nothing to do */
 		return 0;
-	if (p->first == signature(&ch)) {
-		p->first = 0;
-	} else if (p->second == signature(&ch)) {
-		p->second = 0;
-	} else {
-		count(LOSS_CAUGHT);
-		ch.now = bpf_ktime_get_ns();
-		handle(sk, &ch);
 	}
+	ch.cookie = bpf_get_socket_cookie(sk);
+	if (was_signed(cpu, &ch))
+		return 0;
+	count(LOSS_CAUGHT);
+	ch.now = bpf_ktime_get_ns();
+	handle(sk, &ch);
 	return 0;
 }
 

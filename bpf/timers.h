@@ -55,20 +55,23 @@ static __always_inline void hold(struct cpu_state *cpu, struct inet_timewait_soc
 	cpu->pending_tw = (__u64)tw;
 }
 
+/* Armed anew: for a late segment, or for the FIN that promotes it. */
 static __always_inline void rearmed(struct cpu_state *cpu)
 {
 	struct event *e = &cpu->pending;
 	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cpu->pending_key);
-	struct tally *t = tally_of(e->netns);
+	struct tally *t;
 
 	cpu->pending_tw = 0;
+	if (c && c->mini == MINI_PARKED && e->old == TCP_TIME_WAIT) {
+		promote(e, c);
+		return;
+	}
+	if (c)
+		c->rearms++;
+	t = tally_of(e->netns);
 	if (t)
 		__sync_fetch_and_add(&t->rearms, 1);
-	if (!c)
-		return;
-	c->rearms++;
-	if (c->mini == MINI_PARKED && e->old == TCP_TIME_WAIT)
-		promote(e, c);
 }
 
 static __always_inline void started(struct cpu_state *cpu, struct inet_timewait_sock *tw)

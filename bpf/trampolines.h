@@ -136,8 +136,10 @@ static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 
 	if (!c || (!rearmed && c->mini != MINI_PARKED))
 		return 0;
 	describe(&e, tw);
-	if (e.old == TCP_TIME_WAIT)
+	if (e.old == TCP_TIME_WAIT && c->mini == MINI_PARKED) {
 		promote(&e, c);
+		return 0;
+	}
 	if (!rearmed)
 		return 0;
 	c->rearms++;

@@ -48,7 +48,8 @@ type bpfCpuState struct {
 	VerdictExpires uint64
 	Verdict        uint8
 	VerdictSent    uint8
-	_              [6]byte
+	Busy           uint8
+	_              [5]byte
 	Handled        [64]struct {
 		_      structs.HostLayout
 		First  uint64

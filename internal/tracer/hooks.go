@@ -49,7 +49,6 @@ var hooks = []hook{
 		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
 		tells: "transitions that arrive while one is handled", without: "nested transitions"},
-
 	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, least: 4,
 		tells:   "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it",
 		without: "which socket a segment was for (told by its addresses instead)"},
