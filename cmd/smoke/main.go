@@ -46,7 +46,7 @@ func main() {
 		}()
 	}
 	t0 := time.Now()
-	tr, err := tracer.Open(tracer.Options{AllStates: os.Getenv("ALL") != ""})
+	tr, err := tracer.Open(tracer.Options{AllStates: os.Getenv("ALL") != "", Hooks: tracer.HookSet(os.Getenv("HOOKS"))})
 	if err != nil {
 		fmt.Printf("%v\n", err)
 		os.Exit(3)
