@@ -85,6 +85,7 @@ func TestLife(t *testing.T) {
 		c.ns = []*kerneltest.NS{kerneltest.NetNS(t), kerneltest.NetNS(t)}
 		for _, ns := range c.ns {
 			hold(t, ns)
+			ns.KeepTimeWait(t)
 			paths = append(paths, ns.Path())
 		}
 	}
@@ -100,9 +101,7 @@ func TestLife(t *testing.T) {
 		return n >= want, fmt.Sprintf("%d of %d ends", n, want)
 	})
 	end := tr.stop()
-	if len(end.Lost) != 0 {
-		t.Errorf("lost: %v", end.Lost)
-	}
+	checkLost(t, end)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.check(t, tr, end) })
 	}
