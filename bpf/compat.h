@@ -70,28 +70,4 @@ static __always_inline bool netns_dying(struct net *net)
 	return !BPF_CORE_READ((struct net___old *)net, count.refs.counter);
 }
 
-/*
- * Since 7.0 a program on a tracepoint can be preempted, and while it is, it is skipped
- * for every other task on its CPU. Kernels that have the kfunc but do not need it (6.10
- * and later) lose a few ns.
- */
-#ifndef bpf_ksym_exists
-#define bpf_ksym_exists(sym) (!!sym)
-#endif
-
-extern void bpf_preempt_disable(void) __ksym __weak;
-extern void bpf_preempt_enable(void) __ksym __weak;
-
-static __always_inline void stay(void)
-{
-	if (bpf_ksym_exists(bpf_preempt_disable))
-		bpf_preempt_disable();
-}
-
-static __always_inline void leave(void)
-{
-	if (bpf_ksym_exists(bpf_preempt_enable))
-		bpf_preempt_enable();
-}
-
 #endif

@@ -11,6 +11,9 @@
 
 const volatile bool all_states = false;
 
+/* state_caught_again is attached too. */
+const volatile bool catch_again = false;
+
 /* One transition of one socket. */
 struct change {
 	__u64 now;
@@ -221,15 +224,16 @@ static __always_inline void sign(struct cpu_state *cpu, const struct change *ch)
 		p->second = signature(ch);
 }
 
-/* Was it signed? The signature is taken back. */
-static __always_inline bool was_signed(struct cpu_state *cpu, const struct change *ch)
+/* Was it signed? The last one to ask takes the signature back. */
+static __always_inline bool was_signed(struct cpu_state *cpu, const struct change *ch, bool last)
 {
 	struct signed_pair *p = &cpu->handled[ch->cookie % SIGNED_SLOTS];
+	__u64 left = last ? 0 : signature(ch);
 
 	if (p->first == signature(ch))
-		p->first = 0;
+		p->first = left;
 	else if (p->second == signature(ch))
-		p->second = 0;
+		p->second = left;
 	else
 		return false;
 	return true;
@@ -256,7 +260,7 @@ static __always_inline int on_state(struct sock *sk, int old, int new)
 	return 0;
 }
 
-static __always_inline int on_state_unsigned(struct sock *sk, int old, int new)
+static __always_inline int on_state_unsigned(struct sock *sk, int old, int new, bool last)
 {
 	struct change ch = { .old = old, .new = new };
 	struct cpu_state *cpu = this_cpu();
@@ -264,16 +268,18 @@ static __always_inline int on_state_unsigned(struct sock *sk, int old, int new)
 	if (!cpu)
 		return 0;
 	if (!of_interest(sk, old, new)) {
-		if (cpu->busy)
+		if (cpu->busy && last)
 			count(LOSS_CAUGHT); /* skipped, and nothing to do */
 		return 0;
 	}
 	ch.cookie = bpf_get_socket_cookie(sk);
-	if (was_signed(cpu, &ch))
+	if (was_signed(cpu, &ch, last))
 		return 0;
 	count(LOSS_CAUGHT);
 	ch.now = bpf_ktime_get_ns();
 	handle(sk, &ch);
+	if (!last)
+		sign(cpu, &ch);
 	return 0;
 }
 

@@ -29,24 +29,25 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * A program that is running on a CPU does not run again there until it returns (6.1
  * and later), so a softirq's transition in the middle of a task's would be lost. The
  * second program, attached behind the first, takes what the first has not signed for.
- * What is still lost is counted: transitions that come while both are skipped.
+ * Since 7.0 a program can be preempted, and is skipped until its task runs again: then
+ * the second can be too, and a third does the same for it. What is still lost is counted.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
-	stay();
-	on_state(sk, oldstate, newstate);
-	leave();
-	return 0;
+	return on_state(sk, oldstate, newstate);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_caught, struct sock *sk, int oldstate, int newstate)
 {
-	stay();
-	on_state_unsigned(sk, oldstate, newstate);
-	leave();
-	return 0;
+	return on_state_unsigned(sk, oldstate, newstate, !catch_again);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_caught_again, struct sock *sk, int oldstate, int newstate)
+{
+	return on_state_unsigned(sk, oldstate, newstate, true);
 }
 
 SEC("tp_btf/timer_start")

@@ -236,6 +236,7 @@ const (
 	bpfProgSockAbort        = "sock_abort"
 	bpfProgState            = "state"
 	bpfProgStateCaught      = "state_caught"
+	bpfProgStateCaughtAgain = "state_caught_again"
 	bpfProgTimerCancel      = "timer_cancel"
 	bpfProgTimerExpireEntry = "timer_expire_entry"
 	bpfProgTimerStart       = "timer_start"
@@ -245,6 +246,7 @@ const (
 	bpfProgTwskSegment      = "twsk_segment"
 	bpfProgTwskSegmentDone  = "twsk_segment_done"
 	bpfVarAllStates         = "all_states"
+	bpfVarCatchAgain        = "catch_again"
 	bpfVarEnabled           = "enabled"
 	bpfVarFilter            = "filter"
 	bpfVarFindParkedByTuple = "find_parked_by_tuple"
@@ -307,6 +309,7 @@ type bpfProgramSpecs struct {
 	SockAbort        *ebpf.ProgramSpec `ebpf:"sock_abort"`
 	State            *ebpf.ProgramSpec `ebpf:"state"`
 	StateCaught      *ebpf.ProgramSpec `ebpf:"state_caught"`
+	StateCaughtAgain *ebpf.ProgramSpec `ebpf:"state_caught_again"`
 	TimerCancel      *ebpf.ProgramSpec `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.ProgramSpec `ebpf:"timer_start"`
@@ -334,6 +337,7 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	AllStates         *ebpf.VariableSpec `ebpf:"all_states"`
+	CatchAgain        *ebpf.VariableSpec `ebpf:"catch_again"`
 	Enabled           *ebpf.VariableSpec `ebpf:"enabled"`
 	Filter            *ebpf.VariableSpec `ebpf:"filter"`
 	FindParkedByTuple *ebpf.VariableSpec `ebpf:"find_parked_by_tuple"`
@@ -392,6 +396,7 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	AllStates         *ebpf.Variable `ebpf:"all_states"`
+	CatchAgain        *ebpf.Variable `ebpf:"catch_again"`
 	Enabled           *ebpf.Variable `ebpf:"enabled"`
 	Filter            *ebpf.Variable `ebpf:"filter"`
 	FindParkedByTuple *ebpf.Variable `ebpf:"find_parked_by_tuple"`
@@ -416,6 +421,7 @@ type bpfPrograms struct {
 	SockAbort        *ebpf.Program `ebpf:"sock_abort"`
 	State            *ebpf.Program `ebpf:"state"`
 	StateCaught      *ebpf.Program `ebpf:"state_caught"`
+	StateCaughtAgain *ebpf.Program `ebpf:"state_caught_again"`
 	TimerCancel      *ebpf.Program `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.Program `ebpf:"timer_start"`
@@ -434,6 +440,7 @@ func (p *bpfPrograms) Close() error {
 		p.SockAbort,
 		p.State,
 		p.StateCaught,
+		p.StateCaughtAgain,
 		p.TimerCancel,
 		p.TimerExpireEntry,
 		p.TimerStart,

@@ -3,10 +3,14 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/twtrace/twtrace/internal/kernel"
 )
 
 // HookSet is a way to see mini-sockets.
@@ -40,6 +44,8 @@ type hook struct {
 	// least and most are how many arguments the tracepoint has, 0 for any: a
 	// prototype grows, and a program that reads one too many does not load.
 	least, most int
+
+	preemptible bool // only of use where tracing programs can be preempted
 }
 
 // hooks in the order of attaching, in which they also run: state_caught takes
@@ -48,7 +54,9 @@ var hooks = []hook{
 	{program: bpfProgState, target: "inet_sock_set_state", needed: true,
 		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
-		tells: "transitions that arrive while one is handled", without: "nested transitions"},
+		tells: "transitions that arrive while one is handled", without: "nested transitions"}, {program: bpfProgStateCaughtAgain, target: "inet_sock_set_state", preemptible: true,
+		tells: "transitions that arrive while both are preempted"},
+
 	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, least: 4,
 		tells:   "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it",
 		without: "which socket a segment was for (told by its addresses instead)"},
@@ -95,6 +103,7 @@ var (
 	errArgs         = errors.New("the tracepoint has another prototype")
 	errNoTracepoint = errors.New("this kernel has no such tracepoint")
 	errNoFunction   = errors.New("this kernel has no such function to attach to")
+	errNotNeeded    = errors.New("this kernel does not preempt tracing programs")
 )
 
 // in reports whether h is of a set.
@@ -107,6 +116,9 @@ func (h hook) state(err error) Hook {
 
 // probe reports whether h's target exists, with the prototype h needs.
 func (h hook) probe(types *btf.Spec) error {
+	if h.preemptible && !preemptible() {
+		return errNotNeeded
+	}
 	if h.set == Fentry {
 		var fn *btf.Func
 		if err := types.TypeByName(h.target, &fn); err != nil {
@@ -131,6 +143,19 @@ func (h hook) probe(types *btf.Spec) error {
 		return errArgs
 	}
 	return nil
+}
+
+// preemptible reports whether programs on tracepoints can be preempted, as they can
+// since 7.0. The types do not show it, so this goes by the version: where that is
+// wrong, a program too many runs, or a skipped transition more is counted as lost.
+func preemptible() bool {
+	host, err := kernel.ThisHost()
+	if err != nil {
+		return true
+	}
+	major, _, _ := strings.Cut(host.Release, ".")
+	n, err := strconv.Atoi(major)
+	return err != nil || n >= 7
 }
 
 // attach attaches program at h: BTF-typed raw tracepoints, since classic ones share

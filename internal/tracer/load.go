@@ -85,6 +85,7 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 		bpfVarAllStates:         o.AllStates,
 		bpfVarSeesRefusals:      set == Fentry,
 		bpfVarFindParkedByTuple: byTuple,
+		bpfVarCatchAgain:        preemptible(),
 	}
 	if o.Filter != nil {
 		vars[bpfVarFilter] = kernelRules(o.Filter)
