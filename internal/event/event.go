@@ -84,8 +84,9 @@ type EndInfo struct {
 // Drift is by how much the trace and the kernel's own counters differ in one
 // network namespace: what the kernel counted less what was traced.
 type Drift struct {
-	NetNS  uint32 `json:"netns"`
-	Births int64  `json:"births"` // growth of TcpExtTW + TcpExtTWKilled, less births (5.18 and later)
-	Reused int64  `json:"reused"` // growth of TcpExtTWRecycled, less ends by reuse
-	Alive  int64  `json:"alive"`  // sockstat's tw, less what is held to be alive
+	NetNS   uint32 `json:"netns"`
+	Births  int64  `json:"births"`  // growth of TcpExtTW + TcpExtTWKilled, less births (5.18 and later, else 0)
+	Reused  int64  `json:"reused"`  // growth of TcpExtTWRecycled, less ends by reuse
+	Refused int64  `json:"refused"` // growth of TcpExtTCPTimeWaitOverflow, less refusals
+	Alive   int64  `json:"alive"`   // sockstat's tw, less what is held to be alive
 }

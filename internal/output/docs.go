@@ -162,8 +162,8 @@ func (t Type) schema() schema {
 		n := schema{Type: "integer"}
 		return schema{Type: "array", Items: &schema{
 			Type:       "object",
-			Properties: map[string]schema{"netns": n, "births": n, "reused": n, "alive": n},
-			Required:   []string{"netns", "births", "reused", "alive"},
+			Properties: map[string]schema{"netns": n, "births": n, "reused": n, "refused": n, "alive": n},
+			Required:   []string{"netns", "births", "reused", "refused", "alive"},
 		}}
 	}
 	return schema{Type: t.json()}

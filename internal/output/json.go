@@ -107,6 +107,8 @@ func (v Value) appendNested(dst []byte) []byte {
 			dst = strconv.AppendInt(dst, d.Births, 10)
 			dst = append(dst, `,"reused":`...)
 			dst = strconv.AppendInt(dst, d.Reused, 10)
+			dst = append(dst, `,"refused":`...)
+			dst = strconv.AppendInt(dst, d.Refused, 10)
 			dst = append(dst, `,"alive":`...)
 			dst = strconv.AppendInt(dst, d.Alive, 10)
 			dst = append(dst, '}')

@@ -175,7 +175,7 @@ func TestCSV(t *testing.T) {
 		t.Errorf("comm %q, %v, want %q", comm, err, want)
 	}
 	for name, want := range map[string]string{"event": "end", "ends": "expired=20;reset=0;reused=3", "lost": "ring=12",
-		"drift": "netns=4026531840,births=2,reused=-1,alive=0", "alive": "7", "pid": ""} {
+		"drift": "netns=4026531840,births=2,reused=-1,refused=0,alive=0", "alive": "7", "pid": ""} {
 		if got := cell(9, name); got != want {
 			t.Errorf("end: %s is %q, want %q", name, got, want)
 		}

@@ -96,6 +96,7 @@ func appendEnd(dst []byte, e *event.Event) []byte {
 		dst = strconv.AppendUint(append(dst, "# drift in netns "...), uint64(d.NetNS), 10)
 		dst = appendSigned(append(dst, ": births "...), d.Births)
 		dst = appendSigned(append(dst, ", reused "...), d.Reused)
+		dst = appendSigned(append(dst, ", refused "...), d.Refused)
 		dst = append(appendSigned(append(dst, ", alive "...), d.Alive), '\n')
 	}
 	if i.Why != "" {
