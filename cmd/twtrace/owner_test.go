@@ -96,18 +96,20 @@ func TestOwners(t *testing.T) {
 		n := len(tr.of("time_wait_enter", ns.Inum()))
 		return n >= births(t, ns), fmt.Sprintf("%d of %d begins", n, births(t, ns))
 	})
-	t.Logf("%+v", tr.stop())
-	checkOwners(t, tr, ns, truth)
+	end := tr.stop()
+	checkLost(t, end)
+	checkOwners(t, tr, ns, truth, int(end.Lost["recursion"]))
 }
 
 func ownersServer(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(i + 1)}), 7100)
 }
 
-// checkOwners wants 0 wrong owners and 0 unknown ones.
-func checkOwners(t *testing.T, tr *trace, ns *kerneltest.NS, truth map[uint64]workload.Record) {
+// checkOwners wants 0 wrong owners. One that is right and known from less than it
+// could be takes a skipped transition.
+func checkOwners(t *testing.T, tr *trace, ns *kerneltest.NS, truth map[uint64]workload.Record, skipped int) {
 	t.Helper()
-	seen, wrong := 0, 0
+	seen, wrong, weak := 0, 0, 0
 	for _, r := range tr.of("time_wait_enter", ns.Inum()) {
 		want, ok := truth[cookie(t, r)]
 		if !ok {
@@ -119,15 +121,23 @@ func checkOwners(t *testing.T, tr *trace, ns *kerneltest.NS, truth map[uint64]wo
 		if want.Role == event.Server {
 			how = "close"
 		}
-		if r.PID != want.PID || r.Comm != want.Comm || r.Owner != how || r.Role != want.Role.String() ||
-			r.CloserPID != want.PID || r.CloserComm != want.Comm {
-			if wrong++; wrong < 5 {
-				t.Errorf("owner %s[%d] by %s, closer %s[%d], role %s; want %s[%d]", r.Comm, r.PID, r.Owner,
-					r.CloserComm, r.CloserPID, r.Role, want.Comm, want.PID)
-			}
+		switch {
+		case r.PID != want.PID || r.Comm != want.Comm || r.CloserPID != 0 && r.CloserPID != want.PID:
+			wrong++
+		case r.Owner != how || r.Role != want.Role.String() || r.CloserPID == 0 || r.CloserComm != want.Comm:
+			weak++
+		default:
+			continue
+		}
+		if wrong+weak < 5 {
+			t.Logf("owner %s[%d] by %s, closer %s[%d], role %s; want %s[%d] by %s", r.Comm, r.PID, r.Owner,
+				r.CloserComm, r.CloserPID, r.Role, want.Comm, want.PID, how)
 		}
 	}
-	t.Logf("%d begins, %d wrong", seen, wrong)
+	t.Logf("%d begins, %d wrong, %d known from less, %d transitions skipped", seen, wrong, weak, skipped)
+	if wrong > 0 || weak > skipped {
+		t.Errorf("%d wrong owners, %d known from less with %d transitions skipped", wrong, weak, skipped)
+	}
 	if missing := len(truth) - seen; missing > len(truth)/500 || missing > 0 && !kerneltest.PID1Artefact() {
 		t.Errorf("%d of %d begins missing", missing, len(truth))
 	}
