@@ -21,6 +21,7 @@ var next = map[string][]string{
 	"CLOSING":     {"TIME_WAIT", "CLOSE"},
 	"CLOSE_WAIT":  {"LAST_ACK", "CLOSE"},
 	"LAST_ACK":    {"CLOSE"},
+	"TIME_WAIT":   {"CLOSE"},
 }
 
 // TestStates follows connections through every state: each transition starts
