@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -66,15 +67,24 @@ func runList(c *cli.Context) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	switch {
-	case hidden > 0:
-		note(c, "owners, and the sockets of %d of %d network namespaces, are not shown: that needs root", hidden, len(namespaces))
-	case l.owners == nil:
-		note(c, "owners are not shown: that needs root")
-	case l.owners.Traces() == 0:
-		note(c, "owners are not known: no other twtrace is running; start `twtrace trace` or `twtrace top` first")
+	if words := l.unseen(hidden, len(namespaces)); words != "" {
+		note(c, "%s", words)
 	}
 	return nil
+}
+
+// unseen says in words what the list lacks, "" if nothing; hidden of all
+// namespaces could not be looked into.
+func (l *lister) unseen(hidden, all int) string {
+	switch {
+	case hidden > 0:
+		return fmt.Sprintf("owners, and the sockets of %d of %d network namespaces, are not shown: that needs root", hidden, all)
+	case l.owners == nil:
+		return "owners are not shown: that needs root"
+	case l.owners.Traces() == 0:
+		return "owners are not known: no other twtrace is running; start `twtrace trace` or `twtrace top` first"
+	}
+	return ""
 }
 
 // listedNetNS returns the namespaces to look into: those that --netns names, which
