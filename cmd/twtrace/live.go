@@ -38,7 +38,12 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 	l.every.Store(int64(interval))
 	l.due = time.Now().Add(interval)
 	l.cpu, l.cpuAt = ownCPU(), time.Now()
+	s.talk, s.wanted = nil, s.relevant
 	// The state at the start, so that the first interval has rates.
+	var e event.Event
+	for len(s.queue) > 0 && s.next(&e) == nil {
+		l.apply(&e)
+	}
 	s.table.Snapshot(time.Now().UnixNano(), &l.snapshot)
 	l.builder.Build(&l.snapshot)
 	return l
@@ -70,6 +75,7 @@ func (l *live) Next(ctx context.Context) (*view.State, error) {
 	s.SelfCPU = float64(cpu-l.cpu) / float64(now.Sub(l.cpuAt))
 	l.cpu, l.cpuAt = cpu, now
 	s.SelfRSS = ownRSS()
+	s.Remarks = l.session.remarks(now)
 	finding(s)
 	return s, nil
 }
@@ -82,21 +88,32 @@ func (l *live) read() error {
 		if n%1024 == 1023 && !time.Now().Before(l.due) {
 			return nil
 		}
-		err := l.session.tracer.Read(&e)
+		err := l.session.next(&e)
 		switch {
 		case err == nil:
-			if l.session.relevant(&e) {
-				l.session.table.Apply(&e)
+			l.apply(&e)
+			if n%tendEvery == tendEvery-1 {
+				err = l.session.tend(false, ignore)
 			}
 		case errors.Is(err, tracer.ErrIdle):
-			return l.session.reportLosses(func(*event.Event) error { return nil })
+			return l.session.tend(true, ignore)
 		case errors.Is(err, io.EOF):
 			return io.EOF
-		default:
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
+
+// apply takes an event into the table, if it shows such.
+func (l *live) apply(e *event.Event) {
+	if l.session.relevant(e) {
+		l.session.table.Apply(e)
+	}
+}
+
+func ignore(*event.Event) error { return nil }
 
 // ownCPU is the processor time this process has used.
 func ownCPU() time.Duration {

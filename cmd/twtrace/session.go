@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,18 +25,32 @@ import (
 // lossInterval is how often the losses are looked at, to be reported soon.
 const lossInterval = time.Second
 
-// session is a running trace with the table that completes its events.
+// session is a running trace with the table that completes its events. Its methods
+// are for one goroutine, but for stop.
 type session struct {
-	tracer *tracer.Tracer
-	table  *conn.Table
-	filter *filter.Filter
-
-	lost     map[event.Stage]uint64 // reported so far
-	lossDue  time.Time
+	tracer   *tracer.Tracer
+	table    *conn.Table
+	filter   *filter.Filter
+	static   filter.Filter                 // the part of it that a socket alone decides
+	wanted   func(*event.Event) bool       // what the table is to hold, of what static lets through
+	talk     func(format string, a ...any) // to stderr; nil if that is not to be written to
 	duration time.Duration
 
-	mu  sync.Mutex
-	why string // why it ended, for the end record
+	began       time.Time
+	ownersKnown time.Time           // when no socket is left whose owner cannot be known
+	queue       []event.Event       // sockets from before, and what was read meanwhile
+	adopted     map[uint64]struct{} // cookies of the parked ones from before
+	seen        int64               // the latest event, ns since the epoch
+	reconcile   reconciler
+
+	lost    map[event.Stage]uint64 // reported so far
+	lossDue time.Time
+	drift   []event.Drift // as of the last comparison
+
+	stopping atomic.Bool
+	ending   ending
+	mu       sync.Mutex
+	why      string // why it ended, for the end record
 }
 
 // openSession starts a trace as the flags say. It ends with its context, after
@@ -54,17 +69,49 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 		return nil, err
 	}
 	topts.AllStates = c.String("states") == "all"
-	t, err := tracer.Open(topts)
+	s, err := newSession(topts, options)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{tracer: t, table: conn.New(options), filter: f, duration: duration,
-		lost: make(map[event.Stage]uint64)}
-	if err := s.knowListeners(); err != nil {
+	s.duration = duration
+	s.talk = func(format string, a ...any) { note(c, format, a...) }
+	return s, nil
+}
+
+// newSession opens the tracer and looks at what is there already.
+func newSession(topts tracer.Options, options conn.Options) (*session, error) {
+	f := topts.Filter
+	s := &session{table: conn.New(options), filter: f,
+		wanted:  func(*event.Event) bool { return true },
+		adopted: make(map[uint64]struct{}), lost: make(map[event.Stage]uint64),
+		reconcile: reconciler{known: make(map[uint32]bool)}}
+	if f != nil {
+		s.static = filter.Filter{Family: f.Family, NetNS: f.NetNS,
+			LPorts: f.LPorts, RPorts: f.RPorts, LAddrs: f.LAddrs, RAddrs: f.RAddrs}
+	}
+	if err := s.nameSockets(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.tracer, err = tracer.Open(topts); err != nil {
+		return nil, err
+	}
+	s.began = time.Now()
+	if err := s.lookAround(); err != nil {
 		s.close()
 		return nil, err
 	}
+	s.reconcile.due = time.Now().Add(reconcileEvery)
+	s.reconcile.begun = time.Now()
 	return s, nil
+}
+
+// traces tells whether the hooks report what happens to the socket of e.
+func (s *session) traces(e *event.Event) bool { return s.static.Match(e) }
+
+func (s *session) tracedNetNS(inum uint32) bool {
+	n := filter.Filter{NetNS: s.static.NetNS}
+	return n.Match(&event.Event{NetNS: inum})
 }
 
 // relevant reports whether a table that shows only what the filter lets through
@@ -74,7 +121,11 @@ func (s *session) relevant(e *event.Event) bool {
 		return true
 	}
 	e.Process, e.Owner = e.KnownOwner()
-	return s.filter.Match(e)
+	if s.filter.Match(e) {
+		return true
+	}
+	state, _ := s.table.Held(e)
+	return state != event.StateNone
 }
 
 // stopOn ends the session at the first signal, and after its duration. A second
@@ -106,23 +157,55 @@ func (s *session) stop(why string) {
 		s.why = why
 	}
 	s.mu.Unlock()
-	s.tracer.Stop()
+	s.stopping.Store(true)
 }
 
-func (s *session) close() { s.tracer.Close() }
+func (s *session) close() {
+	s.reconcile.wait()
+	s.tracer.Close()
+}
+
+// next returns the next event: sockets from before, then the stream. The errors
+// are those of tracer.Read.
+func (s *session) next(e *event.Event) error {
+	if len(s.queue) > 0 {
+		*e, s.queue = s.queue[0], s.queue[1:]
+		s.witness(e)
+		return nil
+	}
+	s.queue = nil
+	if s.stopping.Load() {
+		s.endWell()
+	}
+	err := s.tracer.Read(e)
+	if err == nil {
+		s.witness(e)
+	}
+	return err
+}
+
+// tendEvery is after how many events of a ring that never gets empty the session
+// looks after itself.
+const tendEvery = 1 << 14
 
 // read hands every event to handle, completed by the table, until the end. When
 // there is nothing to read it calls idle.
 func (s *session) read(handle func(*event.Event) error, idle func() error) error {
 	var e event.Event
-	for {
-		err := s.tracer.Read(&e)
+	for n := 1; ; n++ {
+		err := s.next(&e)
 		switch {
 		case err == nil:
+			repeated := s.repeated(&e)
 			s.table.Apply(&e)
-			err = handle(&e)
+			if !repeated {
+				err = handle(&e)
+			}
+			if err == nil && n%tendEvery == 0 {
+				err = s.tend(false, handle)
+			}
 		case errors.Is(err, tracer.ErrIdle):
-			if err = s.reportLosses(handle); err == nil {
+			if err = s.tend(true, handle); err == nil {
 				err = idle()
 			}
 		case errors.Is(err, io.EOF):
@@ -133,6 +216,24 @@ func (s *session) read(handle func(*event.Event) error, idle func() error) error
 			return err
 		}
 	}
+}
+
+// repeated tells whether e is a begin of TIME_WAIT that was a snapshot record
+// already: a promotion is visible in the kernel before the event is.
+func (s *session) repeated(e *event.Event) bool {
+	if e.Kind != event.TimeWaitEnter {
+		return false
+	}
+	_, snapshot := s.table.Held(e)
+	return snapshot
+}
+
+// tend does what is due beside reading.
+func (s *session) tend(idle bool, handle func(*event.Event) error) error {
+	if err := s.reportLosses(handle); err != nil {
+		return err
+	}
+	return s.reconcileTable(idle, handle)
 }
 
 // reportLosses makes lost events of what was lost since the last look.
@@ -150,6 +251,7 @@ func (s *session) reportLosses(handle func(*event.Event) error) error {
 		if n := a.Lost[stage]; n > s.lost[stage] {
 			e := event.Event{Time: now.UnixNano(), Kind: event.Lost, Stage: stage, Count: n - s.lost[stage]}
 			s.lost[stage] = n
+			s.reconcile.lostSome()
 			s.table.Apply(&e)
 			if err := handle(&e); err != nil {
 				return err
@@ -166,7 +268,7 @@ func (s *session) startEvent() (event.Event, error) {
 		return event.Event{}, err
 	}
 	info.Schema = output.Schema
-	return event.Event{Time: time.Now().UnixNano(), Kind: event.Start, Start: info}, nil
+	return event.Event{Time: s.began.UnixNano(), Kind: event.Start, Start: info}, nil
 }
 
 // endEvent is the last record of the trace, to be asked for when it is over.
@@ -176,18 +278,6 @@ func (s *session) endEvent() (event.Event, error) {
 		return event.Event{}, err
 	}
 	return event.Event{Time: time.Now().UnixNano(), Kind: event.End, End: info}, nil
-}
-
-// verdict is the exit of a trace that ended well: 0, unless --strict and lossy.
-func (s *session) verdict(c *cli.Context) error {
-	if !c.Bool("strict") || len(s.lost) == 0 {
-		return nil
-	}
-	words := ""
-	for _, stage := range slices.Sorted(maps.Keys(s.lost)) {
-		words += fmt.Sprintf(" %d (%v)", s.lost[stage], stage)
-	}
-	return exitError{exitLossy, "events were lost:" + words + "; try a larger --buffer or --max-conns"}
 }
 
 // note prints a line of talk on stderr.

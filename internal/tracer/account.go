@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -78,8 +79,8 @@ func (c *bpfTally) tally() Tally {
 
 // Account is what a trace has counted and lost so far.
 type Account struct {
-	Tallies map[uint32]Tally // by network namespace
-	Total   Tally
+	Tallies map[uint32]Tally       // by network namespace, of those that are not gone
+	Total   Tally                  // of those that are gone too
 	Lost    map[event.Stage]uint64 // stages with no loss are absent
 	Late    uint64                 // promotions found at the end of TIME_WAIT only
 	Caught  uint64                 // transitions that a busy program skipped and another handled
@@ -98,71 +99,41 @@ type ProgramStats struct {
 // account is the side of Account that outlives the kernel's objects.
 type account struct {
 	undecoded uint64
-	before    map[uint32]kernel.Counters // at the start, by namespace
 	final     *Account
-	drift     []event.Drift
+
+	first        map[uint32]reading // by namespace: what later readings are compared with
+	started      bool               // the first survey was taken
+	before       int64              // mini-sockets alive at the first survey, less what was traced of them
+	countsBirths bool               // the kernel counts births as they happen
+	drift        []event.Drift      // as of the last survey
+
+	gone  Tally            // of namespaces that are gone
+	quiet map[uint32]Tally // of namespaces that could not be found at the last survey
 }
 
-// begin reads the kernel's own counters of every namespace, for the drift.
+// begin prepares the comparison with the kernel's own counters.
 func (a *account) begin() error {
-	list, err := kernel.ListNetNS()
-	if err != nil {
-		return fmt.Errorf("list network namespaces: %w", err)
-	}
-	a.before = make(map[uint32]kernel.Counters, len(list))
-	for _, ns := range list {
-		if c, err := ns.Counters(); err == nil { // it may be gone already
-			a.before[ns.Inum] = c
-		}
-	}
+	a.first = make(map[uint32]reading)
+	// Without the kernel's types, which --btf may stand in for, births are left out.
+	a.countsBirths, _ = kernel.TimeWaitCountedAtBirth("")
 	return nil
 }
 
 // alive is how many mini-sockets there are: those before the trace, plus births,
 // less ends.
 func (a *account) alive(n Tally) uint64 {
-	sum := n.Births
-	for _, c := range a.before {
-		sum += c.TimeWait
-	}
-	return sum - min(sum, n.Ends())
+	return uint64(max(a.before+int64(n.Births)-int64(n.Ends()), 0))
 }
 
-// end takes the last readings.
+// end takes the last account.
 func (a *account) end(t *Tracer) {
-	final, err := t.readAccount()
-	if err != nil {
-		return
+	if final, err := t.readAccount(); err == nil {
+		a.final = &final
 	}
-	a.final = &final
-	a.drift = a.compare(final)
 }
 
-// compare returns the namespaces where the kernel counted otherwise. A namespace
-// that came after the start began with all counters at zero.
-func (a *account) compare(now Account) []event.Drift {
-	list, err := kernel.ListNetNS()
-	if err != nil {
-		return nil
-	}
-	var out []event.Drift
-	for _, ns := range list {
-		c, err := ns.Counters()
-		if err != nil {
-			continue
-		}
-		b, t := a.before[ns.Inum], now.Tallies[ns.Inum]
-		d := event.Drift{
-			NetNS:  ns.Inum,
-			Births: int64(c.TW+c.TWKilled-b.TW-b.TWKilled) - int64(t.Births),
-			Reused: int64(c.TWRecycled-b.TWRecycled) - int64(t.Reused()),
-			Alive:  int64(c.TimeWait) - int64(b.TimeWait+t.Births-t.Ends()),
-		}
-		if d.Births != 0 || d.Reused != 0 || d.Alive != 0 {
-			out = append(out, d)
-		}
-	}
-	return out
+func sortDrift(d []event.Drift) {
+	slices.SortFunc(d, func(a, b event.Drift) int { return cmp.Compare(a.NetNS, b.NetNS) })
 }
 
 // Account returns what has been counted and lost so far, and after Stop the
@@ -178,23 +149,18 @@ func (t *Tracer) Account() (Account, error) {
 	return t.readAccount()
 }
 
-// Drift returns by how much the trace and the kernel's own counters differ, for
-// each namespace where they do.
-func (t *Tracer) Drift() ([]event.Drift, error) {
-	if t.account.final != nil {
-		return t.account.drift, nil
-	}
-	a, err := t.readAccount()
-	if err != nil {
-		return nil, err
-	}
-	return t.account.compare(a), nil
-}
+// Drift returns by how much the trace and the kernel's own counters differed at
+// the last Compare, for each namespace where they did.
+func (t *Tracer) Drift() ([]event.Drift, error) { return t.account.drift, nil }
 
 func (t *Tracer) readAccount() (Account, error) {
-	a := Account{Tallies: make(map[uint32]Tally), Lost: make(map[event.Stage]uint64)}
-	if err := t.readTallies(&a); err != nil {
+	a := Account{Total: t.account.gone, Lost: make(map[event.Stage]uint64)}
+	var err error
+	if a.Tallies, err = t.readTallies(); err != nil {
 		return a, fmt.Errorf("read the tallies: %w", err)
+	}
+	for _, n := range a.Tallies {
+		a.Total.add(n)
 	}
 	losses, err := t.readLosses()
 	if err != nil {
@@ -239,19 +205,17 @@ func (a *Account) lose(where event.Stage, n uint64) {
 	}
 }
 
-func (t *Tracer) readTallies(a *Account) error {
+// readTallies returns the tallies of the namespaces that are not gone. The map may
+// change meanwhile; an entry that moves is read again.
+func (t *Tracer) readTallies() (map[uint32]Tally, error) {
+	all := make(map[uint32]Tally)
 	var inum uint32
 	var perCPU []bpfTally
 	iter := t.coll.Maps[bpfMapTallies].Iterate()
 	for iter.Next(&inum, &perCPU) {
-		var sum Tally
-		for _, c := range perCPU {
-			sum.add(c.tally())
-		}
-		a.Tallies[inum] = sum
-		a.Total.add(sum)
+		all[inum] = sumTally(perCPU)
 	}
-	return iter.Err()
+	return all, iter.Err()
 }
 
 // readLosses returns the counters by bpfLoss, summed over the CPUs.

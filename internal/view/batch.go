@@ -160,6 +160,9 @@ func Batch(w io.Writer, s *State) error {
 	if n := lost(&s.Lost); n > 0 {
 		fmt.Fprintf(&b, "# lost %d%s\n", n, stages(&s.Lost))
 	}
+	for _, r := range s.Remarks {
+		fmt.Fprintf(&b, "# %s\n", output.Escape(nil, r))
+	}
 	rows := Arrange(s.Rows, s.Grouping, s.Sort)
 	table := make([][]string, 1, len(rows)+1)
 	for _, c := range batchColumns {

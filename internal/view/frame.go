@@ -258,9 +258,12 @@ func ports(s *State, width int, c Caps) string {
 	return text + local + arrow + remote
 }
 
-// finding is the top finding; the line stays where there is none, so that rows
-// never jump.
+// finding is the top finding, or what to know of the trace where there is none;
+// the line stays without either, so that rows never jump.
 func finding(s *State, width int, c Caps) string {
+	if s.Finding == "" && len(s.Remarks) > 0 {
+		return c.cut("  "+c.safe(strings.Join(s.Remarks, "; ")), width)
+	}
 	if s.Finding == "" {
 		return ""
 	}

@@ -75,6 +75,8 @@ type State struct {
 	Severity Severity // of Finding
 	Finding  string   // the top finding in words with its rule, "" if there is none
 
+	Remarks []string // what to know of the trace itself, each in a few words
+
 	Rows     []Row // flows; the frame groups and sorts them
 	Grouping Grouping
 	Sort     Sort

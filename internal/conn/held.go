@@ -1,0 +1,14 @@
+package conn
+
+import "github.com/twtrace/twtrace/internal/event"
+
+// Held returns the state in which the table holds the connection of e, as
+// Socket.State has it, and whether a Snapshot event put it into that state. It is
+// StateNone if the table holds no such connection, or one that has ended.
+func (t *Table) Held(e *event.Event) (state event.State, snapshot bool) {
+	s := t.sockets.get(t.key(e))
+	if s == nil || !s.alive() {
+		return event.StateNone, false
+	}
+	return states[s.phase], s.phase == timeWait && s.seen&sawSnapshot != 0
+}

@@ -1,0 +1,55 @@
+package tracer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// miniParked is MINI_PARKED of maps.h.
+const miniParked = 1
+
+// Adopt makes a mini-socket known that was parked in FIN_WAIT2 before the trace,
+// so that its promotion is seen: the hooks notice it only where they know that it
+// was parked. e is its Snapshot event, with the cookie. One that the hooks know
+// already, or that is too much for the map, is left alone.
+func (t *Tracer) Adopt(e *event.Event) error {
+	c := bpfConn{Mini: miniParked, Lport: e.Local.Port()}
+	err := t.coll.Maps[bpfMapTwtraceConns].Update(e.Cookie, &c, ebpf.UpdateNoExist)
+	if errors.Is(err, ebpf.ErrKeyExist) {
+		return nil
+	}
+	if err == nil && t.coll.Programs[bpfProgKfreeSkbAny] != nil {
+		k := tupleOf(e)
+		err = t.coll.Maps[bpfMapParkedMinis].Update(&k, e.Cookie, ebpf.UpdateAny)
+	}
+	if err != nil {
+		return fmt.Errorf("adopt a parked socket: %w", err)
+	}
+	return nil
+}
+
+// Disown takes an adopted mini-socket out of the map whose end has been read. The
+// hooks have done so, unless it ended before it was adopted.
+func (t *Tracer) Disown(cookie uint64) error {
+	err := t.coll.Maps[bpfMapTwtraceConns].Delete(cookie)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("disown a parked socket: %w", err)
+	}
+	return nil
+}
+
+// tupleOf is the key of a mini-socket in the map of the parked ones: addresses as
+// they are in memory, IPv4 in its mapped form.
+func tupleOf(e *event.Event) bpfTuple {
+	k := bpfTuple{Netns: e.NetNS, Lport: e.Local.Port(), Rport: e.Remote.Port()}
+	local, remote := e.Local.Addr().As16(), e.Remote.Addr().As16()
+	for i := range k.Laddr {
+		k.Laddr[i], k.Raddr[i] = binary.NativeEndian.Uint64(local[8*i:]), binary.NativeEndian.Uint64(remote[8*i:])
+	}
+	return k
+}
