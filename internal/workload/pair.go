@@ -14,6 +14,9 @@ import (
 // patience bounds every wait for the other end of a connection of this process.
 const patience = 30 * time.Second
 
+// Any leaves the address to connect from to connect().
+var Any netip.AddrPort
+
 // Pair is a connection both ends of which this process holds, for what has to be
 // done step by step: a Scenario's processes go their own way.
 type Pair struct{ Client, Server *Socket }
