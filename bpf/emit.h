@@ -41,7 +41,7 @@ static __always_inline void fill_conn(struct event *e, const struct conn *c)
 	e->established = c->established;
 	e->closed = c->closed;
 	e->since = c->since;
-	e->opener = c->opener;
+	e->origin = c->origin;
 	e->closer = c->closer;
 	e->old = c->state;
 	e->role = c->role;

@@ -75,7 +75,7 @@ struct event {
 	__u32 netns; /* inode number */
 	__u16 lport; /* host order, both */
 	__u16 rport;
-	struct task_id opener;
+	struct task_id origin; /* opener of a client, accepter of a server */
 	struct task_id closer;
 	__u8 kind;
 	__u8 family; /* 4 or 6 */

@@ -16,7 +16,7 @@ struct conn {
 	__u64 established;
 	__u64 closed;
 	__u64 since; /* entered the present state */
-	struct task_id opener;
+	struct task_id origin; /* opener of a client, accepter of a server */
 	struct task_id closer;
 	__u16 lport; /* the kernel forgets it before the last transition */
 	__u16 rearms;

@@ -61,7 +61,7 @@ static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch
 {
 	struct conn c = { .role = ROLE_CLIENT, .state = TCP_SYN_SENT, .since = ch->now };
 
-	set_current(&c.opener);
+	set_current(&c.origin);
 	c.lport = sk->__sk_common.skc_num;
 	conn_insert(ch->cookie, &c);
 }
@@ -171,7 +171,7 @@ static __always_inline void on_listen(struct sock *sk, const struct change *ch)
 {
 	struct conn c = {};
 
-	set_current(&c.opener);
+	set_current(&c.origin);
 	emit_change(sk, ch, &c, KIND_LISTEN, WHY_NONE);
 }
 

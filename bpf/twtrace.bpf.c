@@ -121,6 +121,12 @@ int BPF_PROG(sock_abort, struct sock *sk)
 	return on_abort(sk);
 }
 
+SEC("fexit/inet_accept")
+int BPF_PROG(sock_accept, struct socket *sock, struct socket *newsock)
+{
+	return on_accept(newsock);
+}
+
 /* Not attached: user space runs it on a CPU of its choice. */
 SEC("raw_tp")
 int settle_cpu(void *ctx)

@@ -139,7 +139,7 @@ func (c *lifeCase) check(t *testing.T, tr *trace, end record) {
 	for _, ns := range c.ns {
 		for _, r := range tr.of("time_wait_enter", ns.Inum()) {
 			enters[cookie(t, r)]++
-			c.checkEnter(t, r, truth[cookie(t, r)])
+			c.checkEnter(t, tr, r, truth[cookie(t, r)])
 		}
 		for _, r := range tr.of("time_wait_exit", ns.Inum()) {
 			exits[cookie(t, r)]++
@@ -198,7 +198,7 @@ func cookie(t testing.TB, r record) uint64 {
 	return n
 }
 
-func (c *lifeCase) checkEnter(t *testing.T, r record, want workload.Record) {
+func (c *lifeCase) checkEnter(t *testing.T, tr *trace, r record, want workload.Record) {
 	t.Helper()
 	got := fmt.Sprintf("%v:%d>%v:%d %s pid=%d comm=%s closer=%s", r.Laddr, r.Lport, r.Raddr, r.Rport,
 		r.Role, r.PID, r.Comm, r.Closer)
@@ -217,8 +217,7 @@ func (c *lifeCase) checkEnter(t *testing.T, r record, want workload.Record) {
 	if r.Newstate != "TIME_WAIT" || r.LifeNs <= 0 || r.StateNs <= 0 {
 		t.Errorf("begin of %x: newstate %s, life %d, state_ns %d", want.Cookie, r.Newstate, r.LifeNs, r.StateNs)
 	}
-	how := map[event.Role]string{event.Client: "connect", event.Server: "close"}[want.Role]
-	if r.Owner != how {
+	if how := tr.ownerBy(want.Role); r.Owner != how {
 		t.Errorf("begin of %x: owner is known by %q, want %q", want.Cookie, r.Owner, how)
 	}
 }

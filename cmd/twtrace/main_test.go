@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
@@ -179,6 +181,17 @@ func (tr *trace) of(event string, netns uint32) []record {
 		}
 	}
 	return out
+}
+
+// ownerBy is how the owner of a socket is best known with the hooks in use.
+func (tr *trace) ownerBy(role event.Role) string {
+	switch {
+	case role == event.Client:
+		return "connect"
+	case slices.Contains(tr.all()[0].Hooks, "sock_accept"):
+		return "accept"
+	}
+	return "close"
 }
 
 // stop ends the trace with SIGINT and returns its end record.

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -117,10 +116,7 @@ func checkOwners(t *testing.T, tr *trace, ns *kerneltest.NS, truth map[uint64]wo
 			continue
 		}
 		seen++
-		how := "connect"
-		if want.Role == event.Server {
-			how = "close"
-		}
+		how := tr.ownerBy(want.Role)
 		switch {
 		case r.PID != want.PID || r.Comm != want.Comm || r.CloserPID != 0 && r.CloserPID != want.PID:
 			wrong++

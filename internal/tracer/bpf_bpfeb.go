@@ -18,7 +18,7 @@ type bpfConn struct {
 	Established uint64
 	Closed      uint64
 	Since       uint64
-	Opener      struct {
+	Origin      struct {
 		_    structs.HostLayout
 		Tgid uint32
 		Comm [16]int8
@@ -69,7 +69,7 @@ type bpfEvent struct {
 	Netns       uint32
 	Lport       uint16
 	Rport       uint16
-	Opener      struct {
+	Origin      struct {
 		_    structs.HostLayout
 		Tgid uint32
 		Comm [16]int8
@@ -234,6 +234,7 @@ const (
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
 	bpfProgSettleCpu        = "settle_cpu"
 	bpfProgSockAbort        = "sock_abort"
+	bpfProgSockAccept       = "sock_accept"
 	bpfProgState            = "state"
 	bpfProgStateCaught      = "state_caught"
 	bpfProgStateCaughtAgain = "state_caught_again"
@@ -307,6 +308,7 @@ type bpfProgramSpecs struct {
 	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
 	SockAbort        *ebpf.ProgramSpec `ebpf:"sock_abort"`
+	SockAccept       *ebpf.ProgramSpec `ebpf:"sock_accept"`
 	State            *ebpf.ProgramSpec `ebpf:"state"`
 	StateCaught      *ebpf.ProgramSpec `ebpf:"state_caught"`
 	StateCaughtAgain *ebpf.ProgramSpec `ebpf:"state_caught_again"`
@@ -419,6 +421,7 @@ type bpfPrograms struct {
 	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
 	SockAbort        *ebpf.Program `ebpf:"sock_abort"`
+	SockAccept       *ebpf.Program `ebpf:"sock_accept"`
 	State            *ebpf.Program `ebpf:"state"`
 	StateCaught      *ebpf.Program `ebpf:"state_caught"`
 	StateCaughtAgain *ebpf.Program `ebpf:"state_caught_again"`
@@ -438,6 +441,7 @@ func (p *bpfPrograms) Close() error {
 		p.KfreeSkbRx,
 		p.SettleCpu,
 		p.SockAbort,
+		p.SockAccept,
 		p.State,
 		p.StateCaught,
 		p.StateCaughtAgain,

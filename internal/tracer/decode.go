@@ -111,15 +111,18 @@ func parkedEnd(r event.Reason, flags uint8) event.Reason {
 	return r
 }
 
-// owners sets the processes that raw knows. A listen() has its caller where a
-// connection has its opener.
+// owners sets the processes that raw knows.
 func (d *decoder) owners(raw *bpfEvent, e *event.Event) {
-	opener := d.proc(raw.Opener.Tgid, raw.Opener.Comm)
-	if e.Kind == event.Listen {
-		e.Process, e.Owner = opener, event.ByListen
+	origin := d.proc(raw.Origin.Tgid, raw.Origin.Comm)
+	switch {
+	case e.Kind == event.Listen:
+		e.Process, e.Owner = origin, event.ByListen
 		return
+	case e.Role == event.Server:
+		e.Accepter = origin
+	default:
+		e.Opener = origin
 	}
-	e.Opener = opener
 	e.CloseProc = d.proc(raw.Closer.Tgid, raw.Closer.Comm)
 }
 

@@ -69,6 +69,8 @@ var hooks = []hook{
 	{program: bpfProgTimerCancel, target: "timer_cancel", set: Timer, needed: true,
 		tells: "TIME_WAIT ends early", without: "ends"},
 
+	{program: bpfProgSockAccept, target: "inet_accept", set: Fentry,
+		tells: "who accepts", without: "accepters (the closer or the listener is shown instead)"},
 	{program: bpfProgSockAbort, target: "tcp_abort", set: Fentry,
 		tells: "TIME_WAIT ended by ss -K", without: "reason destroyed"},
 	{program: bpfProgTwskSegment, target: "tcp_timewait_state_process", set: Fentry, needed: true,
@@ -85,7 +87,7 @@ var hooks = []hook{
 
 // blind is what a set cannot tell, whatever the kernel.
 var blind = map[HookSet][]string{
-	Timer: {"reason of ends by ss -K", "reason of ends by a SYN that was answered with a SYN cookie"},
+	Timer: {"accepters (the closer or the listener is shown instead)", "reason of ends by ss -K", "reason of ends by a SYN that was answered with a SYN cookie"},
 }
 
 // Hook is the state of a hook on this host, as `twtrace check` prints it.

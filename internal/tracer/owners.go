@@ -68,7 +68,12 @@ func (o *Owners) Find(e *event.Event) bool {
 			continue
 		}
 		e.Role, e.Closer, e.Rearms = roles[c.Role], sides[c.Side], uint32(c.Rearms)
-		e.Opener = o.dec.proc(c.Opener.Tgid, c.Opener.Comm)
+		origin := o.dec.proc(c.Origin.Tgid, c.Origin.Comm)
+		if e.Role == event.Server {
+			e.Accepter = origin
+		} else {
+			e.Opener = origin
+		}
 		e.CloseProc = o.dec.proc(c.Closer.Tgid, c.Closer.Comm)
 		if c.Established != 0 && c.Closed >= c.Established {
 			e.Life = int64(c.Closed - c.Established)
