@@ -170,6 +170,17 @@ func (r *reasonRun) test() {
 			r.t.Errorf("the kernel counted %s %d times, the scenario wants %d: it is not what it says", name, got, want)
 		}
 	}
+	r.t.Attr("matrix", r.tells())
+}
+
+// tells says for the kernel matrix how well the hook set in use tells the reasons.
+func (r *reasonRun) tells() string {
+	for _, f := range slices.Concat(r.client, r.server) {
+		if f.with(r.shared.set).reason == "" {
+			return "absent"
+		}
+	}
+	return "exact"
 }
 
 // expected is what is to be told of each socket.
@@ -278,7 +289,7 @@ func checkReasons(t *testing.T, shared *sharedTrace, runs []*reasonRun) {
 	}
 	t.Logf("%s: ends by reason %v", shared.set, end.Ends)
 	for _, r := range runs {
-		for _, p := range append(r.pairs, r.spare...) {
+		for _, p := range slices.Concat(r.pairs, r.spare) {
 			must(t, p.Close())
 		}
 	}

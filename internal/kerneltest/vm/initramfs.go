@@ -60,8 +60,8 @@ func writeInitramfs(ctx context.Context, name string, k *kernel, init string, o 
 	if err := im.addModules(ctx, k, append(defaultModules[:len(defaultModules):len(defaultModules)], o.modules...)); err != nil {
 		return err
 	}
-	for _, args := range o.commands {
-		if err := im.addCommand(ctx, args); err != nil {
+	for _, c := range o.commands {
+		if err := im.addCommand(ctx, c.args, c.env); err != nil {
 			return err
 		}
 	}
@@ -148,9 +148,9 @@ func (im *image) addModules(ctx context.Context, k *kernel, names []string) erro
 }
 
 // addCommand plans a command; see the package comment for where it is found.
-func (im *image) addCommand(ctx context.Context, args []string) error {
+func (im *image) addCommand(ctx context.Context, args, env []string) error {
 	base := filepath.Base(args[0])
-	c := plan.Command{Path: args[0], Args: args[1:], Dir: path.Join("/test", strings.TrimSuffix(base, ".test"))}
+	c := plan.Command{Path: args[0], Args: args[1:], Env: env, Dir: path.Join("/test", strings.TrimSuffix(base, ".test"))}
 	if _, err := os.Stat(args[0]); err == nil {
 		c.Path = path.Join("/test/bin", base)
 		if !im.Has(c.Path) {

@@ -2,6 +2,7 @@
 // machine that takes seconds to boot and is gone afterwards.
 //
 //	vm run --kernel trixie [flags] -- PROGRAM [ARG...] [--and-- PROGRAM [ARG...]]...
+//	vm matrix [--kernels trixie,sid] [--hooks fentry,timer] [--jobs 2] [flags] -- TEST [ARG...] [--and-- PROGRAM [ARG...]]...
 //	vm vmlinux --kernel trixie -o vmlinux.h
 //	vm fetch --kernel trixie [--refresh]
 //
@@ -12,10 +13,17 @@
 //
 // A PROGRAM that is a file on this machine is taken along, with the shared
 // libraries it needs; any other name is looked up in the guest, which has ss,
-// nstat, ip and a shell, and if this machine has them, bpftool and busybox. Each runs in a directory of its own, /test/NAME (NAME less .test), so
-// that --file internal/x/testdata:/test/x/testdata puts a package's testdata
-// where its tests expect it. Call vm from inside the module: it builds the
-// guest's init.
+// nstat, ip and a shell, and if this machine has them, bpftool and busybox.
+// Each runs in a directory of its own, /test/NAME (NAME less .test), so that
+// --file internal/x/testdata:/test/x/testdata puts a package's testdata where
+// its tests expect it. Call vm from inside the module: it builds the guest's
+// init.
+//
+// matrix boots every kernel once and runs TEST, a test binary that is given
+// -test.v, with each hook set (in TWTRACE_TEST_HOOKS), and the other programs
+// once. On the kernel that twtrace refuses it runs TestOldKernel alone. It
+// prints a table of the tests and their subtests, and exits 1 if one failed. A
+// test can put another word than "ok" there: t.Attr("matrix", "absent").
 //
 // It exits with the code of the first program that failed, else with 0; with
 // 125 if there is no such code: the guest panicked, ran into the timeout, or
@@ -82,6 +90,7 @@ func exitCode(err error) int {
 func dispatch(ctx context.Context, args []string) error {
 	verbs := map[string]func(context.Context, []string) error{
 		"fetch":   fetchMain,
+		"matrix":  matrixMain,
 		"run":     runMain,
 		"vmlinux": vmlinuxMain,
 	}
@@ -90,7 +99,7 @@ func dispatch(ctx context.Context, args []string) error {
 			return verb(ctx, args[1:])
 		}
 	}
-	return usagef("usage: vm fetch|run|vmlinux [flags]; see the source's package comment")
+	return usagef("usage: vm run|matrix|fetch|vmlinux [flags]; see the source's package comment")
 }
 
 // newFlags returns a flag set that has --kernel.

@@ -77,7 +77,10 @@ func boot(ctx context.Context, k *kernel, initramfs string, o *runOptions) (int,
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start qemu: %w", err)
 	}
-	con := &console{w: os.Stdout, ready: func() {
+	if o.console == nil {
+		o.console = os.Stdout
+	}
+	con := &console{w: o.console, ready: func() {
 		fmt.Fprintf(os.Stderr, "vm: %s, Linux %s, booted in %.1f s\n", k.Suite, k.Release, time.Since(begin).Seconds())
 	}}
 	readErr := con.copy(out)

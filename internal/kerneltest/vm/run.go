@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,12 +27,29 @@ type runOptions struct {
 	env      []string
 	modules  []string
 	files    []hostFile
-	commands [][]string
+	commands []command
+	console  io.Writer // what the guest prints goes there; nil for stdout
+}
+
+// command is a program to run in the guest.
+type command struct {
+	args []string
+	env  []string // K=V, after that of all
 }
 
 func parseRun(args []string) (*runOptions, error) {
 	fs, suite := newFlags("run")
 	o := &runOptions{}
+	o.flags(fs)
+	if err := parse(fs, args); err != nil {
+		return nil, err
+	}
+	o.suite = *suite
+	return o, o.check(fs)
+}
+
+// flags are those of every verb that boots a guest.
+func (o *runOptions) flags(fs *flag.FlagSet) {
 	fs.IntVar(&o.memory, "mem", 2048, "memory of the guest, in `MiB`")
 	fs.IntVar(&o.cpus, "cpus", 2, "number of CPUs")
 	fs.StringVar(&o.accel, "accel", "tcg", "accelerator: tcg (software, works everywhere) or kvm")
@@ -57,11 +75,6 @@ func parseRun(args []string) (*runOptions, error) {
 		o.files = append(o.files, hostFile{host, guest})
 		return nil
 	})
-	if err := parse(fs, args); err != nil {
-		return nil, err
-	}
-	o.suite = *suite
-	return o, o.check(fs)
 }
 
 func (o *runOptions) check(fs *flag.FlagSet) error {
@@ -74,29 +87,30 @@ func (o *runOptions) check(fs *flag.FlagSet) error {
 	o.commands = splitCommands(fs.Args())
 	bases := map[string]string{}
 	for _, c := range o.commands {
-		if len(c) == 0 {
+		if len(c.args) == 0 {
 			return usagef("nothing to run: end the flags with -- and name a program")
 		}
 		// In the guest they would be one.
-		base := filepath.Base(c[0])
-		if other, ok := bases[base]; ok && filepath.Clean(other) != filepath.Clean(c[0]) {
-			return usagef("%s and %s have the same name", other, c[0])
+		program := c.args[0]
+		base := filepath.Base(program)
+		if other, ok := bases[base]; ok && filepath.Clean(other) != filepath.Clean(program) {
+			return usagef("%s and %s have the same name", other, program)
 		}
-		bases[base] = c[0]
+		bases[base] = program
 	}
 	return nil
 }
 
 // splitCommands returns at least one command, which may be empty.
-func splitCommands(args []string) [][]string {
-	commands := [][]string{nil}
+func splitCommands(args []string) []command {
+	commands := make([]command, 1)
 	for _, a := range args {
 		if a == nextCommand {
-			commands = append(commands, nil)
+			commands = append(commands, command{})
 			continue
 		}
 		last := &commands[len(commands)-1]
-		*last = append(*last, a)
+		last.args = append(last.args, a)
 	}
 	return commands
 }
@@ -106,17 +120,26 @@ func runMain(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	code, err := o.run(ctx)
+	if err == nil && code != 0 {
+		err = exitError(code)
+	}
+	return err
+}
+
+// run boots the guest and returns the code of the first command that failed.
+func (o *runOptions) run(ctx context.Context) (code int, err error) {
 	cache, err := cacheDir()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	k, err := fetchKernel(ctx, cache, o.suite, false)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	dir, err := os.MkdirTemp(cache, "run-")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if o.keep {
 		fmt.Fprintln(os.Stderr, "vm: keeping", dir)
@@ -125,18 +148,15 @@ func runMain(ctx context.Context, args []string) error {
 	}
 	init := filepath.Join(dir, "init")
 	if err := buildInit(ctx, init); err != nil {
-		return err
+		return 0, err
 	}
 	initramfs := filepath.Join(dir, "initramfs")
 	if err := writeInitramfs(ctx, initramfs, k, init, o); err != nil {
-		return fmt.Errorf("make the initramfs: %w", err)
+		return 0, fmt.Errorf("make the initramfs: %w", err)
 	}
-	code, err := boot(ctx, k, initramfs, o)
+	code, err = boot(ctx, k, initramfs, o)
 	if err != nil {
-		return fmt.Errorf("run on %s (%s): %w", k.Suite, k.Release, err)
+		return 0, fmt.Errorf("run on %s (%s): %w", k.Suite, k.Release, err)
 	}
-	if code != 0 {
-		return exitError(code)
-	}
-	return nil
+	return code, nil
 }

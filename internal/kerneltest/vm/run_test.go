@@ -20,7 +20,7 @@ func TestParseRun(t *testing.T) {
 		suite: "sid", memory: 512, cpus: 2, accel: "tcg", timeout: 3 * time.Minute,
 		env:      []string{"A=b=c", "D="},
 		files:    []hostFile{{"x", "/y"}},
-		commands: [][]string{{"./a.test", "-test.v"}, {"./b.test", "--", "c"}, {"a.test"}},
+		commands: []command{{args: []string{"./a.test", "-test.v"}}, {args: []string{"./b.test", "--", "c"}}, {args: []string{"a.test"}}},
 	}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("got  %+v\nwant %+v", o, want)

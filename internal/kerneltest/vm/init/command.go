@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -50,10 +51,11 @@ func runCommand(c plan.Command, env []string) (code int, err error) {
 	}
 	defer null.Close()
 
+	fmt.Printf("\n%s%s\n", plan.RunMark, c.Path)
 	begin := time.Now()
 	pid, err := syscall.ForkExec(file, append([]string{c.Path}, c.Args...), &syscall.ProcAttr{
 		Dir:   c.Dir,
-		Env:   append(environment[:len(environment):len(environment)], env...),
+		Env:   slices.Concat(environment, env, c.Env),
 		Files: []uintptr{null.Fd(), os.Stdout.Fd(), os.Stderr.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -65,7 +67,7 @@ func runCommand(c plan.Command, env []string) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	fmt.Printf("\ninit: %s: exit %d after %.1f s\n", c.Path, code, time.Since(begin).Seconds())
+	fmt.Printf("\n%s%d\ninit: %s: exit %d after %.1f s\n", plan.EndMark, code, c.Path, code, time.Since(begin).Seconds())
 	return code, nil
 }
 

@@ -14,6 +14,10 @@ const Path = "/plan.json"
 const (
 	// ReadyMark is printed before the first command runs.
 	ReadyMark = "TWTRACE-VM-READY"
+	// RunMark and a path are printed before each command, EndMark and its exit code
+	// after it.
+	RunMark = "TWTRACE-VM-RUN "
+	EndMark = "TWTRACE-VM-END "
 	// ExitMark and a code are printed last.
 	ExitMark = "TWTRACE-VM-EXIT "
 )
@@ -33,7 +37,8 @@ type Plan struct {
 type Command struct {
 	Path string // a file, or a name to look up in PATH
 	Args []string
-	Dir  string // working directory
+	Env  []string // K=V, after the plan's
+	Dir  string   // working directory
 }
 
 // ExitCode finds the code that init reported in a line of the console. Output

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// guestOutput is a console with two test binaries, the second of which dies.
+const guestOutput = `[    0.1] booting
+TWTRACE-VM-READY
+
+TWTRACE-VM-RUN /test/bin/e2e.test
+=== RUN   TestReason
+=== PAUSE TestReason
+=== RUN   TestLife
+=== CONT  TestReason
+=== RUN   TestReason/RST_IPv4
+=== RUN   TestReason/RST_IPv4/deeper
+=== RUN   TestReason/destroyed_IPv4
+=== ATTR  TestReason/destroyed_IPv4 matrix absent
+    --- PASS: TestReason/destroyed_IPv4 (0.10s)
+    --- PASS: TestReason/RST_IPv4 (0.10s)
+        --- PASS: TestReason/RST_IPv4/deeper (0.10s)
+--- PASS: TestReason (1.00s)
+--- SKIP: TestLife (0.00s)
+PASS
+
+TWTRACE-VM-END 0
+init: /test/bin/e2e.test: exit 0 after 9.1 s
+
+TWTRACE-VM-RUN /test/bin/e2e.test
+=== RUN   TestReason
+=== RUN   TestReason/RST_IPv4
+=== ATTR  TestReason/RST_IPv4 matrix exact
+    --- FAIL: TestReason/RST_IPv4 (0.10s)
+panic: test timed out
+TWTRACE-VM-END 2
+`
+
+func TestMatrixTable(t *testing.T) {
+	g := &guest{suite: "trixie", release: "6.12", sets: []string{"fentry", "timer"}}
+	for _, r := range strings.SplitAfter(guestOutput, "TW") { // in pieces, as a serial line has it
+		if _, err := g.results.Write([]byte(strings.ReplaceAll(r, "\n", "\r\n"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g.good() {
+		t.Error("good, with a failed test")
+	}
+	const want = `                    6.12    6.12    5.10
+                    fentry  timer   -
+ran to its end      ok      ok      FAIL
+TestReason          ok      FAIL    -
+  RST IPv4          ok      FAIL    -
+  destroyed IPv4    absent  -       -
+TestLife            skip    -       -
+`
+	never := &guest{suite: "bullseye", release: "5.10"}
+	var b strings.Builder
+	if err := newTable([]*guest{g, never}).text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if squeeze(b.String()) != squeeze(want) {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// squeeze makes each run of blanks one.
+func squeeze(s string) string {
+	var out []string
+	for line := range strings.Lines(s) {
+		out = append(out, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestMatrixPlan(t *testing.T) {
+	o, err := parseMatrix(strings.Fields("--kernels bullseye,sid --hooks timer,fentry -- a.test -test.v --and-- b.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands, sets := o.plan("sid")
+	if got := strings.Join(sets, " "); got != "timer fentry -" || len(commands) != 3 ||
+		commands[0].env[0] != "TWTRACE_TEST_HOOKS=timer" || commands[2].args[0] != "b.test" {
+		t.Errorf("sid: got %s, %+v", got, commands)
+	}
+	commands, sets = o.plan("bullseye")
+	if len(commands) != 1 || sets[0] != anySet || commands[0].args[2] != "-test.run=^TestOldKernel$" {
+		t.Errorf("bullseye: got %v, %+v", sets, commands)
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// table has a row for each property, which is a test or a subtest of it, and a column
+// for each kernel with each hook set.
+type table struct {
+	columns [][2]string // kernel, hook set
+	names   []string    // of the rows: TestReason, TestReason/RST_IPv4
+	cells   [][]string  // by row
+}
+
+// column is what stands in one column.
+type column struct {
+	head     [2]string
+	outcomes map[string]outcome
+}
+
+func newTable(guests []*guest) *table {
+	var columns []column
+	for _, g := range guests {
+		columns = append(columns, g.columns()...)
+	}
+	t := &table{names: rows(guests)}
+	for _, c := range columns {
+		t.columns = append(t.columns, c.head)
+	}
+	for _, name := range t.names {
+		var row []string
+		for _, c := range columns {
+			row = append(row, cmp.Or(string(c.outcomes[name]), "-"))
+		}
+		t.cells = append(t.cells, row)
+	}
+	return t
+}
+
+// harness is the row of what went wrong outside of any test.
+const harness = "ran to its end"
+
+// columns has one column for each hook set; what needs none is in the first.
+func (g *guest) columns() []column {
+	var out []column
+	for i, set := range g.sets {
+		if set == anySet && i > 0 {
+			break
+		}
+		out = append(out, column{[2]string{g.release, set}, map[string]outcome{}})
+	}
+	if len(out) == 0 {
+		out = append(out, column{[2]string{g.release, anySet}, map[string]outcome{}})
+	}
+	for i, run := range g.results.runs {
+		c := out[0]
+		if i < len(out) {
+			c = out[i]
+		}
+		for name, o := range run.outcomes {
+			c.outcomes[name] = o
+		}
+	}
+	for i := range out {
+		out[i].outcomes[harness] = passed
+		if i >= len(g.results.runs) || g.results.runs[i].code < 0 || g.err != nil {
+			out[i].outcomes[harness] = failed
+		}
+	}
+	return out
+}
+
+// rows are all tests and their subtests, but not those of subtests, each after its
+// parent.
+func rows(guests []*guest) []string {
+	names := []string{harness}
+	var all []string
+	for _, g := range guests {
+		for _, run := range g.results.runs {
+			for _, name := range run.order {
+				if strings.Count(name, "/") < 2 && !slices.Contains(all, name) {
+					all = append(all, name)
+				}
+			}
+		}
+	}
+	for _, name := range all {
+		if strings.Contains(name, "/") {
+			continue
+		}
+		names = append(names, name)
+		var subs []string
+		for _, sub := range all {
+			if strings.HasPrefix(sub, name+"/") {
+				subs = append(subs, sub)
+			}
+		}
+		slices.Sort(subs) // parallel tests begin in any order
+		names = append(names, subs...)
+	}
+	return names
+}
+
+// label is a row's name as it is printed.
+func label(name string) string {
+	if _, sub, ok := strings.Cut(name, "/"); ok {
+		return "  " + strings.ReplaceAll(sub, "_", " ")
+	}
+	return name
+}
+
+// text prints the table for a terminal.
+func (t *table) text(w io.Writer) error {
+	width := 0
+	for _, name := range t.names {
+		width = max(width, len(label(name)))
+	}
+	var b strings.Builder
+	for line := range 2 {
+		fmt.Fprintf(&b, "%-*s", width, "")
+		for _, c := range t.columns {
+			fmt.Fprintf(&b, "  %-6s", c[line])
+		}
+		b.WriteString("\n")
+	}
+	for i, name := range t.names {
+		fmt.Fprintf(&b, "%-*s", width, label(name))
+		for _, cell := range t.cells[i] {
+			fmt.Fprintf(&b, "  %-6s", cell)
+		}
+		b.WriteString("\n")
+	}
+	var out strings.Builder
+	for line := range strings.Lines(b.String()) {
+		out.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// markdown prints the table as docs have it.
+func (t *table) markdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| property |")
+	for _, c := range t.columns {
+		fmt.Fprintf(&b, " %s %s |", c[0], c[1])
+	}
+	b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(t.columns)) + "\n")
+	for i, name := range t.names {
+		text := label(name)
+		if sub, ok := strings.CutPrefix(text, "  "); ok {
+			text = "&emsp;" + sub
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", text, strings.Join(t.cells[i], " | "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
