@@ -8,6 +8,7 @@
 /* Errors and constants that BTF does not carry. */
 #define E2BIG 7
 #define EADDRNOTAVAIL 99
+#define ECONNABORTED 103
 #define ETIMEDOUT 110
 #define EHOSTUNREACH 113
 #define AF_INET 2

@@ -107,6 +107,8 @@ static __always_inline __u8 close_reason(int err, int old)
 {
 	if (err == ETIMEDOUT || err == EHOSTUNREACH)
 		return WHY_TIMEOUT;
+	if (err == ECONNABORTED) /* tcp_abort(): ss -K */
+		return WHY_RESET_SENT;
 	if (err)
 		return WHY_RESET_RECEIVED;
 	if (old == TCP_LAST_ACK)

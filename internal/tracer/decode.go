@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"unsafe"
 
@@ -74,12 +75,8 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 		Rearms: uint32(raw.Rearms),
 	}
 	d.owners(raw, e)
-	if raw.Established != 0 && raw.Closed >= raw.Established {
-		e.Life = int64(raw.Closed - raw.Established)
-	}
-	if raw.Since != 0 && raw.Time > raw.Since {
-		e.InState = int64(raw.Time - raw.Since)
-	}
+	e.Life = span(raw.Established, raw.Closed)
+	e.InState = span(raw.Since, raw.Time)
 	if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS_KNOWN) != 0 {
 		e.Stamps = event.No
 		if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS) != 0 {
@@ -95,6 +92,14 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 		}
 	}
 	return nil
+}
+
+// span is the time from one instant to a later one, 0 if one of them is not known.
+func span(from, to uint64) int64 {
+	if from == 0 || to < from || to-from > math.MaxInt64 {
+		return 0
+	}
+	return int64(to - from)
 }
 
 // parkedEnd is the reason for which a mini-socket ended that was never in

@@ -75,9 +75,7 @@ func (o *Owners) Find(e *event.Event) bool {
 			e.Opener = origin
 		}
 		e.CloseProc = o.dec.proc(c.Closer.Tgid, c.Closer.Comm)
-		if c.Established != 0 && c.Closed >= c.Established {
-			e.Life = int64(c.Closed - c.Established)
-		}
+		e.Life = span(c.Established, c.Closed)
 		return true
 	}
 	return false

@@ -1,0 +1,120 @@
+package tracer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"reflect"
+	"testing"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// sample returns raw as the ring would carry it.
+func sample(t testing.TB, raw bpfEvent) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.NativeEndian, raw); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func comm(s string) (c [16]int8) {
+	for i := range len(s) {
+		c[i] = int8(s[i])
+	}
+	return c
+}
+
+func TestDecode(t *testing.T) {
+	raw := bpfEvent{Time: 5000, Cookie: 0xabc, Established: 1000, Closed: 3000, Since: 4000, Netns: 7, Lport: 40000, Rport: 3306,
+		Kind: uint8(bpfKindKIND_ENTER), Why: uint8(bpfWhyWHY_LATE_FIN), Family: 6, Old: 5, New: 6,
+		Role: uint8(bpfRoleROLE_CLIENT), Side: uint8(bpfSideSIDE_LOCAL), Rearms: 2,
+		Flags: uint8(bpfEventFlagsEVENT_STAMPS_KNOWN | bpfEventFlagsEVENT_STAMPS)}
+	raw.Laddr = netip.MustParseAddr("::ffff:10.0.0.7").As16()
+	raw.Raddr = netip.MustParseAddr("::ffff:10.0.0.9").As16()
+	raw.Origin.Tgid, raw.Origin.Comm = 42, comm("abc")
+	raw.Closer.Tgid, raw.Closer.Comm = 43, comm("\xff0123456789abcde") // all 16 bytes
+	want := event.Event{Time: 1005000, Cookie: 0xabc, NetNS: 7, Kind: event.TimeWaitEnter, Reason: event.LateFin,
+		Old: event.FinWait2, New: event.TimeWait, Role: event.Client, Closer: event.LocalSide, Stamps: event.Yes,
+		Local: netip.MustParseAddrPort("10.0.0.7:40000"), Remote: netip.MustParseAddrPort("10.0.0.9:3306"),
+		Opener: event.Proc{PID: 42, Comm: "abc"}, CloseProc: event.Proc{PID: 43, Comm: "\xff0123456789abcde"},
+		Life: 2000, InState: 1000, Rearms: 2}
+	d := newDecoder(1_000_000)
+	var got event.Event
+	if err := d.decode(sample(t, raw), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	bytes := sample(t, raw)
+	if n := testing.AllocsPerRun(100, func() { d.decode(bytes, &got) }); n != 0 {
+		t.Errorf("%v allocations for a comm that is known", n)
+	}
+}
+
+func TestDecodeReasons(t *testing.T) {
+	for _, tt := range []struct {
+		kind  bpfKind
+		old   event.State
+		why   bpfWhy
+		flags bpfEventFlags
+		want  event.Reason
+	}{
+		{bpfKindKIND_EXIT, event.TimeWait, bpfWhyWHY_EXPIRED, 0, event.Expired},
+		{bpfKindKIND_EXIT, event.TimeWait, bpfWhyWHY_KILLED, 0, event.ReasonNone},
+		{bpfKindKIND_EXIT, event.TimeWait, bpfWhyWHY_RESET, 0, event.Reset},
+		{bpfKindKIND_CLOSE, event.FinWait2, bpfWhyWHY_EXPIRED, 0, event.FinWait2Timeout},
+		{bpfKindKIND_CLOSE, event.FinWait2, bpfWhyWHY_RESET, 0, event.ResetReceived},
+		{bpfKindKIND_CLOSE, event.FinWait2, bpfWhyWHY_RESET, bpfEventFlagsEVENT_RESET_SENT, event.ResetSent},
+		{bpfKindKIND_CLOSE, event.LastAck, bpfWhyWHY_PASSIVE, 0, event.PassiveClose},
+	} {
+		d := newDecoder(0)
+		var e event.Event
+		raw := bpfEvent{Kind: uint8(tt.kind), Old: uint8(tt.old), Why: uint8(tt.why), Flags: uint8(tt.flags), Family: 4}
+		if err := d.decode(sample(t, raw), &e); err != nil || e.Reason != tt.want {
+			t.Errorf("%+v: %v (%v)", tt, e.Reason, err)
+		}
+	}
+}
+
+// FuzzDecode has the cast agree with encoding/binary, and refuse the rest.
+func FuzzDecode(f *testing.F) {
+	f.Add(sample(f, bpfEvent{Kind: uint8(bpfKindKIND_OPEN), Family: 4, Lport: 1, Cookie: 2}))
+	f.Add(sample(f, bpfEvent{Kind: uint8(bpfKindKIND_CLOSE), Why: uint8(bpfWhyWHY_RESET)}))
+	f.Add([]byte{})
+	f.Add(make([]byte, 135))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := newDecoder(0)
+		var e event.Event
+		err := d.decode(b, &e)
+		var raw bpfEvent
+		if _, short := binary.Decode(b, binary.NativeEndian, &raw); short != nil {
+			if err == nil {
+				t.Fatalf("%d bytes decoded", len(b))
+			}
+			return
+		}
+		if err != nil {
+			return
+		}
+		if e.Cookie != raw.Cookie || e.NetNS != raw.Netns || e.Local.Port() != raw.Lport ||
+			e.Kind != kinds[raw.Kind] || e.Time != int64(raw.Time) || e.Life < 0 || e.InState < 0 {
+			t.Fatalf("%+v is not %+v", e, raw)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	s := sample(b, bpfEvent{Kind: uint8(bpfKindKIND_ENTER), Family: 4})
+	d := newDecoder(0)
+	var e event.Event
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := d.decode(s, &e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
