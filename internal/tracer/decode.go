@@ -75,8 +75,8 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 		Rearms: uint32(raw.Rearms),
 	}
 	d.owners(raw, e)
-	e.Life = span(raw.Established, raw.Closed)
-	e.InState = span(raw.Since, raw.Time)
+	e.Life = between(raw.Established, raw.Closed)
+	e.InState = between(raw.Since, raw.Time)
 	if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS_KNOWN) != 0 {
 		e.Stamps = event.No
 		if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS) != 0 {
@@ -94,8 +94,8 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 	return nil
 }
 
-// span is the time from one instant to a later one, 0 if one of them is not known.
-func span(from, to uint64) int64 {
+// between is the time from one instant to a later one, 0 if one of them is not known.
+func between(from, to uint64) int64 {
 	if from == 0 || to < from || to-from > math.MaxInt64 {
 		return 0
 	}

@@ -75,7 +75,7 @@ func (o *Owners) Find(e *event.Event) bool {
 			e.Opener = origin
 		}
 		e.CloseProc = o.dec.proc(c.Closer.Tgid, c.Closer.Comm)
-		e.Life = span(c.Established, c.Closed)
+		e.Life = between(c.Established, c.Closed)
 		return true
 	}
 	return false
