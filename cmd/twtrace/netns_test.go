@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/tracer"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// TestNamespacesComeAndGo makes, uses and removes 200 namespaces during a trace, one
+// after the other: the kernel gives most of them the inode number of one that is
+// gone. twtrace may hold nothing of them, and its totals have to add up.
+func TestNamespacesComeAndGo(t *testing.T) {
+	t.Parallel()
+	const namespaces, each, warm = 200, 5, 20
+	tr := startTrace(t)
+	var made, total int
+	inums := make(map[uint32]bool)
+	use := func(n int) {
+		for range n {
+			inum, births := useNetNS(t, each)
+			inums[inum] = true
+			made += births
+			total++
+		}
+	}
+	use(warm)
+	before := usageOf(t, tr.cmd.Process.Pid)
+	use(namespaces - warm)
+
+	ended := func() (begins, ends int) {
+		for _, r := range tr.all() {
+			switch {
+			case !inums[r.Netns]:
+			case r.Event == "time_wait_enter":
+				begins++
+			case r.Event == "time_wait_exit" && r.Reason == "netns_exit":
+				ends++
+			}
+		}
+		return begins, ends
+	}
+	hidden := 0
+	if kerneltest.PID1Artefact() {
+		hidden = made / 200
+	}
+	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+		begins, ends := ended()
+		return begins >= made-hidden && ends >= made-hidden, fmt.Sprintf("%d begins and %d ends of %d", begins, ends, made)
+	})
+	// A survey is at most surveyEvery away from the last new namespace, and holds threads
+	// and descriptors while it runs.
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		now := usageOf(t, tr.cmd.Process.Pid)
+		return now.threads <= before.threads+2 && now.files <= before.files && now.memory <= before.memory+16<<20,
+			fmt.Sprintf("%+v, before %+v", now, before)
+	})
+	end := tr.stop()
+	begins, ends := ended()
+	t.Logf("%d namespaces with %d inode numbers: %d births, %d begins, %d ends; %+v", total, len(inums), made,
+		begins, ends, before)
+	if begins > made || ends > made {
+		t.Errorf("%d begins and %d ends of %d births", begins, ends, made)
+	}
+	if int(end.Births) < begins || len(end.Lost) != 0 {
+		t.Errorf("the end has %d births and lost %v, and there were %d", end.Births, end.Lost, begins)
+	}
+	for _, d := range end.Drift {
+		if inums[d.Netns] {
+			t.Errorf("drift of a namespace that is gone: %+v", d)
+		}
+	}
+}
+
+// useNetNS makes a namespace, has n connections in it end in TIME_WAIT, and gives it
+// up. It returns what the kernel counted.
+func useNetNS(t *testing.T, n int) (inum uint32, births int) {
+	t.Helper()
+	ns, err := workload.NewNetNS()
+	must(t, err)
+	defer func() { must(t, ns.Close()) }()
+	must(t, ns.Sysctl("net.ipv4.tcp_rfc1337", "1"))
+	if _, err := workload.ActiveClose(workload.IPv4, n).Run(t.Context(), ns.Path()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, ns.Do(func() error {
+		data, err := os.ReadFile("/proc/thread-self/net/sockstat")
+		if err != nil {
+			return err
+		}
+		_, rest, _ := strings.Cut(string(data), " tw ")
+		births, err = strconv.Atoi(strings.Fields(rest)[0])
+		return err
+	}))
+	return ns.Inum(), births
+}
+
+// usage is what a process holds.
+type usage struct {
+	threads, files int
+	memory         int // bytes
+}
+
+func usageOf(t *testing.T, pid int) usage {
+	t.Helper()
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	count := func(name string) int {
+		list, err := os.ReadDir(filepath.Join(dir, name))
+		must(t, err)
+		return len(list)
+	}
+	statm, err := os.ReadFile(filepath.Join(dir, "statm"))
+	must(t, err)
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	must(t, err)
+	return usage{count("task"), count("fd"), pages * os.Getpagesize()}
+}
+
+// TestTalliesOfGoneNamespaces wants the kernel's map to forget namespaces that are
+// gone, for it has room for 1,024, and the totals to keep what happened there.
+func TestTalliesOfGoneNamespaces(t *testing.T) {
+	t.Parallel()
+	const each = 5
+	kept := kerneltest.NetNS(t)
+	r := startReader(t, kept, tracer.Options{})
+	inum, born := useNetNS(t, each)
+	account := func() (a tracer.Account) {
+		r.do(func() {
+			list, err := kernel.ListNetNS()
+			must(t, err)
+			_, err = r.session.tracer.Compare(r.session.tracer.Survey(list))
+			must(t, err)
+			a, err = r.session.tracer.Account()
+			must(t, err)
+		})
+		return a
+	}
+	var seen bool
+	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+		a := account()
+		tally, ok := a.Tallies[inum]
+		seen = seen || ok
+		return seen && !ok, fmt.Sprintf("seen %v, in the map: %v %+v", seen, ok, tally)
+	})
+	hidden := 0
+	if kerneltest.PID1Artefact() {
+		hidden = 1
+	}
+	if total := account().Total; int(total.Births) < born-hidden || int(total.TimeWait.By(event.NetnsExit)) < born-hidden {
+		t.Errorf("totals %+v, want at least the %d births", total, born)
+	}
+}

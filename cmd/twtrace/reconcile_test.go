@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/tracer"
+)
+
+// TestStalledConsumer has the consumer do nothing during churn, with the smallest
+// ring: what is lost is counted, the totals are the kernel's all along, and one
+// comparison later the table is that of ss.
+func TestStalledConsumer(t *testing.T) {
+	t.Parallel()
+	ns := churnNS(t)
+	ns.KeepTimeWait(t)
+	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
+	r := startReader(t, ns, tracer.Options{Buffer: 1})
+	running, err := churn.Scenario().Start(t.Context(), ns.Path())
+	must(t, err)
+	r.do(func() {
+		must(t, running.Go())
+		for share := range 4 {
+			kerneltest.Eventually(t, 60*time.Second, func() (bool, string) {
+				n := births(t, ns)
+				return n >= (share+1)*churn.Connections/4, fmt.Sprintf("%d births", n)
+			})
+			checkTotals(t, r.session, ns)
+		}
+		if _, err := running.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	// One comparison begins at most repairEvery after the one before.
+	r.settled(ns, 2*repairEvery)
+	var lost uint64
+	r.do(func() {
+		lost = r.session.table.Totals().Lost[event.StageRing]
+		checkTotals(t, r.session, ns)
+	})
+	snapshots := 0
+	end := r.stop()
+	for i := range r.records {
+		if r.records[i].Kind == event.Snapshot {
+			snapshots++
+		}
+	}
+	t.Logf("%d lost, %d snapshots, drift %+v", lost, snapshots, end.Drift)
+	if lost == 0 || snapshots == 0 || lost != end.Lost["ring"] {
+		t.Errorf("%d events lost and %d sockets found again; the end has %d lost", lost, snapshots, end.Lost["ring"])
+	}
+	if len(end.Drift) != 0 && !kerneltest.PID1Artefact() {
+		t.Errorf("drift: %+v", end.Drift)
+	}
+	checkUnique(t, r.records)
+}
+
+// checkTotals compares the totals of the trace with the kernel's counters, as they
+// are now.
+func checkTotals(t *testing.T, s *session, ns *kerneltest.NS) {
+	t.Helper()
+	inside, err := kernel.FindNetNS(ns.Path())
+	must(t, err)
+	kerneltest.Eventually(t, 5*time.Second, func() (bool, string) {
+		drift, err := s.tracer.Compare(s.tracer.Survey([]kernel.NetNS{inside}))
+		must(t, err)
+		if len(drift) == 0 {
+			return true, ""
+		}
+		d := drift[0]
+		hidden := int64(births(t, ns) / 500)
+		return kerneltest.PID1Artefact() && d.Births >= 0 && d.Births <= hidden && d.Alive <= hidden && d.Alive >= -hidden,
+			fmt.Sprintf("drift %+v", drift)
+	})
+}
+
+// checkUnique wants no socket to begin twice.
+func checkUnique(t *testing.T, records []event.Event) {
+	t.Helper()
+	begun := newIdentities()
+	twice := 0
+	for i := range records {
+		if e := &records[i]; e.Kind == event.Snapshot || e.Kind == event.TimeWaitEnter {
+			if begun.has(e) {
+				twice++
+			}
+			begun.add(e)
+		}
+	}
+	if twice != 0 {
+		t.Errorf("%d sockets begin twice", twice)
+	}
+}
+
+// TestStalledScreen stops the live view with SIGSTOP during churn. When it goes on
+// it says what it lost, and has as many sockets as the kernel one comparison later.
+func TestStalledScreen(t *testing.T) {
+	t.Parallel()
+	ns := churnNS(t)
+	ns.KeepTimeWait(t)
+	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
+	name := filepath.Join(t.TempDir(), "top")
+	file, err := os.Create(name)
+	must(t, err)
+	defer file.Close()
+	cmd := command("top", "-b", "-i", "500ms", "--buffer", "4K", "-N", ns.Path())
+	cmd.Stdout, cmd.Stderr = file, file
+	must(t, cmd.Start())
+	out := func() string {
+		b, err := os.ReadFile(name)
+		must(t, err)
+		return string(b)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+		return strings.Contains(out(), "# "), out()
+	})
+	must(t, cmd.Process.Signal(unix.SIGSTOP))
+	if _, err := churn.Scenario().Run(t.Context(), ns.Path()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, cmd.Process.Signal(unix.SIGCONT))
+	kerneltest.Eventually(t, 3*repairEvery, func() (bool, string) {
+		last := lastHead(out())
+		tw, _ := strconv.ParseUint(last["tw"], 10, 64)
+		parked, _ := strconv.ParseUint(last["parked"], 10, 64)
+		alive := ns.Sockstat(t)["TCP tw"]
+		return tw+parked == alive && last["lost"] != "0" && strings.Contains(out(), "# reconciled: "),
+			fmt.Sprintf("%v, the kernel has %d", last, alive)
+	})
+}
+
+// lastHead is the last line of totals of a batch, as names and values.
+func lastHead(out string) map[string]string {
+	head := make(map[string]string)
+	for line := range strings.Lines(out) {
+		if !strings.Contains(line, " interval=") {
+			continue
+		}
+		for _, f := range strings.Fields(line) {
+			if name, value, ok := strings.Cut(f, "="); ok {
+				head[name] = value
+			}
+		}
+	}
+	return head
+}
