@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twtrace/twtrace/internal/kerneltest"
 )
@@ -24,10 +25,17 @@ func ended(t testing.TB, cmd *exec.Cmd) outcome {
 	t.Helper()
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer expire(cmd)()
+	_ = cmd.Wait() // the exit code says it
 	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// expire kills a command that runs for so long that it must have missed its end.
+func expire(cmd *exec.Cmd) (stop func() bool) {
+	return time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() }).Stop
 }
 
 // failed checks that the command failed with that code and said so on one line,

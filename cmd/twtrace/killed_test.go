@@ -121,6 +121,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			must(t, cmd.Start())
+			defer expire(cmd)()
 			if _, err := stdout.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}

@@ -331,6 +331,7 @@ func TestTop(t *testing.T) {
 			stdout, err := cmd.StdoutPipe()
 			must(t, err)
 			must(t, cmd.Start())
+			defer expire(cmd)()
 			lines := bufio.NewScanner(stdout)
 			if tab, ok := readTable(t, lines); !ok || tab.sum(t, "TW") != 0 || tab.summary["tw"] != "0" {
 				t.Errorf("before anything happened: %+v", tab)

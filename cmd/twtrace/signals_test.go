@@ -141,6 +141,7 @@ func TestReaderLeaves(t *testing.T) {
 				stdout, err := cmd.StdoutPipe()
 				must(t, err)
 				must(t, cmd.Start())
+				defer expire(cmd)()
 				if _, err := bufio.NewReaderSize(stdout, 16).ReadSlice('\n'); err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 					t.Fatal(err)
 				}
@@ -169,7 +170,9 @@ func TestNoReader(t *testing.T) {
 			if args[0] == "list" {
 				unowned(t, cmd)
 			}
-			err = cmd.Run()
+			must(t, cmd.Start())
+			defer expire(cmd)()
+			err = cmd.Wait()
 			w.Close()
 			if err != nil || stderr.Len() != 0 {
 				t.Errorf("%v; stderr: %s", err, stderr.String())
@@ -212,9 +215,9 @@ func TestFullDisk(t *testing.T) {
 			}
 			var stderr strings.Builder
 			cmd.Stdout, cmd.Stderr = full, &stderr
-			if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-				t.Fatal(err)
-			}
+			must(t, cmd.Start())
+			defer expire(cmd)()
+			_ = cmd.Wait() // the exit code says it
 			outcome{stderr: stderr.String(), code: cmd.ProcessState.ExitCode()}.failed(t, c.code, "write ", "no space left on device")
 		})
 	}
