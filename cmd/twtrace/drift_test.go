@@ -104,6 +104,7 @@ func TestHidden(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
+	names := map[uint32]string{7: "", 8: "web"}
 	drift := []event.Drift{{NetNS: 7, Births: 3, Alive: -1}, {NetNS: 8, Reused: 2, Refused: -4}}
 	tests := []struct {
 		name  string
@@ -115,13 +116,13 @@ func TestJudge(t *testing.T) {
 		{"lost", map[event.Stage]uint64{event.StageRing: 5, event.StageMap: 1}, nil,
 			"events were lost: 5 (ring) 1 (map); try a larger --buffer or --max-conns"},
 		{"drift", nil, drift,
-			"the kernel counted otherwise: births +3, alive -1 in netns 7; reused +2, refused -4 in netns 8"},
+			"the kernel counted otherwise: births +3, alive -1 in netns 7; reused +2, refused -4 in netns 8 (web)"},
 		{"both", map[event.Stage]uint64{event.StageRing: 5}, drift[:1],
 			"events were lost: 5 (ring); try a larger --buffer or --max-conns; the kernel counted otherwise: births +3, alive -1 in netns 7"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := judge(test.lost, test.drift)
+			err := judge(test.lost, test.drift, names)
 			if test.want == "" {
 				if err != nil {
 					t.Errorf("got %v", err)

@@ -34,7 +34,8 @@ type live struct {
 func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 	host, _ := os.Hostname()
 	l := &live{session: s, limits: limits}
-	l.builder = view.Builder{Host: host, Begin: time.Now(), Limits: limits.of}
+	l.builder = view.Builder{Host: host, Begin: time.Now(), Limits: limits.of,
+		Name: func(inum uint32) string { return s.names[inum] }}
 	l.every.Store(int64(interval))
 	l.due = time.Now().Add(interval)
 	l.cpu, l.cpuAt = ownCPU(), time.Now()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -44,9 +45,9 @@ func (s *sighting) remaining() int64 {
 // were asked for.
 type look struct {
 	survey     tracer.Survey
-	listed     map[uint32]bool // namespaces that there are
-	whole      map[uint32]bool // of those, the ones whose sockets were all shown
-	begin, end time.Time       // of the dump
+	listed     map[uint32]string // namespaces that there are, and their names where they have one
+	whole      map[uint32]bool   // of those, the ones whose sockets were all shown
+	begin, end time.Time         // of the dump
 	sockets    []sighting
 	owners     map[uint64]event.Proc // by the inode of the socket
 	err        error
@@ -64,15 +65,15 @@ var held = kernel.States(event.Established, event.FinWait1, event.FinWait2, even
 
 // look may run beside the consumer: it touches nothing that the session changes.
 func (s *session) look(what int) look {
-	l := look{listed: make(map[uint32]bool), whole: make(map[uint32]bool)}
-	list, err := kernel.ListNetNS()
+	l := look{listed: make(map[uint32]string), whole: make(map[uint32]bool)}
+	list, err := s.namespaces()
 	if err != nil {
 		l.err = err
 		return l
 	}
 	l.survey = s.tracer.Survey(list)
 	for _, ns := range list {
-		l.listed[ns.Inum] = true
+		l.listed[ns.Inum] = ns.Name
 	}
 	states := held
 	if what&lookOwners != 0 {
@@ -104,6 +105,22 @@ func (l *look) dump(ns kernel.NetNS, states kernel.StateMask) {
 	l.whole[ns.Inum] = err == nil
 }
 
+// namespaces are all that can be found, and those that the user has named: these
+// may be held by a descriptor only.
+func (s *session) namespaces() ([]kernel.NetNS, error) {
+	list, err := kernel.ListNetNS()
+	if err != nil {
+		return nil, err
+	}
+	for _, ns := range s.named {
+		listed := slices.ContainsFunc(list, func(n kernel.NetNS) bool { return n.Inum == ns.Inum })
+		if !listed && ns.Do(func() error { return nil }) == nil {
+			list = append(list, ns)
+		}
+	}
+	return list, nil
+}
+
 // traced are the namespaces of list that the filter lets through.
 func (s *session) traced(list []kernel.NetNS) []kernel.NetNS {
 	var out []kernel.NetNS
@@ -120,7 +137,7 @@ func (s *session) traced(list []kernel.NetNS) []kernel.NetNS {
 // full socket that becomes a mini-socket before it has one makes one with none.
 // Those that come to this state later get theirs from the hooks.
 func (s *session) nameSockets() error {
-	list, err := kernel.ListNetNS()
+	list, err := s.namespaces()
 	if err != nil {
 		return err
 	}

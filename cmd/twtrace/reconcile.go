@@ -104,10 +104,16 @@ func (s *session) reconcileTable(idle bool, handle func(*event.Event) error) err
 	}
 	l := r.result
 	r.result, r.dumping = nil, false
-	for inum := range l.listed {
-		r.known[inum] = true
-	}
+	s.learn(l)
 	return s.compare(l, handle)
+}
+
+// learn notes which namespaces there are.
+func (s *session) learn(l *look) {
+	for inum := range l.listed {
+		s.reconcile.known[inum] = true
+	}
+	s.names = l.listed
 }
 
 // startLook starts what is due, if anything.
@@ -166,7 +172,7 @@ func (s *session) removeGone(l *look, shown identities) int {
 	absent := make(map[uint32]int)
 	n := s.table.Reconcile(l.begin, func(k conn.Socket) bool {
 		whole, found := l.whole[k.NetNS]
-		if !found && !l.listed[k.NetNS] {
+		if _, listed := l.listed[k.NetNS]; !found && !listed {
 			// It may be gone, and its sockets with it, of which the stream tells;
 			// or it is held by a descriptor only, and cannot be found.
 			absent[k.NetNS] = r.absent[k.NetNS] + 1

@@ -18,6 +18,7 @@ import (
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/tracer"
 )
@@ -35,6 +36,8 @@ type session struct {
 	wanted   func(*event.Event) bool       // what the table is to hold, of what static lets through
 	talk     func(format string, a ...any) // to stderr; nil if that is not to be written to
 	duration time.Duration
+	named    []kernel.NetNS    // by the user, who wants to see these alone
+	names    map[uint32]string // of the namespaces there are; "" for one that has none
 
 	began       time.Time
 	ownersKnown time.Time           // when no socket is left whose owner cannot be known
@@ -69,7 +72,13 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 		return nil, err
 	}
 	topts.AllStates = c.String("states") == "all"
-	s, err := newSession(topts, options)
+	var named []kernel.NetNS
+	if f.NetNS.Active() && !f.NetNS.Not {
+		if named, err = findNetNS(c.String("netns")); err != nil {
+			return nil, usagef("--netns: %v", err)
+		}
+	}
+	s, err := newSession(topts, options, named...)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +88,9 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 }
 
 // newSession opens the tracer and looks at what is there already.
-func newSession(topts tracer.Options, options conn.Options) (*session, error) {
+func newSession(topts tracer.Options, options conn.Options, named ...kernel.NetNS) (*session, error) {
 	f := topts.Filter
-	s := &session{table: conn.New(options), filter: f,
+	s := &session{table: conn.New(options), filter: f, named: named,
 		wanted:  func(*event.Event) bool { return true },
 		adopted: make(map[uint64]struct{}), lost: make(map[event.Stage]uint64),
 		reconcile: reconciler{known: make(map[uint32]bool)}}
@@ -263,12 +272,25 @@ func (s *session) reportLosses(handle func(*event.Event) error) error {
 
 // startEvent is the first record of the trace.
 func (s *session) startEvent() (event.Event, error) {
-	info, err := s.tracer.StartInfo(version, s.filter.String())
+	home, err := s.home()
+	if err != nil {
+		return event.Event{}, err
+	}
+	info, err := s.tracer.StartInfo(version, s.filter.String(), home)
 	if err != nil {
 		return event.Event{}, err
 	}
 	info.Schema = output.Schema
 	return event.Event{Time: s.began.UnixNano(), Kind: event.Start, Start: info}, nil
+}
+
+// home is the namespace whose limits are those of the trace: the one that is
+// traced alone, else that of this process.
+func (s *session) home() (kernel.NetNS, error) {
+	if len(s.named) == 1 {
+		return s.named[0], nil
+	}
+	return kernel.CurrentNetNS()
 }
 
 // endEvent is the last record of the trace, to be asked for when it is over.

@@ -58,7 +58,7 @@ func (s *session) lookAround() error {
 	if _, err := s.tracer.Compare(l.survey); err != nil {
 		return err
 	}
-	s.reconcile.known = l.listed
+	s.learn(&l)
 	s.knowListeners(&l)
 	begun := beginsIn(early)
 	known := connecting(&l, early)

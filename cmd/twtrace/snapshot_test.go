@@ -305,6 +305,7 @@ func TestOwnerOfSnapshot(t *testing.T) {
 	const n = 5
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)
+	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 	server := start(t, ns, workload.Spec{Comm: "kept", Serve: &workload.Serve{
 		At: workload.Destinations(1, 1), Greet: true, End: workload.WaitEOF}})
 	_, err := server.Ready()

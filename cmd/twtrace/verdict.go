@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/twtrace/twtrace/internal/event"
-	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/tracer"
 )
 
@@ -46,7 +45,7 @@ func (s *session) endWell() {
 
 // lastSurvey reports whether there is no drift, or none can be told.
 func (s *session) lastSurvey() bool {
-	list, err := kernel.ListNetNS()
+	list, err := s.namespaces()
 	if err != nil {
 		return true
 	}
@@ -81,7 +80,7 @@ func (s *session) verdict(c *cli.Context) error {
 	if err := s.drain(); err != nil {
 		return err
 	}
-	return judge(s.lost, s.tracedDrift())
+	return judge(s.lost, s.tracedDrift(), s.names)
 }
 
 // tracedDrift leaves out the namespaces that are not traced.
@@ -89,7 +88,7 @@ func (s *session) tracedDrift() []event.Drift {
 	return slices.DeleteFunc(slices.Clone(s.drift), func(d event.Drift) bool { return !s.tracedNetNS(d.NetNS) })
 }
 
-func judge(lost map[event.Stage]uint64, drift []event.Drift) error {
+func judge(lost map[event.Stage]uint64, drift []event.Drift, names map[uint32]string) error {
 	var parts []string
 	if len(lost) > 0 {
 		words := "events were lost:"
@@ -99,7 +98,7 @@ func judge(lost map[event.Stage]uint64, drift []event.Drift) error {
 		parts = append(parts, words+"; try a larger --buffer or --max-conns")
 	}
 	if len(drift) > 0 {
-		parts = append(parts, "the kernel counted otherwise: "+wordDrifts(drift))
+		parts = append(parts, "the kernel counted otherwise: "+wordDrifts(drift, names))
 	}
 	if len(parts) == 0 {
 		return nil
@@ -107,16 +106,17 @@ func judge(lost map[event.Stage]uint64, drift []event.Drift) error {
 	return exitError{exitLossy, strings.Join(parts, "; ")}
 }
 
-func wordDrifts(drift []event.Drift) string {
+func wordDrifts(drift []event.Drift, names map[uint32]string) string {
 	var words []string
 	for _, d := range drift {
-		words = append(words, wordDrift(d))
+		words = append(words, wordDrift(d, names[d.NetNS]))
 	}
 	return strings.Join(words, "; ")
 }
 
 // wordDrift says by how much and where: "births +3, alive -1 in netns 4026531840".
-func wordDrift(d event.Drift) string {
+// A name is printed with it.
+func wordDrift(d event.Drift, name string) string {
 	var parts []string
 	for _, n := range []struct {
 		what string
@@ -126,7 +126,11 @@ func wordDrift(d event.Drift) string {
 			parts = append(parts, fmt.Sprintf("%s %+d", n.what, n.by))
 		}
 	}
-	return fmt.Sprintf("%s in netns %d", strings.Join(parts, ", "), d.NetNS)
+	words := fmt.Sprintf("%s in netns %d", strings.Join(parts, ", "), d.NetNS)
+	if name != "" {
+		words += " (" + name + ")"
+	}
+	return words
 }
 
 // remarks are what the screen says of the trace itself.
@@ -136,7 +140,7 @@ func (s *session) remarks(now time.Time) []string {
 		out = append(out, fmt.Sprintf("owners known in %ds", int((left+time.Second-1)/time.Second)))
 	}
 	if drift := s.tracedDrift(); len(drift) > 0 {
-		out = append(out, "drift: "+wordDrifts(drift))
+		out = append(out, "drift: "+wordDrifts(drift, s.names))
 	}
 	if r := &s.reconcile; now.Sub(r.repairedAt) < reconcileEvery {
 		out = append(out, fmt.Sprintf("reconciled: %d added, %d removed", r.added, r.removed))

@@ -9,7 +9,7 @@ var kinds = []struct {
 	reasons []event.Reason
 }{
 	{event.Start, "first, once everything is attached: what is observed, on what, and what is not", nil},
-	{event.Snapshot, "a TIME_WAIT socket that existed before the trace", nil},
+	{event.Snapshot, "a TIME_WAIT socket that existed before the trace, or whose begin was not seen and which a comparison with the kernel's sockets found", nil},
 	{event.Open, "a connection was established", nil},
 	{event.StateChange, "any other transition, with `--states all`", nil},
 	{event.TimeWaitEnter, "TIME_WAIT begins, once a connection: at the birth of the mini-socket, or when one parked in FIN_WAIT2 is promoted",

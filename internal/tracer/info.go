@@ -7,9 +7,9 @@ import (
 	"github.com/twtrace/twtrace/internal/kernel"
 )
 
-// StartInfo describes the running trace. filter is the user's, in words;
-// the schema is for whoever prints it.
-func (t *Tracer) StartInfo(version, filter string) (*event.StartInfo, error) {
+// StartInfo describes the running trace, with the limits of ns. filter is the
+// user's, in words; the schema is for whoever prints it.
+func (t *Tracer) StartInfo(version, filter string, ns kernel.NetNS) (*event.StartInfo, error) {
 	host, err := kernel.ThisHost()
 	if err != nil {
 		return nil, fmt.Errorf("identify the host: %w", err)
@@ -24,10 +24,6 @@ func (t *Tracer) StartInfo(version, filter string) (*event.StartInfo, error) {
 		}
 	}
 	info.Missing = append(info.Missing, blind[t.Set]...)
-	ns, err := kernel.CurrentNetNS()
-	if err != nil {
-		return nil, err
-	}
 	limits, err := ns.Limits()
 	if err != nil {
 		return nil, fmt.Errorf("limits of the network namespace: %w", err)

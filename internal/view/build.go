@@ -25,9 +25,10 @@ const historyLen = 60
 // changed since the one before. The zero Builder is ready.
 type Builder struct {
 	Host   string
-	Begin  time.Time       // of the trace
-	Limits conn.LimitsFunc // nil if no limit is known
-	NetNS  uint32          // whose limits to show where nothing was seen yet
+	Begin  time.Time                 // of the trace
+	Limits conn.LimitsFunc           // nil if no limit is known
+	Name   func(netns uint32) string // nil if no namespace has one
+	NetNS  uint32                    // whose limits to show where nothing was seen yet
 
 	at      int64
 	total   conn.Counters
@@ -197,6 +198,9 @@ func (b *Builder) buckets(s *conn.Snapshot) Buckets {
 		}
 	}
 	b.refused = refused
+	if b.Name != nil {
+		worst.Name = b.Name(worst.NetNS)
+	}
 	return worst
 }
 

@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -185,7 +186,7 @@ func flow(s *State, width int, c Caps) string {
 func limits(s *State, width int, c Caps) [2]string {
 	var lines [2]string
 	mark := [...]string{"buckets " + s.Buckets.Severity.mark() + " [", "ports   " + worstSeverity(s).mark() + " ["}
-	text := [...]string{buckets(s), ports(s, width, c)}
+	text := [...]string{buckets(s, c), ports(s, width, c)}
 	share := [...]float64{0, 0}
 	if s.Buckets.Max > 0 {
 		share[0] = float64(s.Buckets.Used) / float64(s.Buckets.Max)
@@ -205,7 +206,7 @@ func limits(s *State, width int, c Caps) [2]string {
 }
 
 // buckets says how many mini-sockets there are of tcp_max_tw_buckets.
-func buckets(s *State) string {
+func buckets(s *State, c Caps) string {
 	b := &s.Buckets
 	text := "] "
 	if b.Max == 0 {
@@ -214,7 +215,7 @@ func buckets(s *State) string {
 		text += output.Percent(b.Used, b.Max) + "  " + output.Count(b.Used) + " of " + output.Count(b.Max)
 	}
 	if b.Used > 0 && !b.Only {
-		text += fmt.Sprintf("  netns %d", b.NetNS)
+		text += "  netns " + cmp.Or(c.safe(b.Name), strconv.FormatUint(uint64(b.NetNS), 10))
 	}
 	if b.Severity == Crit {
 		text += "  refusing"

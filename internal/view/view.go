@@ -87,6 +87,7 @@ type State struct {
 type Buckets struct {
 	Severity Severity
 	NetNS    uint32
+	Name     string // of the namespace, "" if it has none
 	Used     uint64 // mini-sockets, in TIME_WAIT and parked
 	Max      uint64 // 0 if unknown
 	Only     bool   // no other namespace was seen
