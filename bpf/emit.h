@@ -11,21 +11,21 @@
  * plain load where the verifier knows the pointer's type, and a helper call where
  * it does not (a mini-socket is found from its timer).
  */
-#define DEFINE_TUPLE(name, GET)                                                         \
-	static __always_inline void name(struct event *e, const struct sock_common *c)  \
-	{                                                                               \
-		e->netns = GET(c, skc_net.net, ns.inum);                                \
-		e->lport = GET(c, skc_num);                                             \
-		e->rport = bpf_ntohs(GET(c, skc_dport));                                \
-		if (GET(c, skc_family) == AF_INET) {                                    \
-			e->family = 4;                                                  \
-			*(__u32 *)e->laddr = GET(c, skc_rcv_saddr);                     \
-			*(__u32 *)e->raddr = GET(c, skc_daddr);                         \
-		} else {                                                                \
-			e->family = 6;                                                  \
+#define DEFINE_TUPLE(name, GET)                                                          \
+	static __always_inline void name(struct event *e, const struct sock_common *c)   \
+	{                                                                                \
+		e->netns = GET(c, skc_net.net, ns.inum);                                 \
+		e->lport = GET(c, skc_num);                                              \
+		e->rport = bpf_ntohs(GET(c, skc_dport));                                 \
+		if (GET(c, skc_family) == AF_INET) {                                     \
+			e->family = 4;                                                   \
+			*(__u32 *)e->laddr = GET(c, skc_rcv_saddr);                      \
+			*(__u32 *)e->raddr = GET(c, skc_daddr);                          \
+		} else {                                                                 \
+			e->family = 6;                                                   \
 			bpf_core_read(e->laddr, sizeof(e->laddr), &c->skc_v6_rcv_saddr); \
-			bpf_core_read(e->raddr, sizeof(e->raddr), &c->skc_v6_daddr);    \
-		}                                                                       \
+			bpf_core_read(e->raddr, sizeof(e->raddr), &c->skc_v6_daddr);     \
+		}                                                                        \
 	}
 
 #define LOAD1(c, f) ((c)->f)

@@ -99,7 +99,7 @@ struct tally {
 	__u64 promoted;
 	__u64 refused;
 	__u64 rearms;
-	__u64 ends[ENDS];	 /* of TIME_WAIT, by why less WHY_EXPIRED */
+	__u64 ends[ENDS];        /* of TIME_WAIT, by why less WHY_EXPIRED */
 	__u64 parked_ends[ENDS]; /* of those that never were in TIME_WAIT */
 };
 

@@ -122,8 +122,7 @@ static __always_inline bool wanted(const struct event *e)
 		return false;
 	if (filter.laddrs_len && !addr_in(filter.laddrs, filter.laddrs_len, e->laddr, e->family))
 		return false;
-	return !filter.raddrs_len ||
-	       addr_in(filter.raddrs, filter.raddrs_len, e->raddr, e->family);
+	return !filter.raddrs_len || addr_in(filter.raddrs, filter.raddrs_len, e->raddr, e->family);
 }
 
 #endif

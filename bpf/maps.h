@@ -15,7 +15,7 @@ enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT, MINI_REFUSED };
 struct conn {
 	__u64 established;
 	__u64 closed;
-	__u64 since; /* entered the present state */
+	__u64 since;           /* entered the present state */
 	struct task_id origin; /* opener of a client, accepter of a server */
 	struct task_id closer;
 	__u16 lport; /* the kernel forgets it before the last transition */
@@ -119,9 +119,9 @@ struct cpu_state {
 	__u64 verdict_tw; /* address */
 	__u64 verdict_time;
 	__u64 verdict_expires; /* its timer's, before the segment */
-	__u8 verdict;	       /* enum why */
+	__u8 verdict;          /* enum why */
 	__u8 verdict_sent;     /* the reset was ours */
-	__u8 busy;	       /* `state` is at work here */
+	__u8 busy;             /* `state` is at work here */
 	struct signed_pair handled[SIGNED_SLOTS];
 };
 
@@ -165,13 +165,17 @@ static __always_inline struct tally *tally_of(__u32 netns)
 	return bpf_map_lookup_elem(&tallies, &netns);
 }
 
+static __always_inline bool conn_put(__u64 key, const struct conn *c)
+{
+	if (!bpf_map_update_elem(&twtrace_conns, &key, c, BPF_ANY))
+		return true;
+	count(LOSS_CONNS);
+	return false;
+}
+
 static __always_inline struct conn *conn_insert(__u64 key, const struct conn *c)
 {
-	if (bpf_map_update_elem(&twtrace_conns, &key, c, BPF_ANY)) {
-		count(LOSS_CONNS);
-		return NULL;
-	}
-	return bpf_map_lookup_elem(&twtrace_conns, &key);
+	return conn_put(key, c) ? bpf_map_lookup_elem(&twtrace_conns, &key) : NULL;
 }
 
 #endif

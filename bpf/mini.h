@@ -67,9 +67,9 @@ static __noinline __u64 describe(struct event *e, struct inet_timewait_sock *tw)
 		key = 0;
 	}
 	e->old = BPF_CORE_READ(tw, tw_substate);
-	e->why = unhashed(tw)					      ? WHY_REUSED :
+	e->why = unhashed(tw)                                            ? WHY_REUSED :
 		 netns_dying(BPF_CORE_READ(tw, __tw_common.skc_net.net)) ? WHY_NETNS_EXIT :
-									WHY_KILLED;
+									   WHY_KILLED;
 	return key;
 }
 
@@ -102,9 +102,9 @@ static __always_inline bool same_tuple(const struct event *a, const struct event
 
 	tuple_key(&x, a);
 	tuple_key(&y, b);
-	return x.raddr[0] == y.raddr[0] && x.raddr[1] == y.raddr[1] &&
-	       x.laddr[0] == y.laddr[0] && x.laddr[1] == y.laddr[1] &&
-	       x.netns == y.netns && x.lport == y.lport && x.rport == y.rport;
+	return x.raddr[0] == y.raddr[0] && x.raddr[1] == y.raddr[1] && x.laddr[0] == y.laddr[0] &&
+	       x.laddr[1] == y.laddr[1] && x.netns == y.netns && x.lport == y.lport &&
+	       x.rport == y.rport;
 }
 
 /*

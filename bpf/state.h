@@ -63,23 +63,25 @@ static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch
 
 	set_current(&c.origin);
 	c.lport = sk->__sk_common.skc_num;
-	conn_insert(ch->cookie, &c);
+	conn_put(ch->cookie, &c);
 }
 
 static __always_inline void on_established(struct sock *sk, const struct change *ch)
 {
-	__u8 role = ch->old == TCP_SYN_SENT ? ROLE_CLIENT : ROLE_SERVER;
-	struct conn *c = conn_of(ch->cookie, sk, role);
+	__u64 cookie = ch->cookie;
+	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn fresh = { .role = ch->old == TCP_SYN_SENT ? ROLE_CLIENT : ROLE_SERVER };
+	bool known = c;
 
-	if (c) {
-		c->established = ch->now;
-		c->lport = sk->__sk_common.skc_num; /* chosen after SYN_SENT */
-	}
+	if (!known)
+		c = &fresh;
+	c->established = ch->now;
+	c->lport = sk->__sk_common.skc_num; /* chosen after SYN_SENT */
 	emit_change(sk, ch, c, KIND_OPEN, WHY_NONE);
-	if (c) {
-		c->since = ch->now;
-		c->state = TCP_ESTABLISHED;
-	}
+	c->since = ch->now;
+	c->state = TCP_ESTABLISHED;
+	if (!known)
+		conn_put(cookie, &fresh);
 }
 
 /* A step on the way down, short of CLOSE. */
