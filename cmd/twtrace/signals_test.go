@@ -67,6 +67,29 @@ func checkBegins(t *testing.T, tr *trace, end record, ns *kerneltest.NS, result 
 	once(t, "time_wait_enter", truth, seen, hiddenBirths(end, []*kerneltest.NS{ns}))
 }
 
+// TestDrain interrupts a trace in the middle of traffic. What the kernel had
+// counted before must all be printed, though up to 50 ms of it are still in the
+// ring when the signal comes.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.NetNS(t)
+	tr := startTrace(t, "-N", ns.Path())
+	keepBusy(t, ns)
+	least := 0
+	kerneltest.Eventually(t, 20*time.Second, func() (bool, string) {
+		n := len(tr.of("time_wait_enter", ns.Inum()))
+		least = births(t, ns)
+		return n > 0 && least > n+20, fmt.Sprintf("%d begins printed, %d counted", n, least)
+	})
+	tr.stop()
+	if kerneltest.PID1Artefact() {
+		least -= 1 + least/500
+	}
+	if n := len(tr.of("time_wait_enter", ns.Inum())); n < least {
+		t.Errorf("%d begins printed, want %d at least", n, least)
+	}
+}
+
 func TestDuration(t *testing.T) {
 	t.Parallel()
 	tr := startTrace(t, "-N", kerneltest.NetNS(t).Path(), "--duration", "100ms")
@@ -104,11 +127,18 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// churning is a namespace in which connections are made and closed until the test
-// ends.
+// churning is a busy namespace.
 func churning(t *testing.T) *kerneltest.NS {
 	t.Helper()
 	ns := kerneltest.NetNS(t)
+	keepBusy(t, ns)
+	return ns
+}
+
+// keepBusy has connections made and closed in the namespace until the test ends.
+// None of them is ever parked in FIN_WAIT2.
+func keepBusy(t *testing.T, ns *kerneltest.NS) {
+	t.Helper()
 	server := start(t, ns, workload.Spec{Comm: "server", CountOnly: true, Serve: &workload.Serve{
 		At: []netip.AddrPort{workload.IPv4}, End: workload.WaitEOF}})
 	_, err := server.Ready()
@@ -124,7 +154,6 @@ func churning(t *testing.T) *kerneltest.NS {
 			_, _ = p.Wait() // it was killed
 		}
 	})
-	return ns
 }
 
 // TestReaderLeaves closes the pipe behind the first line, as head does. Without
