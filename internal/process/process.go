@@ -1,149 +1,65 @@
-// Package process tells who a pid is, from /proc: its command name, executable,
-// parent and start. Answers are cached and checked against the start time, so
-// that a pid that was used again is not taken for the process that had it before.
+// Package process tells who a pid is: name, executable, parent, user, start,
+// namespaces, cgroup, and from the cgroup the systemd unit, the container and the
+// Kubernetes pod. All of it comes from /proc, the cgroup file system and files
+// that container runtimes leave on disk; no call leaves the host.
+//
+// A Resolver answers a consumer of events at once with what is known, and finds
+// out the rest in a goroutine of its own, at a bounded rate. Where a start time
+// is given, a pid that was used again is never taken for the process that had it
+// before, nor the other way around.
 package process
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strconv"
-	"syscall"
 )
 
-// ErrGone says that there is no such process (any more), and none was known.
+// ErrGone says that there is no such process any more.
 var ErrGone = errors.New("no such process")
 
-// Info is what /proc says about a process.
+// ErrForeign says that /proc does not show the processes of the host under the
+// ids that the kernel gives, see Usable. It matches fs.ErrPermission: it is this
+// process that is not let see them.
+var ErrForeign = fmt.Errorf("/proc has not the host's process ids: %w", fs.ErrPermission)
+
+// Key is what a hook in the kernel knows of a process. The zero value of a field
+// means "not known"; only PID is needed.
+type Key struct {
+	PID    uint32 // thread group id in the initial pid namespace
+	Start  uint64 // start of the process as /proc has it, see StartTicks
+	Comm   string // command name when the hook ran
+	Cgroup uint64 // id of its cgroup v2 directory when the hook ran, as bpf_get_current_cgroup_id returns it
+}
+
+// Info is who a process is. What is not known has the zero value; whether UID,
+// where 0 is root, is known says HasUID.
 type Info struct {
-	PID   uint32 // thread group id
-	PPID  uint32 // of the parent; 0 if there is none in this pid namespace
-	Comm  string // command name of the thread group leader, its bytes unmodified
-	Exe   string // path of the executable, with " (deleted)" behind it if so; "" if it may not be read or there is none
-	Start uint64 // clock ticks after boot when it started; with PID the identity
-	Gone  bool   // it has ended; the rest is what was known
+	PID    uint32 // thread group id
+	PPID   uint32 // of the parent when it was looked up; 0 if there is none in this pid namespace
+	Start  uint64 // clock ticks after boot when it started; with PID the identity
+	Comm   string // command name of the thread group leader, its bytes unmodified
+	PComm  string // that of the parent
+	Exe    string // path of the executable, with " (deleted)" behind it if so; "" for kernel threads and if it may not be read
+	UID    uint32 // real user id, as the namespace of the reader has it
+	EUID   uint32 // effective user id
+	HasUID bool
+	NetNS  uint32 // inode number of the network namespace of its main thread
+	PIDNS  uint32 // inode number of its pid namespace
+	Gone   bool   // it had ended when it was looked for; only what the Key told is known
+
+	Place
 }
 
-// defaultMax is how many processes a Resolver remembers, unless told otherwise:
-// about 0.3 KiB each.
-const defaultMax = 8192
-
-// Resolver answers who a pid is. It is not safe for concurrent use.
-type Resolver struct {
-	root  string
-	max   int
-	known map[uint32]Info
-	order []uint32 // a ring of the known pids, oldest at next
-	next  int
-}
-
-// NewResolver returns a resolver that remembers at most maxKnown processes, the
-// last ones it learned of; 0 means a default.
-func NewResolver(maxKnown int) *Resolver { return newResolver("/proc", maxKnown) }
-
-func newResolver(root string, maxKnown int) *Resolver {
-	if maxKnown <= 0 {
-		maxKnown = defaultMax
-	}
-	return &Resolver{root: root, max: maxKnown, known: make(map[uint32]Info)}
-}
-
-// Resolve tells who pid is now or, if it has ended, who it was when it was last
-// asked for. The error is ErrGone if that is not known either, or that of reading
-// /proc. Each call reads one file; the executable is read once a process.
-func (r *Resolver) Resolve(pid uint32) (Info, error) {
-	old, ok := r.known[pid]
-	now, err := readStat(r.root, pid)
-	switch {
-	case errors.Is(err, ErrGone) && ok:
-		old.Gone = true
-		r.known[pid] = old
-		return old, nil
-	case err != nil:
-		return Info{}, err
-	case ok && old.Start == now.Start && old.Comm == now.Comm:
-		old.PPID = now.PPID // the parent may die first
-		r.known[pid] = old
-		return old, nil
-	}
-	now.Exe = readExe(r.root, pid) // again after a change of comm: it may be an exec
-	if !ok {
-		r.remember(pid)
-	}
-	r.known[pid] = now
-	return now, nil
-}
-
-// remember makes room for pid.
-func (r *Resolver) remember(pid uint32) {
-	if len(r.order) < r.max {
-		r.order = append(r.order, pid)
-		return
-	}
-	delete(r.known, r.order[r.next])
-	r.order[r.next] = pid
-	r.next = (r.next + 1) % r.max
-}
-
-func readStat(root string, pid uint32) (Info, error) {
-	name := procPath(root, pid, "stat")
-	b, err := os.ReadFile(name)
-	if gone(err) {
-		return Info{}, fmt.Errorf("process %d: %w", pid, ErrGone)
-	}
-	if err != nil {
-		return Info{}, fmt.Errorf("read process %d: %w", pid, err)
-	}
-	info, err := parseStat(b)
-	if err != nil {
-		return Info{}, fmt.Errorf("parse %s: %w", name, err)
-	}
-	info.PID = pid
-	return info, nil
-}
-
-// gone tells whether err says that the process has ended: there is no such
-// directory, or the read came too late (ESRCH).
-func gone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
-}
-
-// parseStat reads comm, parent and start time of a /proc/PID/stat. The comm
-// stands in parentheses and may hold any byte, a parenthesis or a newline too:
-// the last ")" ends it (proc_pid_stat(5)).
-func parseStat(b []byte) (Info, error) {
-	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
-	if open < 0 || end < open {
-		return Info{}, errors.New("no command name")
-	}
-	const ppid, start = 4 - 3, 22 - 3 // fields, counted from the state, the third
-	fields := bytes.Fields(b[end+1:])
-	if len(fields) <= start {
-		return Info{}, fmt.Errorf("%d fields after the command name, want %d", len(fields), start+1)
-	}
-	info := Info{Comm: string(b[open+1 : end])}
-	n, err := strconv.ParseUint(string(fields[ppid]), 10, 32)
-	if err != nil {
-		return Info{}, fmt.Errorf("parent: %w", err)
-	}
-	info.PPID = uint32(n)
-	if info.Start, err = strconv.ParseUint(string(fields[start]), 10, 64); err != nil {
-		return Info{}, fmt.Errorf("start time: %w", err)
-	}
-	return info, nil
-}
-
-// readExe is "" for kernel threads, and where another user's process may not be looked at.
-func readExe(root string, pid uint32) string {
-	exe, err := os.Readlink(procPath(root, pid, "exe"))
-	if err != nil {
-		return ""
-	}
-	return exe
-}
-
-func procPath(root string, pid uint32, file string) string {
-	return root + "/" + strconv.FormatUint(uint64(pid), 10) + "/" + file
+// Place is where a process runs.
+type Place struct {
+	Cgroup        string // path below the root of the cgroup hierarchy
+	Unit          string // systemd unit, of the host's or a user's manager, that it belongs to
+	Container     string // id of the innermost container, or its name where the runtime has no ids (LXC, nspawn)
+	ContainerName string // as the runtime's files have it
+	Runtime       string // "docker", "containerd", "cri-o", "podman", "lxc" or "systemd-nspawn"; "" if there is no container, or not known whose
+	Outer         string // id of the outermost container, if Container is inside of another
+	Pod           string // UID of the Kubernetes pod
+	PodName       string
+	PodNamespace  string
 }

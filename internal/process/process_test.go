@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -74,10 +73,12 @@ func (p proc) process(pid int, comm string, start uint64, links ...string) {
 	if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(stat(pid, 1, comm, start)), 0o644); err != nil {
 		p.t.Fatal(err)
 	}
-	os.Remove(filepath.Join(dir, "exe"))
-	if err := os.Symlink("/usr/bin/"+comm, filepath.Join(dir, "exe")); err != nil {
-		p.t.Fatal(err)
-	}
+	p.write(pid, "status", fmt.Sprintf("Name:\t%s\nPid:\t%d\nUid:\t1000\t0\t0\t0\n", comm, pid))
+	p.write(pid, "cgroup", "0::/system.slice/"+comm+".service\n")
+	p.write(pid, "cmdline", "/usr/bin/"+comm+"\x00-x\x00\x00")
+	p.link(pid, "exe", "/usr/bin/"+comm)
+	p.link(pid, "ns/net", "net:[4026531833]")
+	p.link(pid, "ns/pid", "pid:[4026531836]")
 	for i, l := range links {
 		if err := os.Symlink(l, filepath.Join(dir, "fd", fmt.Sprint(i))); err != nil {
 			p.t.Fatal(err)
@@ -85,77 +86,26 @@ func (p proc) process(pid int, comm string, start uint64, links ...string) {
 	}
 }
 
+func (p proc) write(pid int, file, content string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.root, fmt.Sprint(pid), file), []byte(content), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p proc) link(pid int, file, target string) {
+	p.t.Helper()
+	name := filepath.Join(p.root, fmt.Sprint(pid), file)
+	os.Remove(name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.Symlink(target, name); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func (p proc) end(pid int) { os.RemoveAll(filepath.Join(p.root, fmt.Sprint(pid))) }
-
-func TestResolver(t *testing.T) {
-	p := proc{t, t.TempDir()}
-	r := newResolver(p.root, 3)
-	if _, err := r.Resolve(10); !errors.Is(err, ErrGone) {
-		t.Errorf("error %v, want ErrGone", err)
-	}
-	want := func(pid uint32, comm, exe string, gone bool) {
-		t.Helper()
-		got, err := r.Resolve(pid)
-		if err != nil || got.PID != pid || got.Comm != comm || got.Exe != exe || got.Gone != gone {
-			t.Errorf("%+v, %v; want %s %s, gone %v", got, err, comm, exe, gone)
-		}
-	}
-	p.process(10, "nginx", 100)
-	want(10, "nginx", "/usr/bin/nginx", false)
-	p.end(10)
-	want(10, "nginx", "/usr/bin/nginx", true)
-	p.process(10, "cron", 200) // the pid again
-	want(10, "cron", "/usr/bin/cron", false)
-	p.process(10, "sh", 200) // exec
-	want(10, "sh", "/usr/bin/sh", false)
-	p.process(10, "sh", 300) // the pid again, under the same name
-	if got, _ := r.Resolve(10); got.Start != 300 {
-		t.Errorf("started at %d, want 300", got.Start)
-	}
-	for pid := 11; pid < 30; pid++ {
-		p.process(pid, "swarm", uint64(400+pid))
-		want(uint32(pid), "swarm", "/usr/bin/swarm", false)
-	}
-	if len(r.known) > 3 || len(r.order) > 3 {
-		t.Errorf("%d processes remembered, want 3", len(r.known))
-	}
-	p.end(10)
-	if _, err := r.Resolve(10); !errors.Is(err, ErrGone) {
-		t.Errorf("forgotten and gone: %v, want ErrGone", err)
-	}
-	p.end(29)
-	want(29, "swarm", "/usr/bin/swarm", true)
-}
-
-func TestResolveRealProcesses(t *testing.T) {
-	r := NewResolver(0)
-	self, err := r.Resolve(uint32(os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if exe, _ := os.Executable(); self.Exe != exe || self.PPID != uint32(os.Getppid()) || self.Start == 0 || self.Comm == "" {
-		t.Errorf("this process is %+v", self)
-	}
-	cmd := exec.Command("cat")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pid := uint32(cmd.Process.Pid)
-	if got, err := r.Resolve(pid); err != nil || got.Gone || got.Start < self.Start {
-		t.Errorf("cat is %+v, %v", got, err)
-	}
-	in.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := r.Resolve(pid); err != nil || !got.Gone || got.PID != pid {
-		t.Errorf("cat was %+v, %v", got, err)
-	}
-}
 
 func TestSocketOwnersOfMadeUpProc(t *testing.T) {
 	p := proc{t, t.TempDir()}
@@ -209,16 +159,6 @@ func TestSocketOwners(t *testing.T) {
 func BenchmarkSocketOwners(b *testing.B) {
 	for b.Loop() {
 		if _, err := SocketOwners(); err != nil && !errors.Is(err, fs.ErrPermission) {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkResolve(b *testing.B) {
-	r := NewResolver(0)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := r.Resolve(uint32(os.Getpid())); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,8 +21,14 @@ import (
 //
 // Processes that end meanwhile are left out. If the descriptors of some may not
 // be read, the rest is returned together with an error that matches
-// fs.ErrPermission and says how many.
-func SocketOwners() (map[uint64]event.Proc, error) { return socketOwners("/proc") }
+// fs.ErrPermission and says how many. If /proc is not usable, there is nothing but
+// the error ErrForeign.
+func SocketOwners() (map[uint64]event.Proc, error) {
+	if err := Usable(); err != nil {
+		return nil, fmt.Errorf("list sockets: %w", err)
+	}
+	return socketOwners("/proc")
+}
 
 func socketOwners(root string) (map[uint64]event.Proc, error) {
 	dir, err := os.Open(root)
@@ -60,6 +66,7 @@ type socketScan struct {
 	owners map[uint64]event.Proc
 	start  map[uint64]uint64 // when the owner started
 	inodes []uint64
+	reads  uint64
 }
 
 // process adds the sockets of one process. It reads who that is after its
@@ -68,7 +75,7 @@ func (s *socketScan) process(pid uint32) error {
 	if err := s.descriptors(pid); err != nil || len(s.inodes) == 0 {
 		return err
 	}
-	info, err := readStat(s.root, pid)
+	info, err := readStat(s.root, pid, &s.reads)
 	if err != nil {
 		return err
 	}
@@ -86,7 +93,7 @@ func (s *socketScan) process(pid uint32) error {
 // descriptors fills s.inodes.
 func (s *socketScan) descriptors(pid uint32) error {
 	s.inodes = s.inodes[:0]
-	dir, err := os.Open(procPath(s.root, pid, "fd"))
+	dir, err := os.Open(s.root + "/" + strconv.FormatUint(uint64(pid), 10) + "/fd")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,168 @@
+package process
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errNoCgroup says that there is no cgroup of an id (any more), or none can be found
+// on this host: it is no use to ask again.
+var errNoCgroup = errors.New("no such cgroup")
+
+// Where cgroup v2 is mounted: alone, and beside v1.
+var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
+
+const (
+	fileidKernfs = 0xfe         // FILEID_KERNFS of linux/exportfs.h: the handle is the id
+	walkEvery    = time.Second  // a walk reads the whole hierarchy
+	walkMax      = 64 << 10     // cgroups read by a walk, and remembered from it
+	deleted      = " (deleted)" // what the kernel adds to the name of a directory that was removed
+)
+
+// cgroupFS finds the path of a cgroup v2 from its id, the inode number of its
+// directory. The kernel opens a directory by its id (5.5 and later, with
+// CAP_DAC_READ_SEARCH); where it does not, the hierarchy is walked, at most once
+// a second. It is not safe for concurrent use.
+//
+// An id is never used again and a cgroup v2 cannot be renamed, so an answer is
+// good for ever; the caller keeps it, also when the cgroup is gone.
+type cgroupFS struct {
+	mount  string
+	fd     int // of the mount, -1 if there is none
+	handle bool
+	walked time.Time
+	paths  *lru[uint64, string] // from walks
+	now    func() time.Time
+}
+
+// newCgroupFS finds cgroup v2 among mounts. Without any, or with an old kernel,
+// every path fails.
+func newCgroupFS(mounts []string, now func() time.Time) *cgroupFS {
+	c := &cgroupFS{fd: -1, now: now, paths: newLRU[uint64, string](walkMax)}
+	for _, m := range mounts {
+		var st unix.Statfs_t
+		if unix.Statfs(m, &st) != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+			continue
+		}
+		fd, err := openat(unix.AT_FDCWD, m, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			continue
+		}
+		c.mount, c.fd = m, fd
+		c.handle = c.handlesWork()
+		break
+	}
+	return c
+}
+
+func (c *cgroupFS) close() {
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+		c.fd = -1
+	}
+}
+
+// handlesWork tries handles on the mount itself.
+func (c *cgroupFS) handlesWork() bool {
+	var st unix.Stat_t
+	if unix.Fstat(c.fd, &st) != nil {
+		return false
+	}
+	path, err := c.open(st.Ino)
+	return err == nil && path == "/"
+}
+
+// path returns the path of a cgroup below the root of the mount, "/" for that.
+// The error is errNoCgroup, or why it could not be found out.
+func (c *cgroupFS) path(id uint64) (string, error) {
+	switch {
+	case c.fd < 0:
+		return "", fmt.Errorf("find cgroup %d: cgroup v2 is not mounted: %w", id, errNoCgroup)
+	case c.handle:
+		return c.open(id)
+	}
+	if p := c.paths.get(id); p != nil {
+		return *p, nil
+	}
+	now := c.now()
+	if !c.walked.IsZero() && now.Sub(c.walked) < walkEvery {
+		return "", fmt.Errorf("find cgroup %d: the hierarchy was read less than %v ago", id, walkEvery)
+	}
+	c.walk()
+	c.walked = now
+	if p := c.paths.get(id); p != nil {
+		return *p, nil
+	}
+	return "", fmt.Errorf("find cgroup %d: %w", id, errNoCgroup)
+}
+
+// open asks the kernel for the directory, and for the path of that.
+func (c *cgroupFS) open(id uint64) (string, error) {
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], id)
+	fd, err := unix.OpenByHandleAt(c.fd, unix.NewFileHandle(fileidKernfs, b[:]), unix.O_PATH|unix.O_CLOEXEC)
+	if err == unix.ESTALE || err == unix.ENOENT {
+		return "", fmt.Errorf("find cgroup %d: %w", id, errNoCgroup)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find cgroup %d: open by handle: %w", id, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Ino != id || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return "", fmt.Errorf("find cgroup %d: %w", id, errNoCgroup)
+	}
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return "", fmt.Errorf("find cgroup %d: %w", id, err)
+	}
+	if s, ok := strings.CutSuffix(path, deleted); ok {
+		if _, err := os.Lstat(path); err != nil { // unless that is its name
+			path = s
+		}
+	}
+	return c.below(id, path)
+}
+
+// below cuts the mount off. A directory outside of the mount has no path there.
+func (c *cgroupFS) below(id uint64, path string) (string, error) {
+	rest, ok := strings.CutPrefix(path, c.mount)
+	switch {
+	case ok && rest == "":
+		return "/", nil
+	case ok && rest[0] == '/':
+		return rest, nil
+	}
+	return "", fmt.Errorf("find cgroup %d: %s is not below %s", id, path, c.mount)
+}
+
+// walk remembers the paths of all cgroups; those that have gone since the last
+// walk stay as long as there is room.
+func (c *cgroupFS) walk() {
+	seen := 0
+	filepath.WalkDir(c.mount, func(path string, d fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		switch {
+		case err != nil || !d.IsDir():
+			return nil // removed meanwhile, or a file of a cgroup
+		case seen == walkMax:
+			return filepath.SkipAll
+		case unix.Lstat(path, &st) != nil:
+			return nil
+		}
+		seen++
+		if rest, err := c.below(st.Ino, path); err == nil {
+			c.paths.put(st.Ino, rest)
+		}
+		return nil
+	})
+}

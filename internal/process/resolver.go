@@ -1,0 +1,334 @@
+package process
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	defaultMax = 8192        // processes a Resolver remembers unless told otherwise: about 1 KiB each
+	cgroupsMax = 4096        // cgroups it remembers, gone ones included: about 0.5 KiB each
+	queueMax   = 1024        // questions that wait
+	shortLived = time.Second // how long an answer is good that may be another one soon
+)
+
+// readsMax is how often the worker reads at most to answer one question, and
+// cgroupReads if it is for the cgroup alone.
+const (
+	cgroupReads = 2
+	readsMax    = processReads + cgroupReads
+)
+
+// Stats counts what a Resolver did since it was made.
+type Stats struct {
+	Hits      uint64 // Lookups that were answered in full
+	Misses    uint64 // Lookups that were not: the sum of the next four
+	Asked     uint64 // the question was put into the queue
+	Waiting   uint64 // it was there already
+	Throttled uint64 // too many reads of /proc in the last second, see Lookup
+	Dropped   uint64 // the queue was full, or the Resolver stopped
+
+	Evicted       uint64 // answers dropped to make room
+	Gone          uint64 // processes that had ended before they were looked for
+	Failed        uint64 // processes that could not be read
+	FailedCgroups uint64 // cgroup ids whose path could not be found
+	FailedNames   uint64 // files of container runtimes that could not be used
+	Unnamed       uint64 // containers that no file was found of
+	Reads         uint64 // files and directories of /proc opened, and links read
+
+	Known, Cgroups int // remembered now
+}
+
+// add adds what a reader counted.
+func (s *Stats) add(c counts) {
+	s.Reads += c.reads
+	s.FailedNames += c.failed
+	s.Unnamed += c.absent
+}
+
+// question is a Key that waits for the worker, with the reads it may cost.
+type question struct {
+	key  Key
+	cost int
+}
+
+// identity is what answers are kept under. The command name is part of it: after
+// an exec the process has another executable, and the records from before must
+// keep theirs.
+type identity struct {
+	pid   uint32
+	start uint64
+	comm  string
+}
+
+func (k *Key) identity() identity { return identity{k.PID, k.Start, k.Comm} }
+
+// answer is what is known of a process.
+type answer struct {
+	info    Info
+	cgroup  uint64    // id that info.Place is of
+	unified string    // path of the cgroup v2 that /proc showed
+	expires time.Time // zero for never
+}
+
+// placeOf is what is known of a cgroup id.
+type placeOf struct {
+	place   Place     // zero if the cgroup was not found
+	expires time.Time // zero for never
+}
+
+// Resolver answers who a pid is. Its methods may be called from any goroutine.
+type Resolver struct {
+	foreign error // from Usable: nothing is read from /proc
+	now     func() time.Time
+	told    func(Key) // for tests: a question of the queue was answered
+
+	mu      sync.Mutex
+	procs   *lru[identity, answer]
+	cgroups *lru[uint64, placeOf]
+	waiting map[Key]struct{}
+	budget  budget
+	stats   Stats
+
+	reader reader // has a lock of its own, never taken under mu
+
+	queue chan question
+	stop  chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+// NewResolver returns a resolver that remembers at most maxKnown processes, those
+// asked for last; 0 means 8192. It has a goroutine until Stop is called.
+func NewResolver(maxKnown int) *Resolver {
+	r := newResolver(maxKnown)
+	r.foreign = Usable()
+	go r.work()
+	return r
+}
+
+// newResolver is NewResolver without the goroutine, for tests to set up.
+func newResolver(maxKnown int) *Resolver {
+	if maxKnown <= 0 {
+		maxKnown = defaultMax
+	}
+	r := &Resolver{
+		now: time.Now, told: func(Key) {},
+		procs: newLRU[identity, answer](maxKnown), cgroups: newLRU[uint64, placeOf](cgroupsMax),
+		waiting: make(map[Key]struct{}),
+		budget:  budget{tokens: readBurst, burst: readBurst, perSecond: readsPerSecond},
+		queue:   make(chan question, queueMax),
+		stop:    make(chan struct{}), done: make(chan struct{}),
+	}
+	now := func() time.Time { return r.now() }
+	r.reader = reader{root: "/proc", now: now, fs: newCgroupFS(cgroupMounts, now), places: newLRU[string, described](cgroupsMax)}
+	return r
+}
+
+// Stop ends the goroutine and waits for it. Lookup still answers what is known.
+func (r *Resolver) Stop() {
+	r.once.Do(func() { close(r.stop) })
+	<-r.done
+}
+
+// Stats returns the counts so far.
+func (r *Resolver) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	s.Evicted = r.procs.evicted
+	s.Known, s.Cgroups = len(r.procs.nodes), len(r.cgroups.nodes)
+	return s
+}
+
+// Lookup returns what is known of a process, and whether that is all there is to
+// know. If it is not, the rest is being found out, and a later Lookup has it;
+// unless too many others were asked for lately: there are at most 2,000 reads of
+// /proc a second. It never waits for a read.
+//
+// With a start time in the Key the answer is of that process or Gone. Without,
+// it is of whoever has the pid when /proc is read, and forgotten after a second.
+// The cgroup is the one of the Key, if there is one, wherever the process went
+// since. If /proc is not usable, there is only what the Key tells.
+func (r *Resolver) Lookup(k Key) (Info, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.procs.get(k.identity())
+	if a != nil && a.expires.IsZero() && (k.Cgroup == 0 || k.Cgroup == a.cgroup) {
+		r.stats.Hits++
+		return a.info, true
+	}
+	return r.lookup(k, a)
+}
+
+// lookup is Lookup where not all is at hand. r.mu is held.
+func (r *Resolver) lookup(k Key, a *answer) (Info, bool) {
+	now := r.now()
+	info := Info{PID: k.PID, Start: k.Start, Comm: k.Comm}
+	cost := 0
+	switch {
+	case a != nil && valid(a.expires, now):
+		info = a.info
+	case r.foreign == nil:
+		cost = readsMax
+	}
+	if k.Cgroup != 0 && (a == nil || a.cgroup != k.Cgroup) {
+		if c := r.cgroups.get(k.Cgroup); c != nil && valid(c.expires, now) {
+			unified := ""
+			if a != nil {
+				unified = a.unified
+			}
+			info.Place = c.place.over(info.Place, unified)
+		} else {
+			cost = max(cost, cgroupReads)
+		}
+	}
+	if cost == 0 {
+		r.stats.Hits++
+		return info, true
+	}
+	r.stats.Misses++
+	r.ask(k, cost, now)
+	return info, false
+}
+
+func valid(expires, now time.Time) bool { return expires.IsZero() || now.Before(expires) }
+
+// ask puts a question into the queue, if it may. r.mu is held.
+func (r *Resolver) ask(k Key, cost int, now time.Time) {
+	if _, ok := r.waiting[k]; ok {
+		r.stats.Waiting++
+		return
+	}
+	select {
+	case <-r.stop:
+		r.stats.Dropped++
+		return
+	default:
+	}
+	if len(r.queue) == cap(r.queue) { // only who holds r.mu puts something in
+		r.stats.Dropped++
+		return
+	}
+	if !r.budget.take(cost, now) {
+		r.stats.Throttled++
+		return
+	}
+	r.stats.Asked++
+	r.waiting[k] = struct{}{}
+	r.queue <- question{k, cost}
+}
+
+// work answers the questions of the queue until Stop.
+func (r *Resolver) work() {
+	defer close(r.done)
+	defer r.reader.close()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case q := <-r.queue:
+			r.answer(q)
+			r.told(q.key)
+		}
+	}
+}
+
+// answer finds out what is not known, and remembers it.
+func (r *Resolver) answer(q question) {
+	r.mu.Lock()
+	a := r.procs.get(q.key.identity())
+	needProc := r.foreign == nil && (a == nil || !valid(a.expires, r.now()))
+	r.mu.Unlock()
+
+	var used int
+	if needProc {
+		_, used, _ = r.read(q.key)
+	} else {
+		_, used = r.cgroup(q.key.Cgroup)
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiting, q.key)
+	r.budget.giveBack(q.cost - used)
+}
+
+// Resolve returns who a process is, and waits for /proc if it is not known. It is
+// for lists, which ask for every process once; the rate of Lookup does not bind
+// it. The error is ErrGone if the process has ended, ErrForeign if /proc is not
+// usable, or that of reading /proc; the Info tells the rest then.
+func (r *Resolver) Resolve(k Key) (Info, error) {
+	r.mu.Lock()
+	a := r.procs.get(k.identity())
+	if a != nil && a.expires.IsZero() && (k.Cgroup == 0 || k.Cgroup == a.cgroup) {
+		info := a.info
+		r.mu.Unlock()
+		if info.Gone {
+			return info, ErrGone
+		}
+		return info, nil
+	}
+	r.mu.Unlock()
+	if r.foreign != nil {
+		c, _ := r.cgroup(k.Cgroup)
+		return Info{PID: k.PID, Start: k.Start, Comm: k.Comm, Place: c.place}, r.foreign
+	}
+	info, _, err := r.read(k)
+	return info, err
+}
+
+// read asks /proc for a process, and remembers the answer.
+func (r *Resolver) read(k Key) (info Info, reads int, err error) {
+	at, used := r.cgroup(k.Cgroup)
+	info, unified, reads, err := r.reader.process(k, at.place)
+	if err != nil {
+		info = Info{PID: k.PID, Start: k.Start, Comm: k.Comm, Gone: errors.Is(err, ErrGone), Place: at.place}
+	}
+	a := answer{info: info, cgroup: k.Cgroup, unified: unified, expires: at.expires}
+	if k.Start == 0 || err != nil && !info.Gone {
+		a.expires = r.now().Add(shortLived)
+	}
+
+	counts := r.reader.counts()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.add(counts)
+	switch {
+	case info.Gone:
+		r.stats.Gone++
+	case err != nil:
+		r.stats.Failed++
+	}
+	r.procs.put(k.identity(), a)
+	return info, used + reads, err
+}
+
+// cgroup returns where the cgroup of an id is, and how many reads that took. It
+// remembers the cgroup, also for when it is gone.
+func (r *Resolver) cgroup(id uint64) (placeOf, int) {
+	if id == 0 {
+		return placeOf{}, 0
+	}
+	r.mu.Lock()
+	if c := r.cgroups.get(id); c != nil && valid(c.expires, r.now()) {
+		defer r.mu.Unlock()
+		return *c, 0
+	}
+	r.mu.Unlock()
+	place, err := r.reader.cgroup(id)
+	c := placeOf{place: place}
+	if err != nil && !errors.Is(err, errNoCgroup) {
+		c.expires = r.now().Add(shortLived)
+	}
+	counts := r.reader.counts()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.add(counts)
+	if err != nil {
+		r.stats.FailedCgroups++
+	}
+	r.cgroups.put(id, c)
+	return c, cgroupReads
+}
