@@ -11,10 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/tracer"
+	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // TestStalledConsumer has the consumer do nothing during churn, with the smallest
@@ -100,6 +102,55 @@ func checkUnique(t *testing.T, records []event.Event) {
 	if twice != 0 {
 		t.Errorf("%d sockets begin twice", twice)
 	}
+}
+
+// TestCompareInChurn compares the table with the kernel's sockets over and over
+// during churn at full speed, with sockets that end while they are looked at. With
+// nothing lost there is nothing to repair.
+func TestCompareInChurn(t *testing.T) {
+	t.Parallel()
+	ns := churnNS(t)
+	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "1")
+	r := startReader(t, ns, tracer.Options{Buffer: 64 << 20})
+	sc := churn.Scenario()
+	sc.Server.Serve.At = workload.Destinations(1, 4)
+	sc.Client.Connect.To = sc.Server.Serve.At
+	running, err := sc.Start(t.Context(), ns.Path())
+	must(t, err)
+	must(t, running.Go())
+	comparisons := 0
+	for done := false; !done; {
+		r.do(func() { r.session.reconcile.due = time.Now() })
+		kerneltest.Eventually(t, 20*time.Second, func() (bool, string) {
+			var pending bool
+			r.do(func() { pending = r.session.reconcile.dumping || time.Now().After(r.session.reconcile.due) })
+			return !pending, "a comparison is not done"
+		})
+		comparisons++
+		done = births(t, ns) >= churn.Connections
+	}
+	if _, err := running.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var totals conn.Totals
+	r.do(func() { totals = r.session.table.Totals() })
+	end := r.stop()
+	hidden := uint64(0)
+	for _, d := range end.Drift {
+		hidden += uint64(max(d.Births, 0))
+	}
+	t.Logf("%d comparisons, %d reused, %d dropped, %d found again, drift %+v", comparisons,
+		totals.Exited(event.Reused), totals.Dropped, totals.Snapshots, end.Drift)
+	if hidden > 0 && !kerneltest.PID1Artefact() {
+		t.Errorf("drift %+v", end.Drift)
+	}
+	if len(end.Lost) != 0 || totals.Dropped > hidden || totals.Snapshots > hidden {
+		t.Errorf("lost %v, %d dropped, %d found again with %d hidden", end.Lost, totals.Dropped, totals.Snapshots, hidden)
+	}
+	if comparisons < 3 {
+		t.Errorf("only %d comparisons", comparisons)
+	}
+	checkUnique(t, r.records)
 }
 
 // TestStalledScreen stops the live view with SIGSTOP during churn. When it goes on

@@ -12,3 +12,13 @@ func (t *Table) Held(e *event.Event) (state event.State, snapshot bool) {
 	}
 	return states[s.phase], s.phase == timeWait && s.seen&sawSnapshot != 0
 }
+
+// StateOf is Held by a cookie alone, and sees only what was known by it from the
+// start. It costs a map lookup.
+func (t *Table) StateOf(cookie uint64) event.State {
+	s := t.sockets.get(cookie)
+	if s == nil || !s.alive() {
+		return event.StateNone
+	}
+	return states[s.phase]
+}
