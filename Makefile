@@ -25,7 +25,7 @@ PRIVILEGED   := $(addprefix $(MODULE)/internal/,advice kernel kerneltest workloa
 UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 
 # What the VM repeats on a stock kernel, which tests of it (all, unless said), and with what.
-IN_VM       := internal/kerneltest internal/kernel internal/workload cmd/twtrace
+IN_VM       := internal/kerneltest internal/kernel cmd/twtrace
 RUN_twtrace := TestLife
 GUEST_TOOLS := cat getconf setpriv sleep sysctl unshare
 GUEST_FILES := $(foreach d,$(wildcard $(IN_VM:=/testdata)),--file $(d):/test/$(notdir $(d:/testdata=))/testdata) \
