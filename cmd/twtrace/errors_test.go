@@ -204,7 +204,7 @@ func TestBadBTF(t *testing.T) {
 		path := filepath.Join(dir, name)
 		for _, args := range [][]string{{"trace", "--btf", path}, {"--btf", path}, {"check", "--btf", path}} {
 			o := ended(t, command(args...))
-			o.failed(t, 3, "BTF", path)
+			o.failed(t, 3, "BTF", path, "leave it out")
 			if args[0] != "check" {
 				o.silent(t)
 			} else if !strings.Contains(o.stdout, "\nFAIL   type information (BTF) ") {

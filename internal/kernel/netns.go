@@ -144,7 +144,7 @@ func (n NetNS) open() (int, error) {
 	}
 	if uint32(st.Ino) != n.Inum {
 		unix.Close(fd)
-		return -1, fmt.Errorf("network namespace %s is gone: %s is net:[%d] now", n, n.path, st.Ino)
+		return -1, fmt.Errorf("network namespace %s is gone: %s is net:[%d] now: %w", n, n.path, st.Ino, os.ErrNotExist)
 	}
 	return fd, nil
 }

@@ -4,8 +4,8 @@ import "time"
 
 // A storm of short-lived processes must not become one of reads of /proc: in any
 // t seconds there are at most readBurst + t*readsPerSecond. A process that lives
-// takes 9, one that has ended 1, and a read about 5 µs; so this is 1 % of one
-// CPU, and yet more than 10,000 new processes a minute need.
+// takes 9, one that has ended 1, and each about 10 µs; so this is 2 % of one CPU,
+// and yet more than 10,000 new processes a minute need.
 const (
 	readsPerSecond = 2000
 	readBurst      = 2000

@@ -49,7 +49,11 @@ func (e *HostError) Unwrap() error { return e.Err }
 // types returns the kernel's types for CO-RE relocation and probing.
 func loadTypes(path string) (*btf.Spec, error) {
 	if err := kernel.BTFAvailable(path); err != nil {
-		return nil, &HostError{What: "no type information (BTF)", Err: err}
+		e := &HostError{What: "no type information (BTF)", Err: err}
+		if path != "" {
+			e.Next = "give --btf a file made for this very kernel, or leave it out to use the kernel's own"
+		}
+		return nil, e
 	}
 	if path == "" {
 		return btf.LoadKernelSpec()
@@ -153,7 +157,7 @@ func (o Options) load(types *btf.Spec, set HookSet) (*loaded, error) {
 		opts.Programs.KernelTypes = types
 	}
 	if l.coll, err = ebpf.NewCollectionWithOptions(spec, opts); err != nil {
-		return l, loadError(err)
+		return l, loadError(err, set)
 	}
 	return l, nil
 }
@@ -167,6 +171,10 @@ func permitted() error {
 	}
 	if err := caps.CanTrace(); err != nil {
 		return &HostError{What: "not permitted to trace", Err: err}
+	}
+	if !kernel.InInitUserNS() {
+		return &HostError{What: "not permitted to trace", Next: "run as root of the host",
+			Err: errors.New("the capabilities are those of a user namespace, where they do not count for BPF")}
 	}
 	// Kernels before 5.11 count maps against RLIMIT_MEMLOCK.
 	if err := rlimit.RemoveMemlock(); err != nil {
@@ -227,12 +235,15 @@ func timerHandlers(vars map[string]any) error {
 
 // loadError words the refusal of a program. The verifier's log, if any, goes
 // into the error whole: only a bug report needs it, and then all of it.
-func loadError(err error) error {
+func loadError(err error, set HookSet) error {
 	var ve *ebpf.VerifierError
 	switch {
 	case errors.As(err, &ve):
 		return &HostError{What: "the kernel refuses a program", Err: fmt.Errorf("%v", ve),
 			Next: "please report this with the kernel's version"}
+	case errors.Is(err, os.ErrPermission) && set == Fentry:
+		return &HostError{What: "this kernel refuses trampolines (fentry)", Err: os.ErrPermission,
+			Next: "use --hooks timer"}
 	case errors.Is(err, os.ErrPermission):
 		return &HostError{What: "the kernel does not permit BPF", Err: os.ErrPermission,
 			Next: "look at kernel lockdown, seccomp and LSM settings"}
