@@ -27,17 +27,23 @@ type reader struct {
 	reads  uint64
 }
 
-// process reads who has the pid of k, and where it is, and the path of its cgroup
-// v2. at is where the hook saw it. reads is how many reads that took.
-func (r *reader) process(k Key, at Place) (info Info, unified string, reads int, err error) {
+// sighting is where /proc showed a process.
+type sighting struct {
+	place   Place
+	unified string // path of its cgroup v2, which need not be that of place
+}
+
+// process reads who has the pid of k, and where it is. reads is how many reads
+// that took.
+func (r *reader) process(k Key) (info Info, seen sighting, reads int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.reads
 	info, where, err := readProcess(r.root, k, &r.reads)
 	if err == nil {
-		info.Place = at.over(r.describe(where.best()), where.unified)
+		seen = sighting{r.describe(where.best()), where.unified}
 	}
-	return info, where.unified, int(r.reads - before), err
+	return info, seen, int(r.reads - before), err
 }
 
 // cgroup finds the path of a cgroup v2 and what that says.
@@ -91,12 +97,11 @@ func (r *reader) close() {
 }
 
 // over returns which of two places holds: p, where a hook saw the process in
-// cgroup v2, or what /proc says, where unified is its path in cgroup v2. If it
-// is still there, /proc knows more, namely the other hierarchies. The root of the
-// hierarchy says nothing.
-func (p Place) over(proc Place, unified string) Place {
-	if p.Cgroup == "" || p.Cgroup == unified || p.Cgroup == "/" && proc.Cgroup != "" {
-		return proc
+// cgroup v2, or where /proc showed it. If it is still there, /proc knows more,
+// namely the other hierarchies. The root of the hierarchy says nothing.
+func (p Place) over(seen sighting) Place {
+	if p.Cgroup == "" || p.Cgroup == seen.unified || p.Cgroup == "/" && seen.place.Cgroup != "" {
+		return seen.place
 	}
 	return p
 }

@@ -68,7 +68,7 @@ func (k *Key) identity() identity { return identity{k.PID, k.Start, k.Comm} }
 type answer struct {
 	info    Info
 	cgroup  uint64    // id that info.Place is of
-	unified string    // path of the cgroup v2 that /proc showed
+	seen    sighting  // where /proc showed it
 	expires time.Time // zero for never
 }
 
@@ -175,11 +175,11 @@ func (r *Resolver) lookup(k Key, a *answer) (Info, bool) {
 	}
 	if k.Cgroup != 0 && (a == nil || a.cgroup != k.Cgroup) {
 		if c := r.cgroups.get(k.Cgroup); c != nil && valid(c.expires, now) {
-			unified := ""
+			var seen sighting
 			if a != nil {
-				unified = a.unified
+				seen = a.seen
 			}
-			info.Place = c.place.over(info.Place, unified)
+			info.Place = c.place.over(seen)
 		} else {
 			cost = max(cost, cgroupReads)
 		}
@@ -282,11 +282,12 @@ func (r *Resolver) Resolve(k Key) (Info, error) {
 // read asks /proc for a process, and remembers the answer.
 func (r *Resolver) read(k Key) (info Info, reads int, err error) {
 	at, used := r.cgroup(k.Cgroup)
-	info, unified, reads, err := r.reader.process(k, at.place)
+	info, seen, reads, err := r.reader.process(k)
 	if err != nil {
-		info = Info{PID: k.PID, Start: k.Start, Comm: k.Comm, Gone: errors.Is(err, ErrGone), Place: at.place}
+		info = Info{PID: k.PID, Start: k.Start, Comm: k.Comm, Gone: errors.Is(err, ErrGone)}
 	}
-	a := answer{info: info, cgroup: k.Cgroup, unified: unified, expires: at.expires}
+	info.Place = at.place.over(seen)
+	a := answer{info: info, cgroup: k.Cgroup, seen: seen, expires: at.expires}
 	if k.Start == 0 || err != nil && !info.Gone {
 		a.expires = r.now().Add(shortLived)
 	}
