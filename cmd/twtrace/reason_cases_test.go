@@ -40,6 +40,8 @@ func reasonCases() []reasonCase {
 		reasonCase{name: "SYN with syncookies", mibs: born,
 			run:    func(r *reasonRun) { r.sysctl("net.ipv4.tcp_syncookies", "2"); runSyn(r) },
 			client: passive, server: []fact{active, exit("syn")}},
+		reasonCase{name: "SYN then dropped", run: runSynDropped, mibs: born,
+			client: passive, server: []fact{active, byFentry(exit("syn"))}},
 		reasonCase{name: "RST", run: runReset, mibs: born,
 			client: []fact{active, exit("reset")}, server: passive},
 		reasonCase{name: "RST ignored", exits: true, run: runResetIgnored, mibs: born,
@@ -129,6 +131,7 @@ func (r *reasonRun) connect(n int, from ...netip.AddrPort) []*workload.Pair {
 			}
 			return err == nil, fmt.Sprint(err)
 		})
+		r.atEnd = append(r.atEnd, p.Close)
 		out = append(out, p)
 	}
 	return out
@@ -215,7 +218,7 @@ func runReusedByConnect(r *reasonRun) {
 	r.sysctl("net.ipv4.ip_local_reserved_ports", "40023")
 	r.sysctl("net.ipv4.tcp_tw_reuse", "1")
 	r.timeWait()
-	r.spare = r.connect(connections)
+	r.connect(connections)
 }
 
 func runReusedBound(r *reasonRun) {
@@ -226,7 +229,7 @@ func runReusedBound(r *reasonRun) {
 	}
 	r.open(from...)
 	r.closeFirst(client, server)
-	r.spare = r.connect(connections, from...)
+	r.connect(connections, from...)
 }
 
 // runSyn has the servers close first, and the clients come back from the same ports.
@@ -237,7 +240,29 @@ func runSyn(r *reasonRun) {
 	for _, p := range r.pairs {
 		from = append(from, p.Client.Local)
 	}
-	r.spare = r.connect(connections, from...)
+	r.connect(connections, from...)
+}
+
+// runSynDropped is runSyn with a listener that has no room: the SYN ends TIME_WAIT, and
+// nothing begins.
+func runSynDropped(r *reasonRun) {
+	r.open()
+	r.closeFirst(server, client)
+	l, err := workload.Listen(r.ns.Path(), r.at)
+	must(r.t, err)
+	r.atEnd = append(r.atEnd, l.Close)
+	must(r.t, l.Room(0))
+	knock := func(from netip.AddrPort) *workload.Socket {
+		s, err := l.Knock(r.ns.Path(), from)
+		must(r.t, err)
+		r.atEnd = append(r.atEnd, s.Close)
+		return s
+	}
+	r.inState(knock(workload.Any), event.Established)
+	for _, p := range r.pairs {
+		knock(p.Client.Local)
+	}
+	r.minis(0)
 }
 
 // afterFIN returns segments to the clients whose sequence numbers are those that

@@ -71,8 +71,8 @@ type reasonRun struct {
 	at     netip.AddrPort
 	shared *sharedTrace
 	pairs  []*workload.Pair
-	spare  []*workload.Pair // that nothing is told of: they stay open
-	last   kernel.Counters  // the counters while the namespace was there
+	atEnd  []func() error  // closes what must stay open until the trace is over
+	last   kernel.Counters // the counters while the namespace was there
 }
 
 // sharedTrace is a trace that tests look at in parallel.
@@ -117,7 +117,9 @@ func TestReason(t *testing.T) {
 			paths = append(paths, r.ns.Path())
 		}
 	}
-	shared := &sharedTrace{trace: startTrace(t, "-N", strings.Join(paths, ","))}
+	// So many namespaces are no filter for the kernel's part: all of the host's traffic
+	// goes through the ring.
+	shared := &sharedTrace{trace: startTrace(t, "--buffer", "64M", "-N", strings.Join(paths, ","))}
 	shared.set = hookSet(shared.trace)
 	t.Cleanup(func() { checkReasons(t, shared, runs) })
 	for _, r := range runs {
@@ -289,8 +291,8 @@ func checkReasons(t *testing.T, shared *sharedTrace, runs []*reasonRun) {
 	}
 	t.Logf("%s: ends by reason %v", shared.set, end.Ends)
 	for _, r := range runs {
-		for _, p := range slices.Concat(r.pairs, r.spare) {
-			must(t, p.Close())
+		for _, end := range r.atEnd {
+			must(t, end())
 		}
 	}
 }

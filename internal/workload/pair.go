@@ -58,7 +58,7 @@ func (l *Listener) Close() error { return unix.Close(l.fd) }
 func (l *Listener) Pair(netns string, from netip.AddrPort) (*Pair, error) {
 	client := &Socket{}
 	err := InNetNS(netns, func() (err error) {
-		client.fd, err = dial(from, l.at)
+		client.fd, err = dial(from, l.at, 0)
 		return err
 	})
 	if err != nil {
@@ -71,13 +71,34 @@ func (l *Listener) Pair(netns string, from netip.AddrPort) (*Pair, error) {
 	return p, errors.Join(client.identify(), p.Server.identify())
 }
 
-// dial returns a connected socket.
-func dial(from, to netip.AddrPort) (int, error) {
+// Knock begins to connect as Pair does and waits for nothing. The socket has no
+// addresses yet.
+func (l *Listener) Knock(netns string, from netip.AddrPort) (*Socket, error) {
+	s := &Socket{}
+	err := InNetNS(netns, func() (err error) {
+		s.fd, err = dial(from, l.at, unix.SOCK_NONBLOCK)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Cookie, err = cookieOf(s.fd)
+	return s, err
+}
+
+// Room has the kernel drop new SYNs once more than n connections wait for Pair.
+func (l *Listener) Room(n int) error { return unix.Listen(l.fd, n) }
+
+// dial returns a connected socket, or with SOCK_NONBLOCK one that may be on its way.
+func dial(from, to netip.AddrPort, flags int) (int, error) {
 	fd, err := newSocket(to.Addr())
 	if err != nil {
 		return -1, fmt.Errorf("create a socket: %w", err)
 	}
-	if from.IsValid() {
+	if flags == unix.SOCK_NONBLOCK {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil && from.IsValid() {
 		err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 			unix.Bind(fd, toSockaddr(from)))
 		if err != nil {
@@ -85,7 +106,10 @@ func dial(from, to netip.AddrPort) (int, error) {
 		}
 	}
 	if err == nil {
-		if err = connect(fd, toSockaddr(to)); err != nil {
+		if err = connect(fd, toSockaddr(to)); err == unix.EINPROGRESS {
+			err = nil
+		}
+		if err != nil {
 			err = fmt.Errorf("connect to %s: %w", to, err)
 		}
 	}

@@ -116,8 +116,8 @@ func (o *matrixOptions) guests(ctx context.Context) []*guest {
 	for _, suite := range o.suites {
 		g := &guest{suite: suite, release: suite}
 		out = append(out, g)
+		slots <- struct{}{}
 		wg.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			begin := time.Now()
 			g.err = o.boot(ctx, g)
