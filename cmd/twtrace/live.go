@@ -42,7 +42,8 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 	s.talk, s.wanted = nil, s.relevant
 	// The state at the start, so that the first interval has rates.
 	var e event.Event
-	for len(s.queue) > 0 && s.next(&e) == nil {
+	for s.queue.next(&e) {
+		s.witness(&e)
 		l.apply(&e)
 	}
 	s.table.Snapshot(time.Now().UnixNano(), &l.snapshot)

@@ -142,7 +142,10 @@ func (s *session) startLook(now time.Time) {
 // compare repairs the table where it differs, and takes the counters in.
 func (s *session) compare(l *look, handle func(*event.Event) error) error {
 	if l.err != nil {
-		return l.err
+		if s.talk != nil {
+			s.talk("the table could not be compared with the kernel's sockets: %v", l.err)
+		}
+		return nil
 	}
 	drift, err := s.tracer.Compare(l.survey)
 	if err != nil {

@@ -41,7 +41,7 @@ type session struct {
 
 	began       time.Time
 	ownersKnown time.Time           // when no socket is left whose owner cannot be known
-	queue       []event.Event       // sockets from before, and what was read meanwhile
+	queue       backlog             // sockets from before, and what was read meanwhile
 	adopted     map[uint64]struct{} // cookies of the parked ones from before
 	seen        int64               // the latest event, ns since the epoch
 	reconcile   reconciler
@@ -177,12 +177,10 @@ func (s *session) close() {
 // next returns the next event: sockets from before, then the stream. The errors
 // are those of tracer.Read.
 func (s *session) next(e *event.Event) error {
-	if len(s.queue) > 0 {
-		*e, s.queue = s.queue[0], s.queue[1:]
+	if s.queue.next(e) {
 		s.witness(e)
 		return nil
 	}
-	s.queue = nil
 	if s.stopping.Load() {
 		s.endWell()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -29,11 +30,12 @@ import (
 // under the lock that hides the socket from sock_diag). What was read is kept, so
 // that snapshots come out first.
 //
-// Two things blur this. A promotion is visible to the dump some microseconds
+// Three things blur this. A promotion is visible to the dump some microseconds
 // before it is in the ring, so a TIME_WAIT socket can be in the dump and begin in
 // the stream later; the table knows, and repeats are left out (see session.repeated).
 // And a mini-socket that was born without a cookie gets one from the dump, so that
-// the begin in the stream has none: it is found by its addresses.
+// the begin in the stream has none: it is found by its addresses. The third is the
+// full socket that hands over to its mini-socket at the very start; see handedOver.
 
 // maxEarly bounds what is kept of the stream while the dump is taken: some 15 MB.
 // More stays in the ring.
@@ -60,20 +62,61 @@ func (s *session) lookAround() error {
 	}
 	s.learn(&l)
 	s.knowListeners(&l)
+	early = slices.DeleteFunc(early, func(e event.Event) bool { return handedOver(&e) })
 	begun := beginsIn(early)
-	known := connecting(&l, early)
-	for i := range l.sockets {
-		k := &l.sockets[i]
+	s.queue = backlog{at: l.end, connecting: connecting(&l, early), early: early}
+	inTimeWait := l.sockets[:0] // what is kept is never ahead of what is read
+	for _, k := range l.sockets {
 		e := k.event(l.end)
-		if held&(1<<k.State) == 0 || begun.has(&e) || !s.traces(&e) {
-			continue
-		}
-		if err := s.before(k, &e, &l, known); err != nil {
-			return err
+		switch {
+		case held&(1<<k.State) == 0 || begun.has(&e) || !s.traces(&e):
+		case k.state() == event.TimeWait:
+			inTimeWait = append(inTimeWait, k)
+			s.ownersKnown = s.began.Add(ownersKnownAfter)
+		default:
+			if err := s.before(&k, &e, &l); err != nil {
+				return err
+			}
 		}
 	}
-	s.queue = append(s.queue, early...)
+	s.queue.sockets = inTimeWait
 	return nil
+}
+
+// backlog is what comes before the stream: sockets in TIME_WAIT from before, as
+// they were at a time, and the events that were read since.
+type backlog struct {
+	at         time.Time
+	sockets    []sighting
+	connecting map[destination]event.Proc
+	early      []event.Event
+}
+
+// next takes out the next event, and reports whether there was one.
+func (b *backlog) next(e *event.Event) bool {
+	switch {
+	case len(b.sockets) > 0:
+		*e = b.sockets[0].event(b.at)
+		if p := b.connecting[destination{e.NetNS, e.Remote}]; p.Known() {
+			e.Process, e.Owner = p, event.Inferred
+		}
+		b.sockets = b.sockets[1:]
+		return true
+	case len(b.early) > 0:
+		*e, b.early = b.early[0], b.early[1:]
+		return true
+	}
+	*b = backlog{}
+	return false
+}
+
+// handedOver tells whether e is the end of a full socket that is about to become a
+// mini-socket, or has, while the hooks begin to count. Of such a socket they know
+// nothing yet, so they do not see that it is no close; the mini-socket is in the
+// dump or in the stream. An end that the mini-socket has has its timestamps.
+func handedOver(e *event.Event) bool {
+	return e.Kind == event.Close && (e.Old == event.FinWait2 || e.Old == event.Closing) &&
+		e.Stamps == event.Unknown && e.Reason == event.ReasonNone && !e.CloseProc.Known() && !e.Opener.Known()
 }
 
 // readDuring reads the stream until the result is there, and then until it is
@@ -109,28 +152,18 @@ func (s *session) readDuring(result <-chan look) (early []event.Event, l look, e
 	}
 }
 
-// before takes in one socket that was there before.
-func (s *session) before(k *sighting, e *event.Event, l *look, connecting map[destination]event.Proc) error {
-	switch e.New {
-	case event.TimeWait:
-		to := destination{e.NetNS, e.Remote}
-		if p := connecting[to]; p.Known() {
-			e.Process, e.Owner = p, event.Inferred
-		}
-		s.queue = append(s.queue, *e)
-		s.ownersKnown = s.began.Add(ownersKnownAfter)
-		return nil
-	case event.FinWait2:
+// before tells the table of a socket from before that is no record: a parked one,
+// or a full one with its owner.
+func (s *session) before(k *sighting, e *event.Event, l *look) error {
+	if e.New == event.FinWait2 {
 		if e.Cookie != 0 {
 			if err := s.tracer.Adopt(e); err != nil {
 				return err
 			}
 			s.adopted[e.Cookie] = struct{}{}
 		}
-	default:
-		if p, ok := l.owners[uint64(k.Inode)]; ok && k.Inode != 0 {
-			e.Process, e.Owner = p, event.ByProc
-		}
+	} else if p, ok := l.owners[uint64(k.Inode)]; ok && k.Inode != 0 {
+		e.Process, e.Owner = p, event.ByProc
 	}
 	if s.wanted(e) {
 		s.table.Apply(e)

@@ -189,6 +189,7 @@ func checkOnce(t *testing.T, records []event.Event, end *event.EndInfo, total in
 		case e.Kind == event.TimeWaitExit:
 			ends[e.Cookie]++
 		case e.Kind == event.Close && e.Old == event.FinWait2:
+			t.Logf("never promoted: %+v", *e)
 			never++
 		}
 	}
@@ -345,6 +346,31 @@ func TestOwnerOfSnapshot(t *testing.T) {
 	want(owners(), "0 by ")
 	for _, p := range []*workload.Process{first, second, server} {
 		must(t, p.Kill())
+	}
+}
+
+// TestHandedOver tells the full socket that hands over to a mini-socket unseen from
+// every end that is one.
+func TestHandedOver(t *testing.T) {
+	closer := event.Proc{PID: 7, Comm: "client"}
+	tests := []struct {
+		name string
+		e    event.Event
+		want bool
+	}{
+		{"hand-over from FIN_WAIT2", event.Event{Kind: event.Close, Old: event.FinWait2}, true},
+		{"hand-over from CLOSING", event.Event{Kind: event.Close, Old: event.Closing}, true},
+		{"end of a parked mini-socket", event.Event{Kind: event.Close, Old: event.FinWait2, Stamps: event.No}, false},
+		{"whose closer was seen", event.Event{Kind: event.Close, Old: event.FinWait2, CloseProc: closer}, false},
+		{"whose opener was seen", event.Event{Kind: event.Close, Old: event.FinWait2, Opener: closer}, false},
+		{"reset", event.Event{Kind: event.Close, Old: event.FinWait2, Reason: event.ResetReceived}, false},
+		{"passive close", event.Event{Kind: event.Close, Old: event.LastAck}, false},
+		{"refused", event.Event{Kind: event.TimeWaitRefused, Old: event.FinWait2}, false},
+	}
+	for _, test := range tests {
+		if got := handedOver(&test.e); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
 	}
 }
 
