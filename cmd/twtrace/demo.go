@@ -38,6 +38,7 @@ var (
 )
 
 func runDemo(c *cli.Context) error {
+	defer catchSignals(c)()
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	ns, err := workload.NewNetNS()

@@ -217,9 +217,13 @@ func (tr *trace) wait() record {
 	return last
 }
 
-// checkLost wants nothing lost. Since 7.0 a program can be preempted, and a VM under
-// software emulation is slow enough for transitions to be skipped then: that is
-// counted, and begins and ends of TIME_WAIT are not among them.
+// fewSkipped is how many skipped transitions a test puts up with: its trace counts
+// those of the whole host, and one in 100,000 is what is promised.
+const fewSkipped = 5
+
+// checkLost wants nothing lost but a few transitions, which are not among the begins
+// and ends of TIME_WAIT. Since 7.0 a program can be preempted, and a VM under software
+// emulation is slow enough for many to be skipped then.
 func checkLost(t testing.TB, end record) {
 	t.Helper()
 	host, err := kernel.ThisHost()
@@ -227,7 +231,8 @@ func checkLost(t testing.TB, end record) {
 		t.Fatal(err)
 	}
 	for stage, n := range end.Lost {
-		if stage == "recursion" && kerneltest.InVM() && host.Release[0] >= '7' {
+		slow := kerneltest.InVM() && host.Release[0] >= '7'
+		if stage == "recursion" && (n <= fewSkipped || slow) {
 			t.Logf("%d transitions skipped on Linux %s", n, host.Release)
 		} else {
 			t.Errorf("lost: %d (%s)", n, stage)

@@ -137,10 +137,18 @@ func (s *session) relevant(e *event.Event) bool {
 	return state != event.StateNone
 }
 
-// stopOn ends the session at the first signal, and after its duration. A second
-// signal kills, since the first one gives the signals back to the system.
+// catchSignals has the context of c end with the first SIGINT or SIGTERM, from here
+// on: a session that is still starting ends as one that runs. A second signal kills,
+// since the first one gives the signals back to the system.
+func catchSignals(c *cli.Context) (release func()) {
+	ctx, stop := signal.NotifyContext(c.Context, unix.SIGINT, unix.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	c.Context = ctx
+	return stop
+}
+
+// stopOn ends the session with ctx, and after its duration.
 func (s *session) stopOn(ctx context.Context) (release func()) {
-	ctx, cancel := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	timer := (<-chan time.Time)(nil)
 	if s.duration > 0 {
 		timer = time.After(s.duration)
@@ -154,7 +162,6 @@ func (s *session) stopOn(ctx context.Context) (release func()) {
 			s.stop("duration")
 		case <-done:
 		}
-		cancel()
 	}()
 	return func() { close(done) }
 }

@@ -37,6 +37,7 @@ func topCommand() *cli.Command {
 }
 
 func runTop(c *cli.Context) error {
+	defer catchSignals(c)()
 	interval, err := positive(c, "interval")
 	if err != nil {
 		return err

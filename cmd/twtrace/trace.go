@@ -35,6 +35,7 @@ func traceCommand() *cli.Command {
 }
 
 func runTrace(c *cli.Context) error {
+	defer catchSignals(c)()
 	opts, err := parseOutput(c)
 	if err != nil {
 		return err
