@@ -188,9 +188,8 @@ func checkOnce(t *testing.T, records []event.Event, end *event.EndInfo, total in
 			begins[e.Cookie]++
 		case e.Kind == event.TimeWaitExit:
 			ends[e.Cookie]++
-		case e.Kind == event.Close && e.Old == event.FinWait2:
-			t.Logf("never promoted: %+v", *e)
-			never++
+		case e.Kind == event.Close && e.Old == event.FinWait2 && e.Stamps != event.Unknown:
+			never++ // a full socket ends so too, if data or its FIN come in the wrong order
 		}
 	}
 	hidden := 0
