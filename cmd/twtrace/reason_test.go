@@ -26,8 +26,8 @@ type fact struct {
 	event  string
 	reason string
 	// fentryOnly: only trampolines tell the reason. Elsewhere it must be absent, not
-	// wrong.
-	fentryOnly bool
+	// wrong; or may be, if some kernels let timers tell it.
+	fentryOnly, orTimer bool
 }
 
 func enter(reason string) fact  { return fact{event: "time_wait_enter", reason: reason} }
@@ -42,13 +42,22 @@ func byFentry(f fact) fact {
 
 func (f fact) String() string { return strings.TrimSpace(f.event + " " + f.reason) }
 
-// with is f as a hook set reports it.
-func (f fact) with(set string) fact {
-	if f.fentryOnly && set == "timer" {
-		f.reason = ""
-	}
-	f.fentryOnly = false
+// byFentryOrTimer is f where timers tell the reason on some kernels.
+func byFentryOrTimer(f fact) fact {
+	f.fentryOnly, f.orTimer = true, true
 	return f
+}
+
+// like reports whether f, which was told, is what want is with a hook set.
+func (f fact) like(want fact, set string) bool {
+	blind := want.fentryOnly && set == "timer"
+	return f.event == want.event &&
+		(f.reason == want.reason && (!blind || want.orTimer) || f.reason == "" && blind)
+}
+
+// likeAll is like for all facts of a socket.
+func likeAll(got, want []fact, set string) bool {
+	return slices.EqualFunc(got, want, func(g, w fact) bool { return g.like(w, set) })
 }
 
 // reasonCase is one way in which connections begin and end TIME_WAIT, or go without.
@@ -58,7 +67,7 @@ type reasonCase struct {
 	run    func(*reasonRun)
 	client []fact // all that is told of the client's end after it was established, in order
 	server []fact
-	rearms int             // of each TIME_WAIT that ends
+	rearms int             // of each TIME_WAIT that ends, at least
 	mibs   kernel.Counters // by how much the kernel's counters grow; only TW, TWRecycled and TWOverflow count
 }
 
@@ -177,8 +186,9 @@ func (r *reasonRun) test() {
 
 // tells says for the kernel matrix how well the hook set in use tells the reasons.
 func (r *reasonRun) tells() string {
-	for _, f := range slices.Concat(r.client, r.server) {
-		if f.with(r.shared.set).reason == "" {
+	told, _ := r.facts()
+	for _, facts := range told {
+		if slices.ContainsFunc(facts, func(f fact) bool { return f.reason == "" }) {
 			return "absent"
 		}
 	}
@@ -216,17 +226,17 @@ func (r *reasonRun) wrong() []string {
 	expected := r.expected()
 	hidden := r.hidden(told)
 	for c, want := range expected {
-		want = r.forSet(want)
 		got := told[c]
 		switch {
-		case slices.Equal(got, want):
-		case hidden > 0 && slices.Equal(got, withoutEnter(want)):
+		case likeAll(got, want, r.shared.set):
+		case hidden > 0 && likeAll(got, withoutEnter(want), r.shared.set):
 			hidden--
 		default:
-			out = append(out, fmt.Sprintf("%x: told %v, want %v", c, got, want))
+			out = append(out, fmt.Sprintf("%x: told %v, want %v by %s", c, got, want, r.shared.set))
 		}
-		if want := r.rearms; ends(got, "time_wait_exit") && rearms[c] != want {
-			out = append(out, fmt.Sprintf("%x: %d rearms, want %d", c, rearms[c], want))
+		// On a slow machine the peer sends its FIN again, now and then.
+		if ends(got, "time_wait_exit") && rearms[c] < r.rearms {
+			out = append(out, fmt.Sprintf("%x: %d rearms, want %d", c, rearms[c], r.rearms))
 		}
 	}
 	for c, got := range told {
@@ -236,14 +246,6 @@ func (r *reasonRun) wrong() []string {
 		}
 	}
 	slices.Sort(out)
-	return out
-}
-
-func (r *reasonRun) forSet(facts []fact) []fact {
-	var out []fact
-	for _, f := range facts {
-		out = append(out, f.with(r.shared.set))
-	}
 	return out
 }
 
