@@ -88,7 +88,11 @@ func (c *cgroupFS) path(id uint64) (string, error) {
 	case c.fd < 0:
 		return "", fmt.Errorf("find cgroup %d: cgroup v2 is not mounted: %w", id, errNoCgroup)
 	case c.handle:
-		return c.open(id)
+		path, err := c.open(id)
+		if !errors.Is(err, fs.ErrPermission) {
+			return path, err
+		}
+		c.handle = false // the capability was dropped
 	}
 	if p := c.paths.get(id); p != nil {
 		return *p, nil

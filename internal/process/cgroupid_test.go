@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -241,6 +242,29 @@ func TestHandles(t *testing.T) {
 	}
 	if got, err := c.open(1 << 60); !errors.Is(err, errNoCgroup) {
 		t.Errorf("no such id: %q, %v", got, err)
+	}
+}
+
+// TestNoCapability drops what handles need, as twtrace may once it has attached.
+func TestNoCapability(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	c := newCgroupFS(cgroupMounts, time.Now)
+	defer c.close()
+	want, id := makeCgroup(t, c.mount, "x.service")
+	result := make(chan string)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			result <- err.Error()
+			return
+		}
+		got, err := c.path(id)
+		result <- fmt.Sprint(got, " ", err)
+	}()
+	if got := <-result; got != want+" <nil>" || c.handle {
+		t.Errorf("%s, want %s by a walk", got, want)
 	}
 }
 

@@ -24,7 +24,7 @@ var ErrGone = errors.New("no such process")
 var ErrForeign = fmt.Errorf("/proc has not the host's process ids: %w", fs.ErrPermission)
 
 // Key is what a hook in the kernel knows of a process. The zero value of a field
-// means "not known"; only PID is needed.
+// means "not known"; without a PID only the cgroup is looked for.
 type Key struct {
 	PID    uint32 // thread group id in the initial pid namespace
 	Start  uint64 // start of the process as /proc has it, see StartTicks
@@ -40,7 +40,7 @@ type Info struct {
 	Start  uint64 // clock ticks after boot when it started; with PID the identity
 	Comm   string // command name of the thread group leader, its bytes unmodified
 	PComm  string // that of the parent
-	Exe    string // path of the executable, with " (deleted)" behind it if so; "" for kernel threads and if it may not be read
+	Exe    string // path of the executable, with " (deleted)" behind it if so; "" for kernel threads, if it may not be read, and if it had another Comm by then
 	UID    uint32 // real user id, as the namespace of the reader has it
 	EUID   uint32 // effective user id
 	HasUID bool

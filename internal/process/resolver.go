@@ -170,7 +170,7 @@ func (r *Resolver) lookup(k Key, a *answer) (Info, bool) {
 	switch {
 	case a != nil && valid(a.expires, now):
 		info = a.info
-	case r.foreign == nil:
+	case r.readable(k):
 		cost = readsMax
 	}
 	if k.Cgroup != 0 && (a == nil || a.cgroup != k.Cgroup) {
@@ -192,6 +192,9 @@ func (r *Resolver) lookup(k Key, a *answer) (Info, bool) {
 	r.ask(k, cost, now)
 	return info, false
 }
+
+// readable tells whether /proc may be asked for k.
+func (r *Resolver) readable(k Key) bool { return r.foreign == nil && k.PID != 0 }
 
 func valid(expires, now time.Time) bool { return expires.IsZero() || now.Before(expires) }
 
@@ -239,7 +242,7 @@ func (r *Resolver) work() {
 func (r *Resolver) answer(q question) {
 	r.mu.Lock()
 	a := r.procs.get(q.key.identity())
-	needProc := r.foreign == nil && (a == nil || !valid(a.expires, r.now()))
+	needProc := r.readable(q.key) && (a == nil || !valid(a.expires, r.now()))
 	r.mu.Unlock()
 
 	var used int
@@ -271,7 +274,7 @@ func (r *Resolver) Resolve(k Key) (Info, error) {
 		return info, nil
 	}
 	r.mu.Unlock()
-	if r.foreign != nil {
+	if !r.readable(k) {
 		c, _ := r.cgroup(k.Cgroup)
 		return Info{PID: k.PID, Start: k.Start, Comm: k.Comm, Place: c.place}, r.foreign
 	}

@@ -53,6 +53,16 @@ func (f *fixture) pass(d time.Duration) {
 	f.time = f.time.Add(d)
 }
 
+// answered waits for the worker to answer one question.
+func (f *fixture) answered() {
+	f.t.Helper()
+	select {
+	case <-f.told:
+	case <-time.After(30 * time.Second):
+		f.t.Fatalf("the worker has nothing to do: %+v", f.Stats())
+	}
+}
+
 // know looks a key up until it is answered, and returns the answer.
 func (f *fixture) know(k Key) Info {
 	f.t.Helper()
@@ -60,7 +70,7 @@ func (f *fixture) know(k Key) Info {
 		if info, ok := f.Lookup(k); ok {
 			return info
 		}
-		<-f.told
+		f.answered()
 	}
 	f.t.Fatalf("%+v is not known after it was found out: %+v", k, f.Stats())
 	return Info{}
@@ -132,7 +142,7 @@ func TestNoStartTime(t *testing.T) {
 	if got, ok := f.Lookup(k); ok || got != (Info{PID: 10}) {
 		t.Errorf("a second later %+v, %v, want to know nothing", got, ok)
 	}
-	<-f.told
+	f.answered()
 	if got := f.know(k); got.Comm != "cron" || got.Start != 200 {
 		t.Errorf("%+v", got)
 	}
@@ -191,7 +201,7 @@ func TestFailures(t *testing.T) {
 		f.process(pid, "x", 100)
 		f.pass(shortLived)
 		f.Lookup(k)
-		<-f.told
+		f.answered()
 		if got := f.know(k); got.Comm != "x" {
 			t.Errorf("mended: %+v", got)
 		}
@@ -243,7 +253,7 @@ func TestLookupStorm(t *testing.T) {
 			f.Lookup(k)
 		}
 		for s := f.Stats(); last.Asked < s.Asked; last.Asked++ {
-			<-f.told
+			f.answered()
 		}
 		s := f.Stats()
 		if most := uint64(readBurst + (i+1)*readsPerSecond/10); s.Reads > most {
@@ -280,7 +290,7 @@ func TestFullQueue(t *testing.T) {
 	}
 	f.start()
 	for range queueMax {
-		<-f.told
+		f.answered()
 	}
 	if s := f.Stats(); s.Gone != queueMax || s.Known != queueMax || f.budget.tokens != 1e9-queueMax {
 		t.Errorf("stats %+v, %v tokens left", s, f.budget.tokens)
@@ -348,6 +358,20 @@ func TestForeignProc(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if s := f.Stats(); s.Reads != 0 || s.Misses != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestNoPID: what no process did has no process.
+func TestNoPID(t *testing.T) {
+	f := newFixture(t, 0).start()
+	if got, ok := f.Lookup(Key{Comm: "x"}); !ok || got != (Info{Comm: "x"}) {
+		t.Errorf("%+v, %v", got, ok)
+	}
+	if got, err := f.Resolve(Key{}); err != nil || got != (Info{}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if s := f.Stats(); s.Reads != 0 || s.Known != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }
