@@ -22,6 +22,7 @@ const enum loss *unused_loss __attribute__((unused));
 const enum event_flags *unused_flags __attribute__((unused));
 const enum role *unused_role __attribute__((unused));
 const enum side *unused_side __attribute__((unused));
+const enum mini_state *unused_mini __attribute__((unused));
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

@@ -10,15 +10,12 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// miniParked is MINI_PARKED of maps.h.
-const miniParked = 1
-
 // Adopt makes a mini-socket known that was parked in FIN_WAIT2 before the trace,
 // so that its promotion is seen: the hooks notice it only where they know that it
 // was parked. e is its Snapshot event, with the cookie. One that the hooks know
 // already, or that is too much for the map, is left alone.
 func (t *Tracer) Adopt(e *event.Event) error {
-	c := bpfConn{Mini: miniParked, Lport: e.Local.Port()}
+	c := bpfConn{Mini: uint32(bpfMiniStateMINI_PARKED), Lport: e.Local.Port()}
 	err := t.coll.Maps[bpfMapTwtraceConns].Update(e.Cookie, &c, ebpf.UpdateNoExist)
 	if errors.Is(err, ebpf.ErrKeyExist) {
 		return nil

@@ -160,6 +160,15 @@ const (
 	bpfLossLOSS_MAX    bpfLoss = 6
 )
 
+type bpfMiniState uint32
+
+const (
+	bpfMiniStateMINI_NONE      bpfMiniState = 0
+	bpfMiniStateMINI_PARKED    bpfMiniState = 1
+	bpfMiniStateMINI_TIME_WAIT bpfMiniState = 2
+	bpfMiniStateMINI_REFUSED   bpfMiniState = 3
+)
+
 type bpfRole uint32
 
 const (
@@ -257,6 +266,7 @@ const (
 	bpfVarUnusedFlags       = "unused_flags"
 	bpfVarUnusedKind        = "unused_kind"
 	bpfVarUnusedLoss        = "unused_loss"
+	bpfVarUnusedMini        = "unused_mini"
 	bpfVarUnusedRole        = "unused_role"
 	bpfVarUnusedSide        = "unused_side"
 	bpfVarUnusedWhy         = "unused_why"
@@ -349,6 +359,7 @@ type bpfVariableSpecs struct {
 	UnusedFlags       *ebpf.VariableSpec `ebpf:"unused_flags"`
 	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLoss        *ebpf.VariableSpec `ebpf:"unused_loss"`
+	UnusedMini        *ebpf.VariableSpec `ebpf:"unused_mini"`
 	UnusedRole        *ebpf.VariableSpec `ebpf:"unused_role"`
 	UnusedSide        *ebpf.VariableSpec `ebpf:"unused_side"`
 	UnusedWhy         *ebpf.VariableSpec `ebpf:"unused_why"`
@@ -408,6 +419,7 @@ type bpfVariables struct {
 	UnusedFlags       *ebpf.Variable `ebpf:"unused_flags"`
 	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLoss        *ebpf.Variable `ebpf:"unused_loss"`
+	UnusedMini        *ebpf.Variable `ebpf:"unused_mini"`
 	UnusedRole        *ebpf.Variable `ebpf:"unused_role"`
 	UnusedSide        *ebpf.Variable `ebpf:"unused_side"`
 	UnusedWhy         *ebpf.Variable `ebpf:"unused_why"`
