@@ -129,12 +129,18 @@ func (c *cgroupFS) open(id uint64) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find cgroup %d: %w", id, err)
 	}
+	return c.below(id, undeleted(path))
+}
+
+// undeleted cuts off what says that the directory was removed since it was
+// opened, unless that is its name.
+func undeleted(path string) string {
 	if s, ok := strings.CutSuffix(path, deleted); ok {
-		if _, err := os.Lstat(path); err != nil { // unless that is its name
-			path = s
+		if _, err := os.Lstat(path); err != nil {
+			return s
 		}
 	}
-	return c.below(id, path)
+	return path
 }
 
 // below cuts the mount off. A directory outside of the mount has no path there.

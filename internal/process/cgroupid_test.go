@@ -297,3 +297,39 @@ func BenchmarkCgroupByHandle(b *testing.B) {
 		}
 	}
 }
+
+func TestUndeleted(t *testing.T) {
+	dir := t.TempDir()
+	odd := dir + "/x" + deleted
+	if err := os.Mkdir(odd, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{dir + "/y" + deleted: dir + "/y", odd: odd, odd + deleted: odd, dir: dir} {
+		if got := undeleted(path); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestOver(t *testing.T) {
+	const daemon, container = "/system.slice/containerd.service", "/docker/" + idA
+	hybrid := sighting{identify(container), daemon} // v1 knows the container, v2 does not
+	for _, tt := range []struct {
+		hook string
+		seen sighting
+		want string
+	}{
+		{daemon, hybrid, container},
+		{"", hybrid, container},
+		{"/", hybrid, container},
+		{"/a.service", hybrid, "/a.service"},
+		{"/a.service", sighting{}, "/a.service"},
+		{"/", sighting{}, "/"},
+		{"", sighting{}, ""},
+	} {
+		p := identify(tt.hook)
+		if got := p.over(tt.seen); got != identify(tt.want) {
+			t.Errorf("%q over %+v is %+v, want %q", tt.hook, tt.seen, got, tt.want)
+		}
+	}
+}
