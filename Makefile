@@ -21,7 +21,7 @@ TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils zstd debian-archive-keyring
 # Go packages: those whose tests run twtrace at full speed, which the race detector and
 # company would slow until it loses events; others whose tests need root; the rest.
 END_TO_END   := $(MODULE)/cmd/twtrace
-PRIVILEGED   := $(addprefix $(MODULE)/internal/,advice kernel kerneltest workload workload/bench)
+PRIVILEGED   := $(addprefix $(MODULE)/internal/,advice kernel kerneltest process workload workload/bench)
 UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 
 # What the VM repeats on a stock kernel, which tests of it (all, unless said), and with what.
