@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,11 +29,17 @@ func init() {
 	}
 }
 
-// unhook puts another file in the place of the link to the tracepoint, once there
-// is one: the link was held by nothing else.
+// lastHook is the tracepoint that the timer hooks are attached to last.
+const lastHook = "timer_cancel"
+
+// unhook puts another file in the place of the link to the tracepoint, once all
+// hooks are attached: the link was held by nothing else.
 func unhook(point string) {
 	for {
 		files, _ := filepath.Glob("/proc/self/fdinfo/*")
+		if !slices.ContainsFunc(files, func(f string) bool { return isLink(f, lastHook) }) {
+			continue
+		}
 		for _, info := range files {
 			if !isLink(info, point) {
 				continue

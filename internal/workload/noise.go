@@ -65,6 +65,9 @@ func (c *child) pingPong(listener int, at netip.AddrPort) (err error) {
 	c.tally.opened.Add(2)
 	for i := 0; c.pace(i, c.spec.Noise.Rate); i++ {
 		if err := errors.Join(pass(near, far), pass(far, near)); err != nil {
+			if c.stop.Err() != nil {
+				return nil // the thread at the other end has stopped already
+			}
 			return fmt.Errorf("round trip on %s: %w", at, err)
 		}
 		c.tally.rounds.Add(1)
