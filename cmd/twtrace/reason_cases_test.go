@@ -81,9 +81,7 @@ func parkedCases() []reasonCase {
 			client: []fact{enter("late_fin"), byFentry(exit("destroyed"))}, server: []fact{closed("passive_close")}},
 		{name: "parked, timeout", mibs: kernel.Counters{TWKilled: connections}, run: func(r *reasonRun) {
 			r.sysctl("net.ipv4.tcp_fin_timeout", "1")
-			r.open()
-			r.clients((*workload.Socket).Close)
-			r.births(connections)
+			r.park()
 			r.minis(0)
 		},
 			client: []fact{closed("fin_wait2_timeout")}},
@@ -197,8 +195,13 @@ func (r *reasonRun) timeWait() {
 func (r *reasonRun) park() {
 	r.t.Helper()
 	r.open()
+	r.clients((*workload.Socket).CloseWrite)
+	for _, p := range r.pairs {
+		// Else, if the ACK comes in the middle of close(), FIN_WAIT2 stays a full socket.
+		r.inState(p.Client, event.FinWait2)
+	}
 	r.clients((*workload.Socket).Close)
-	r.minis(connections)
+	r.births(connections)
 }
 
 // endNamespace ends the namespace: nothing may be open in it.
