@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,11 +103,29 @@ func command(args ...string) *exec.Cmd {
 type trace struct {
 	t      testing.TB
 	cmd    *exec.Cmd
-	stderr bytes.Buffer
+	stderr talk
 	out    *os.File
 
 	unread  []byte // an incomplete line
 	records []record
+}
+
+// talk is what a process says on stderr, readable while it runs.
+type talk struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (w *talk) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Write(b)
+}
+
+func (w *talk) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
 }
 
 // startTrace starts a trace and returns once its start record was read.

@@ -34,7 +34,7 @@ func TestSignals(t *testing.T) {
 			result := connect(t, ns, connections)
 			must(t, tr.cmd.Process.Signal(signal))
 			end := tr.wait()
-			if end.Why != "signal" || tr.stderr.Len() != 0 {
+			if end.Why != "signal" || tr.stderr.String() != "" {
 				t.Errorf("it ended because of %q; stderr: %s", end.Why, tr.stderr.String())
 			}
 			checkBegins(t, tr, end, ns, result)
@@ -93,7 +93,7 @@ func TestDrain(t *testing.T) {
 func TestDuration(t *testing.T) {
 	t.Parallel()
 	tr := startTrace(t, "-N", kerneltest.NetNS(t).Path(), "--duration", "100ms")
-	if end := tr.wait(); end.Why != "duration" || tr.stderr.Len() != 0 {
+	if end := tr.wait(); end.Why != "duration" || tr.stderr.String() != "" {
 		t.Errorf("it ended because of %q; stderr: %s", end.Why, tr.stderr.String())
 	}
 }
@@ -112,7 +112,7 @@ func TestCount(t *testing.T) {
 		ns.KeepTimeWait(t)
 		tr := startTrace(t, append([]string{"-N", ns.Path(), "-c", "17"}, c.flags...)...)
 		connect(t, ns, connections)
-		if end := tr.wait(); end.Why != "count" || tr.stderr.Len() != 0 {
+		if end := tr.wait(); end.Why != "count" || tr.stderr.String() != "" {
 			t.Errorf("%v: it ended because of %q; stderr: %s", c.flags, end.Why, tr.stderr.String())
 		}
 		n := tr.count(func(r record) bool {
