@@ -26,7 +26,7 @@ UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 
 # What the VM repeats on a stock kernel, which tests of it (all, unless said), and with what.
 IN_VM       := internal/kerneltest internal/kernel cmd/twtrace
-RUN_twtrace := TestLife
+RUN_twtrace := ^Test(Life|Churn|Owners|States|Reuse|Overflow)$$
 GUEST_TOOLS := cat getconf setpriv sleep sysctl unshare
 GUEST_FILES := $(foreach d,$(wildcard $(IN_VM:=/testdata)),--file $(d):/test/$(notdir $(d:/testdata=))/testdata) \
                $(foreach t,$(GUEST_TOOLS),--file $$(command -v $(t)):/usr/local/bin/$(t))
