@@ -286,7 +286,7 @@ func (s *session) startEvent() (event.Event, error) {
 		return event.Event{}, err
 	}
 	info.Schema = output.Schema
-	return event.Event{Time: s.began.UnixNano(), Kind: event.Start, Start: info}, nil
+	return event.Event{Time: s.tracer.Began.UnixNano(), Kind: event.Start, Start: info}, nil
 }
 
 // home is the namespace whose limits are those of the trace: the one that is

@@ -34,9 +34,10 @@ var ErrIdle = errors.New("no events at the moment")
 
 // Tracer is a running trace. Its methods are for one goroutine, but for Stop.
 type Tracer struct {
-	Set     HookSet // the hooks in use
-	Hooks   []Hook  // state of every hook of the set
-	Refused error   // why Auto did not take the trampolines; nil if it did or was not asked
+	Set     HookSet   // the hooks in use
+	Hooks   []Hook    // state of every hook of the set
+	Began   time.Time // every event is later
+	Refused error     // why Auto did not take the trampolines; nil if it did or was not asked
 
 	coll    *ebpf.Collection
 	links   []link.Link
@@ -115,6 +116,7 @@ func (t *Tracer) start(usable []hook) error {
 	if err := t.account.begin(); err != nil {
 		return err
 	}
+	t.Began = time.Now()
 	return t.enable(true)
 }
 
