@@ -128,6 +128,10 @@ func (w *talk) String() string {
 	return w.buf.String()
 }
 
+// startTime is how long a trace may take to start: attaching trampolines takes
+// 20 s in a VM under software emulation on a busy host.
+const startTime = 2 * time.Minute
+
 // startTrace starts a trace and returns once its start record was read.
 func startTrace(t testing.TB, args ...string) *trace {
 	t.Helper()
@@ -151,7 +155,7 @@ func startTrace(t testing.TB, args ...string) *trace {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tr.cmd.Process.Kill(); tr.out.Close() })
-	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, startTime, func() (bool, string) {
 		all := tr.all()
 		return len(all) > 0 && all[0].Event == "start", "no start record; stderr: " + tr.stderr.String()
 	})
