@@ -22,9 +22,9 @@ struct conn {
 	__u16 rearms;
 	__u8 role;
 	__u8 side;
-	__u8 state; /* of the full socket */
-	__u8 pad;
-	__u32 mini; /* enum mini_state; changes by compare and swap */
+	__u8 state;   /* of the full socket */
+	__u8 aborted; /* tcp_abort() was called on the mini-socket */
+	__u32 mini;   /* enum mini_state; changes by compare and swap */
 	__u32 pad2;
 };
 
@@ -116,7 +116,8 @@ struct cpu_state {
 	__u64 pending_tw;  /* address; 0: nothing pending */
 	__u64 pending_key; /* in conns; 0: not there */
 	struct event pending;
-	__u64 verdict_tw; /* address */
+	__u64 pending_expires; /* of its timer, before */
+	__u64 verdict_tw;      /* address */
 	__u64 verdict_time;
 	__u64 verdict_expires; /* its timer's, before the segment */
 	__u8 verdict;          /* enum why */

@@ -53,10 +53,14 @@ static __always_inline void hold(struct cpu_state *cpu, struct inet_timewait_soc
 {
 	cpu->pending_key = describe(&cpu->pending, tw);
 	cpu->pending_tw = (__u64)tw;
+	cpu->pending_expires = BPF_CORE_READ(tw, tw_timer.expires);
 }
 
-/* Armed anew: for a late segment, or for the FIN that promotes it. */
-static __always_inline void rearmed(struct cpu_state *cpu)
+/*
+ * Armed anew: for a late segment, or for the FIN that promotes it; or moved, as it was,
+ * from a CPU that goes offline.
+ */
+static __always_inline void rearmed(struct cpu_state *cpu, struct inet_timewait_sock *tw)
 {
 	struct event *e = &cpu->pending;
 	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cpu->pending_key);
@@ -67,6 +71,8 @@ static __always_inline void rearmed(struct cpu_state *cpu)
 		promote(e, c);
 		return;
 	}
+	if (BPF_CORE_READ(tw, tw_timer.expires) == cpu->pending_expires)
+		return;
 	if (c)
 		c->rearms++;
 	t = tally_of(e->netns);
@@ -79,7 +85,7 @@ static __always_inline void started(struct cpu_state *cpu, struct inet_timewait_
 	struct event e = { .time = bpf_ktime_get_ns(), .cookie = cookie_of(tw) };
 
 	if (cpu->pending_tw == (__u64)tw && cpu->pending.cookie == e.cookie) {
-		rearmed(cpu);
+		rearmed(cpu, tw);
 		return;
 	}
 	settle(cpu);

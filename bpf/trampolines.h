@@ -2,7 +2,8 @@
 /*
  * The ledger of mini-sockets, kept at the functions that make and unmake them. No other
  * timer is touched, and every reason is exact. All these functions are called from
- * another file or through a pointer, so the compiler has not inlined them.
+ * another file or through a pointer, so the compiler has not inlined them there; where it
+ * has in their own file, on_kill() sees it.
  */
 #ifndef TWTRACE_TRAMPOLINES_H
 #define TWTRACE_TRAMPOLINES_H
@@ -15,8 +16,11 @@
 #define TW_RST 1
 #define TW_SYN 3
 
-/* How long after tcp_timewait_state_process() its verdict explains an end, ns. */
-#define VERDICT_NS 1000000ULL
+/*
+ * How long after tcp_timewait_state_process() its verdict explains an end, ns. The end
+ * is a few instructions later, but a virtual CPU may be off its host's for long.
+ */
+#define VERDICT_NS 1000000000ULL
 
 /* No mini-socket: for want of room in the namespace, or of memory. */
 static __always_inline void refuse(struct sock *sk, struct event *e)
@@ -83,19 +87,40 @@ static __always_inline int on_deschedule(struct inet_timewait_sock *tw)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct event e;
+	struct conn *c;
 	__u64 key;
 
 	if (!cpu || !enabled || !BPF_CORE_READ(tw, tw_timer.entry.pprev))
 		return 0;
 	key = describe(&e, tw);
-	if (e.why == WHY_KILLED && cpu->verdict_tw == (__u64)tw &&
-	    e.time - cpu->verdict_time < VERDICT_NS) {
+	c = bpf_map_lookup_elem(&twtrace_conns, &key);
+	if (e.why == WHY_KILLED && c && c->aborted) {
+		e.why = WHY_DESTROYED;
+	} else if (e.why == WHY_KILLED && cpu->verdict_tw == (__u64)tw &&
+		   e.time - cpu->verdict_time < VERDICT_NS) {
 		e.why = cpu->verdict;
 		if (cpu->verdict_sent)
 			e.flags |= EVENT_RESET_SENT;
 		cpu->verdict_tw = 0;
 	}
 	ended(&e, key);
+	return 0;
+}
+
+/*
+ * inet_twsk_kill(): an end that none of the above saw. On 6.1 inet_twsk_purge(), by which
+ * a namespace ends, has inet_twsk_deschedule_put() inlined. Of others the conn is gone.
+ */
+static __always_inline int on_kill(struct inet_timewait_sock *tw)
+{
+	struct event e;
+	__u64 key;
+
+	if (!enabled)
+		return 0;
+	key = describe(&e, tw);
+	if (key)
+		ended(&e, key);
 	return 0;
 }
 
@@ -149,13 +174,22 @@ static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 
 	return 0;
 }
 
-/* tcp_abort(): ss -K and bpf_sock_destroy(). */
+/*
+ * tcp_abort(): ss -K and bpf_sock_destroy(). It is a task that may be preempted, and on
+ * another CPU when the end comes, so the conn remembers; the verdict is for mini-sockets
+ * from before the trace, which have none.
+ */
 static __always_inline int on_abort(struct sock *sk)
 {
 	struct cpu_state *cpu = this_cpu();
+	struct conn *c;
+	__u64 key;
 
 	if (!cpu || !enabled || sk->__sk_common.skc_state != TCP_TIME_WAIT)
 		return 0;
+	c = conn_of_mini((__u64)sk, sk->__sk_common.skc_cookie.counter, &key);
+	if (c)
+		c->aborted = 1;
 	cpu->verdict_tw = (__u64)sk;
 	cpu->verdict_time = bpf_ktime_get_ns();
 	cpu->verdict = WHY_DESTROYED;

@@ -101,6 +101,12 @@ int BPF_PROG(twsk_deschedule, struct inet_timewait_sock *tw)
 	return on_deschedule(tw);
 }
 
+SEC("fentry/inet_twsk_kill")
+int BPF_PROG(twsk_kill, struct inet_timewait_sock *tw)
+{
+	return on_kill(tw);
+}
+
 SEC("fentry/tcp_timewait_state_process")
 int BPF_PROG(twsk_segment, struct inet_timewait_sock *tw, struct sk_buff *skb)
 {

@@ -28,14 +28,14 @@ type bpfConn struct {
 		Tgid uint32
 		Comm [16]int8
 	}
-	Lport  uint16
-	Rearms uint16
-	Role   uint8
-	Side   uint8
-	State  uint8
-	Pad    uint8
-	Mini   uint32
-	Pad2   uint32
+	Lport   uint16
+	Rearms  uint16
+	Role    uint8
+	Side    uint8
+	State   uint8
+	Aborted uint8
+	Mini    uint32
+	Pad2    uint32
 }
 
 type bpfCpuState struct {
@@ -43,6 +43,7 @@ type bpfCpuState struct {
 	PendingTw      uint64
 	PendingKey     uint64
 	Pending        bpfEvent
+	PendingExpires uint64
 	VerdictTw      uint64
 	VerdictTime    uint64
 	VerdictExpires uint64
@@ -253,6 +254,7 @@ const (
 	bpfProgTwskAlloc        = "twsk_alloc"
 	bpfProgTwskDeschedule   = "twsk_deschedule"
 	bpfProgTwskExpire       = "twsk_expire"
+	bpfProgTwskKill         = "twsk_kill"
 	bpfProgTwskSegment      = "twsk_segment"
 	bpfProgTwskSegmentDone  = "twsk_segment_done"
 	bpfVarAllStates         = "all_states"
@@ -328,6 +330,7 @@ type bpfProgramSpecs struct {
 	TwskAlloc        *ebpf.ProgramSpec `ebpf:"twsk_alloc"`
 	TwskDeschedule   *ebpf.ProgramSpec `ebpf:"twsk_deschedule"`
 	TwskExpire       *ebpf.ProgramSpec `ebpf:"twsk_expire"`
+	TwskKill         *ebpf.ProgramSpec `ebpf:"twsk_kill"`
 	TwskSegment      *ebpf.ProgramSpec `ebpf:"twsk_segment"`
 	TwskSegmentDone  *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
 }
@@ -443,6 +446,7 @@ type bpfPrograms struct {
 	TwskAlloc        *ebpf.Program `ebpf:"twsk_alloc"`
 	TwskDeschedule   *ebpf.Program `ebpf:"twsk_deschedule"`
 	TwskExpire       *ebpf.Program `ebpf:"twsk_expire"`
+	TwskKill         *ebpf.Program `ebpf:"twsk_kill"`
 	TwskSegment      *ebpf.Program `ebpf:"twsk_segment"`
 	TwskSegmentDone  *ebpf.Program `ebpf:"twsk_segment_done"`
 }
@@ -463,6 +467,7 @@ func (p *bpfPrograms) Close() error {
 		p.TwskAlloc,
 		p.TwskDeschedule,
 		p.TwskExpire,
+		p.TwskKill,
 		p.TwskSegment,
 		p.TwskSegmentDone,
 	)

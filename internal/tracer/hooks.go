@@ -79,6 +79,9 @@ var hooks = []hook{
 		tells: "FIN_WAIT2 turns into TIME_WAIT; TIME_WAIT begins anew", without: "promotions"},
 	{program: bpfProgTwskExpire, target: "tw_timer_handler", set: Fentry, needed: true,
 		tells: "TIME_WAIT expires", without: "expiry"},
+	{program: bpfProgTwskKill, target: "inet_twsk_kill", set: Fentry,
+		tells:   "TIME_WAIT ended with its namespace, where twsk_deschedule cannot see it",
+		without: "ends with a namespace, on some kernels"},
 	{program: bpfProgTwskDeschedule, target: "inet_twsk_deschedule_put", set: Fentry, needed: true,
 		tells: "TIME_WAIT ends early", without: "ends"},
 	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true,
@@ -87,7 +90,10 @@ var hooks = []hook{
 
 // blind is what a set cannot tell, whatever the kernel.
 var blind = map[HookSet][]string{
-	Timer: {"accepters (the closer or the listener is shown instead)", "reason of ends by ss -K", "reason of ends by a SYN that was answered with a SYN cookie"},
+	Timer: {
+		"accepters (the closer or the listener is shown instead)",
+		"reason of ends by ss -K, by a SYN that is then dropped or (before 6.11) answered with a SYN cookie, and by data into FIN_WAIT2",
+	},
 }
 
 // Hook is the state of a hook on this host, as `twtrace check` prints it.
