@@ -338,6 +338,11 @@ func runUnread(r *reasonRun) {
 
 // runTimeout has the clients write into a wire that delivers nothing.
 func runTimeout(r *reasonRun) {
+	if kerneltest.PID1Artefact() {
+		// All of them end in one softirq, which such a kernel hides as a whole if it
+		// comes while a thread of PID 1 is current; no counter tells. A VM tests it.
+		r.t.Skip("this kernel may hide the timer's softirq")
+	}
 	far := kerneltest.NetNS(r.t)
 	wire, err := workload.NewWire(r.ns.Path(), far.Path())
 	must(r.t, err)

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is for what should happen at once, on a busy machine too.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // fact is what a record says of the begin or the end of a connection.
 type fact struct {
