@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +19,7 @@ func demoCommand() *cli.Command {
 		Description: "Makes a network namespace with 2,000 ports, a server, a client that opens a connection for\n" +
 			"every request, and a well-behaved neighbour. The client runs out of ports after about 15 s.\n" +
 			"Nothing else on this host is touched, and nothing stays behind.",
-		Flags: concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{
+		Flags: slices.Concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{
 			&cli.DurationFlag{Name: "duration", Value: 30 * time.Second, Usage: "stop after `TIME`", Category: categoryTrace},
 		}),
 		Action: runDemo,

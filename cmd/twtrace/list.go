@@ -23,7 +23,7 @@ func listCommand() *cli.Command {
 		Description: examples(
 			"twtrace list -D 3306 -o wide        those towards port 3306",
 			"twtrace list -N web -o json         those of the network namespace web, an object a line"),
-		Flags: concat(filterFlags(), []cli.Flag{
+		Flags: slices.Concat(filterFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 		}),

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func topFlags() []cli.Flag {
-	return concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{durationFlag()})
+	return slices.Concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{durationFlag()})
 }
 
 func viewFlags() []cli.Flag {

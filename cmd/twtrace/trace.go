@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ func traceCommand() *cli.Command {
 			"twtrace trace -p 4242 --duration 30s              what process 4242 opens and closes",
 			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT towards port 3306, its begins only",
 			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
-		Flags: concat(recordFilterFlags(), tracerFlags(), []cli.Flag{
+		Flags: slices.Concat(recordFilterFlags(), tracerFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			durationFlag(),
@@ -113,14 +114,6 @@ func (p *printer) print(e *event.Event) error {
 		}
 	}
 	return nil
-}
-
-func concat(lists ...[]cli.Flag) []cli.Flag {
-	var out []cli.Flag
-	for _, l := range lists {
-		out = append(out, l...)
-	}
-	return out
 }
 
 // watchReader calls gone once nobody can read out any more, if it is a pipe: the
