@@ -17,7 +17,7 @@ enum kind {
 	KIND_REFUSED,  /* TIME_WAIT should have begun, the kernel had no room */
 	KIND_EXIT,     /* TIME_WAIT ended */
 	KIND_CLOSE,    /* ended with no TIME_WAIT, or parked and never promoted */
-	KIND_FAIL,     /* connect() failed */
+	KIND_FAIL,     /* a call failed */
 	KIND_LISTEN,   /* a process called listen() */
 };
 
@@ -45,6 +45,9 @@ enum why {
 };
 
 #define ENDS (WHY_MAX - WHY_EXPIRED)
+
+/* Which call failed. */
+enum call { CALL_NONE, CALL_CONNECT, CALL_BIND, CALL_ACCEPT, CALL_SOCKET };
 
 enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
 enum side { SIDE_UNKNOWN, SIDE_LOCAL, SIDE_REMOTE, SIDE_BOTH };
@@ -87,7 +90,8 @@ struct event {
 	__u8 flags;
 	__u16 rearms;
 	__u16 err;
-	__u32 pad;
+	__u8 call; /* enum call, of KIND_FAIL; err is its errno, 0 if not known */
+	__u8 pad[3];
 };
 
 _Static_assert(sizeof(struct event) == 136, "the decoder reads 136 bytes");

@@ -25,7 +25,7 @@ struct conn {
 	__u8 state;   /* of the full socket */
 	__u8 aborted; /* tcp_abort() was called on the mini-socket */
 	__u32 mini;   /* enum mini_state; changes by compare and swap */
-	__u32 pad2;
+	__u32 seq;    /* write_seq in SYN_SENT, before connect() has chosen one */
 };
 
 _Static_assert(sizeof(struct conn) == 80, "262,144 of these must stay affordable");

@@ -21,6 +21,17 @@ struct change {
 	int old, new;
 };
 
+/*
+ * connect() that finds no port goes back before it chooses a sequence number, and before
+ * the socket counts as connecting. Without an error, and past that, it was the application
+ * that gave up.
+ */
+static __always_inline bool found_no_port(struct sock *sk, const struct conn *c)
+{
+	return sk->sk_socket->state <= SS_UNCONNECTED &&
+	       BPF_CORE_READ((struct tcp_sock *)sk, write_seq) == (c ? c->seq : 0);
+}
+
 static __noinline void emit_change(struct sock *sk, const struct change *ch, const struct conn *c,
 				   __u8 kind, __u8 why)
 {
@@ -36,12 +47,11 @@ static __noinline void emit_change(struct sock *sk, const struct change *ch, con
 	e.old = ch->old;
 	e.new = ch->new;
 	e.err = sk->sk_err;
-	/*
-	 * connect() that found no port goes back before a sequence number is chosen;
-	 * with one and no error, it was the application that gave up.
-	 */
-	if (kind == KIND_FAIL && !e.err && !BPF_CORE_READ((struct tcp_sock *)sk, write_seq))
-		e.err = EADDRNOTAVAIL;
+	if (kind == KIND_FAIL) {
+		e.call = CALL_CONNECT;
+		if (!e.err && found_no_port(sk, c))
+			e.err = EADDRNOTAVAIL;
+	}
 	emit(&e);
 }
 
@@ -63,6 +73,7 @@ static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch
 
 	set_current(&c.origin);
 	c.lport = sk->__sk_common.skc_num;
+	c.seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq); /* not 0 if used before */
 	conn_put(ch->cookie, &c);
 }
 
@@ -154,8 +165,8 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 		bpf_map_delete_elem(&twtrace_conns, &cookie);
 	if (ch->old == TCP_LISTEN || (c && c->mini))
 		return;
-	if (ch->old == TCP_SYN_SENT) {
-		kind = KIND_FAIL;
+	if (ch->old == TCP_SYN_SENT || (ch->old == TCP_SYN_RECV && c && c->role == ROLE_CLIENT)) {
+		kind = KIND_FAIL; /* SYN_RECV: both called connect() at once */
 		why = WHY_NONE;
 	} else if (refused(sk, ch)) {
 		kind = KIND_REFUSED;

@@ -18,6 +18,7 @@
 /* Referred to so that their names reach BTF, and from there the Go side. */
 const enum kind *unused_kind __attribute__((unused));
 const enum why *unused_why __attribute__((unused));
+const enum call *unused_call __attribute__((unused));
 const enum loss *unused_loss __attribute__((unused));
 const enum event_flags *unused_flags __attribute__((unused));
 const enum role *unused_role __attribute__((unused));

@@ -58,7 +58,7 @@ func unmap(a netip.AddrPort) netip.AddrPort {
 // rank orders the ways to know an owner, best last.
 func rank(o event.OwnerFrom) int {
 	switch o {
-	case event.ByConnect, event.ByAccept:
+	case event.ByConnect, event.ByAccept, event.ByCall:
 		return 5
 	case event.ByProc:
 		return 4

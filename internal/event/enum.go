@@ -144,11 +144,12 @@ const (
 	ByClose
 	ByListen
 	Inferred
+	ByCall // it made the bind() or socket() that failed
 )
 
 var ownerNames = [...]string{
 	ByConnect: "connect", ByAccept: "accept", ByProc: "proc", ByClose: "close",
-	ByListen: "listen", Inferred: "inferred",
+	ByListen: "listen", Inferred: "inferred", ByCall: "call",
 }
 
 func (o OwnerFrom) String() string { return name(ownerNames[:], int(o)) }

@@ -13,6 +13,16 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfCall uint32
+
+const (
+	bpfCallCALL_NONE    bpfCall = 0
+	bpfCallCALL_CONNECT bpfCall = 1
+	bpfCallCALL_BIND    bpfCall = 2
+	bpfCallCALL_ACCEPT  bpfCall = 3
+	bpfCallCALL_SOCKET  bpfCall = 4
+)
+
 type bpfConn struct {
 	_           structs.HostLayout
 	Established uint64
@@ -35,7 +45,7 @@ type bpfConn struct {
 	State   uint8
 	Aborted uint8
 	Mini    uint32
-	Pad2    uint32
+	Seq     uint32
 }
 
 type bpfCpuState struct {
@@ -90,7 +100,8 @@ type bpfEvent struct {
 	Flags  uint8
 	Rearms uint16
 	Err    uint16
-	Pad    uint32
+	Call   uint8
+	Pad    [3]uint8
 }
 
 type bpfEventFlags uint32
@@ -265,6 +276,7 @@ const (
 	bpfVarReqskTimerHandler = "reqsk_timer_handler"
 	bpfVarSeesRefusals      = "sees_refusals"
 	bpfVarTwTimerHandler    = "tw_timer_handler"
+	bpfVarUnusedCall        = "unused_call"
 	bpfVarUnusedFlags       = "unused_flags"
 	bpfVarUnusedKind        = "unused_kind"
 	bpfVarUnusedLoss        = "unused_loss"
@@ -359,6 +371,7 @@ type bpfVariableSpecs struct {
 	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
 	SeesRefusals      *ebpf.VariableSpec `ebpf:"sees_refusals"`
 	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
+	UnusedCall        *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedFlags       *ebpf.VariableSpec `ebpf:"unused_flags"`
 	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLoss        *ebpf.VariableSpec `ebpf:"unused_loss"`
@@ -419,6 +432,7 @@ type bpfVariables struct {
 	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
 	SeesRefusals      *ebpf.Variable `ebpf:"sees_refusals"`
 	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
+	UnusedCall        *ebpf.Variable `ebpf:"unused_call"`
 	UnusedFlags       *ebpf.Variable `ebpf:"unused_flags"`
 	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLoss        *ebpf.Variable `ebpf:"unused_loss"`

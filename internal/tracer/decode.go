@@ -47,6 +47,9 @@ var reasons = [...]event.Reason{
 
 var roles = [...]event.Role{bpfRoleROLE_CLIENT: event.Client, bpfRoleROLE_SERVER: event.Server}
 
+var calls = [...]event.Call{bpfCallCALL_CONNECT: event.Connect, bpfCallCALL_BIND: event.Bind,
+	bpfCallCALL_ACCEPT: event.Accept, bpfCallCALL_SOCKET: event.Socket}
+
 var sides = [...]event.Side{bpfSideSIDE_LOCAL: event.LocalSide, bpfSideSIDE_REMOTE: event.RemoteSide,
 	bpfSideSIDE_BOTH: event.BothSides}
 
@@ -57,7 +60,7 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 	}
 	raw := (*bpfEvent)(unsafe.Pointer(unsafe.SliceData(sample)))
 	if raw.Kind == 0 || int(raw.Kind) >= len(kinds) || int(raw.Why) >= len(reasons) ||
-		int(raw.Role) >= len(roles) || int(raw.Side) >= len(sides) {
+		int(raw.Role) >= len(roles) || int(raw.Side) >= len(sides) || int(raw.Call) >= len(calls) {
 		return errSample
 	}
 	*e = event.Event{
@@ -85,13 +88,29 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 	}
 	switch e.Kind {
 	case event.Fail:
-		e.Call, e.Errno = event.Connect, raw.Err
+		e.Call, e.Errno = calls[raw.Call], raw.Err
+		failed(e)
 	case event.Close:
 		if e.Old == event.FinWait2 {
 			e.Reason = parkedEnd(e.Reason, raw.Flags)
 		}
 	}
 	return nil
+}
+
+// failed leaves out of e what the failed call has not: bind and accept have no remote
+// end, and a socket that could not be made has none at all.
+func failed(e *event.Event) {
+	switch e.Call {
+	case event.Socket:
+		e.Local = netip.AddrPort{}
+		fallthrough
+	case event.Bind:
+		e.Process, e.Owner, e.Opener = e.Opener, event.ByCall, event.Proc{}
+		fallthrough
+	case event.Accept:
+		e.Remote = netip.AddrPort{}
+	}
 }
 
 // between is the time from one instant to a later one, 0 if one of them is not known.
