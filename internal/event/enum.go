@@ -2,8 +2,8 @@ package event
 
 import "strconv"
 
-// Kind says what an Event reports. Parked and Listen are facts the
-// tables need; they are never printed as records.
+// Kind says what an Event reports. Parked, Listen and Held are facts the
+// tables need; they are never printed as records, and trace files have them.
 type Kind uint8
 
 // The kinds, in the words of the record contract.
@@ -26,6 +26,7 @@ const (
 
 	Parked // a mini-socket was born in FIN_WAIT2
 	Listen // a process called listen()
+	Held   // in trace files, a Snapshot of a connection that is not in TIME_WAIT
 )
 
 var kindNames = [...]string{
@@ -33,7 +34,7 @@ var kindNames = [...]string{
 	TimeWaitEnter: "time_wait_enter", TimeWaitRefused: "time_wait_refused",
 	TimeWaitExit: "time_wait_exit", Close: "close", Fail: "fail",
 	StormStart: "storm_start", StormUpdate: "storm_update", StormEnd: "storm_end",
-	Lost: "lost", End: "end", Parked: "parked", Listen: "listen",
+	Lost: "lost", End: "end", Parked: "parked", Listen: "listen", Held: "held",
 }
 
 func (k Kind) String() string { return name(kindNames[:], int(k)) }

@@ -23,6 +23,7 @@ type Field struct {
 	Column
 
 	value func(e *event.Event) Value
+	at    func(e *event.Event) any                // a pointer to where Decode puts it; nil if it follows from others
 	text  func(dst []byte, e *event.Event) []byte // a shorter form in Text, or nil
 	full  int                                     // width in Wide, if text makes it shorter
 	about bool                                    // only start or end have it

@@ -6,27 +6,35 @@ import "github.com/twtrace/twtrace/internal/event"
 var startFields = []Field{
 	{Name: "version", On: "start", Type: TypeString,
 		Doc:   "version of twtrace",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Version }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.Version) })},
 	{Name: "schema", On: "start", Type: TypeInt,
 		Doc:   "version of this record contract; grows when a field changes its meaning or goes",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Schema }),
 		value: ofStart(func(s *event.StartInfo) Value { return Int(int64(s.Schema)) })},
 	{Name: "host", On: "start", Type: TypeString,
 		Doc:   "host name",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Host }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.Host) })},
 	{Name: "kernel", On: "start", Type: TypeString,
 		Doc:   "kernel release",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Kernel }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.Kernel) })},
 	{Name: "boot_id", On: "start", Type: TypeString,
 		Doc:   "the kernel's random id of this boot",
+		at:    inStart(func(s *event.StartInfo) any { return &s.BootID }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.BootID) })},
 	{Name: "hooks", On: "start", Type: TypeList,
 		Doc:   "hooks in use",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Hooks }),
 		value: ofStart(func(s *event.StartInfo) Value { return List(s.Hooks) })},
 	{Name: "missing", On: "start", Type: TypeList,
 		Doc:   "what will not be seen, in words",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Missing }),
 		value: ofStart(func(s *event.StartInfo) Value { return List(s.Missing) })},
 	{Name: "limits", On: "start", Type: TypeStrings,
 		Doc: "limits of the traced namespace, by sysctl name",
+		at:  inStart(func(s *event.StartInfo) any { return &s.Limits }),
 		value: ofStart(func(s *event.StartInfo) Value {
 			if s.Limits == nil {
 				return Value{}
@@ -35,6 +43,7 @@ var startFields = []Field{
 		})},
 	{Name: "filter", On: "start", Type: TypeString,
 		Doc:   "the filter in words; absent if there is none",
+		at:    inStart(func(s *event.StartInfo) any { return &s.Filter }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.Filter) })},
 }
 
@@ -42,34 +51,44 @@ var startFields = []Field{
 var endFields = []Field{
 	{Name: "births", On: "end", Type: TypeUint,
 		Doc:   "mini-sockets born, parked ones included",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Births }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Births) })},
 	{Name: "parked", On: "end", Type: TypeUint,
 		Doc:   "of those, born in FIN_WAIT2",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Parked }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Parked) })},
 	{Name: "promoted", On: "end", Type: TypeUint,
 		Doc:   "parked ones that reached TIME_WAIT",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Promoted }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Promoted) })},
 	{Name: "begins", On: "end", Type: TypeUint,
 		Doc:   "begins of TIME_WAIT",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Begins }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Begins) })},
 	{Name: "ends", On: "end", Type: TypeCounts,
 		Doc:   "ends of TIME_WAIT by reason, `unknown` included",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Ends }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Ends} })},
 	{Name: "refused", On: "end", Type: TypeUint,
 		Doc:   "mini-sockets that the kernel refused",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Refused }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Refused) })},
 	{Name: "alive", On: "end", Type: TypeUint,
 		Doc:   "sockets still in TIME_WAIT or parked",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Alive }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Alive) })},
 	{Name: "lost", On: "end", Type: TypeCounts,
 		Doc:   "events lost, by stage; stages with none are absent",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Lost }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Lost} })},
 	{Name: "drift", On: "end", Type: TypeDrift,
 		Doc: "network namespaces where the kernel's own counters grew by another number than was traced: " +
 			"what the kernel counted less what was traced",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Drift }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeDrift, nested: i.Drift} })},
 	{Name: "why", On: "end", Type: TypeString,
 		Doc:   "why the trace ended",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Why }),
 		value: ofEnd(func(i *event.EndInfo) Value { return String(i.Why) })},
 }
 
@@ -90,5 +109,25 @@ func ofEnd(value func(*event.EndInfo) Value) func(*event.Event) Value {
 			return Value{}
 		}
 		return value(e.End)
+	}
+}
+
+// inStart makes the place of a field of the start record.
+func inStart(at func(*event.StartInfo) any) func(*event.Event) any {
+	return func(e *event.Event) any {
+		if e.Start == nil {
+			e.Start = new(event.StartInfo)
+		}
+		return at(e.Start)
+	}
+}
+
+// inEnd makes the place of a field of the end record.
+func inEnd(at func(*event.EndInfo) any) func(*event.Event) any {
+	return func(e *event.Event) any {
+		if e.End == nil {
+			e.End = new(event.EndInfo)
+		}
+		return at(e.End)
 	}
 }
