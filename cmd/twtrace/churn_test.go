@@ -32,6 +32,16 @@ func births(t *testing.T, ns *kerneltest.NS) int {
 	return int(n["TcpExtTW"] + n["TcpExtTWKilled"])
 }
 
+// allBegun waits until the kernel has counted n births and none is parked. The trace
+// may not have seen all of it; what it has seen it prints until its end.
+func allBegun(t *testing.T, ns *kerneltest.NS, n int) {
+	t.Helper()
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		born, parked := births(t, ns), len(ns.Sockets(t, "state", "fin-wait-2"))
+		return born >= n && parked == 0, fmt.Sprintf("%d of %d born, %d parked", born, n, parked)
+	})
+}
+
 // TestChurn checks that the account balances with the kernel's counters through
 // churn at full speed, for begins and for ends.
 func TestChurn(t *testing.T) {

@@ -143,7 +143,7 @@ func (c *lifeCase) check(t *testing.T, tr *trace, end record) {
 		}
 		for _, r := range tr.of("time_wait_exit", ns.Inum()) {
 			exits[cookie(t, r)]++
-			checkExit(t, r)
+			checkExit(t, r, enters[cookie(t, r)] > 0)
 		}
 	}
 	hidden := hiddenBirths(end, c.ns)
@@ -154,18 +154,26 @@ func (c *lifeCase) check(t *testing.T, tr *trace, end record) {
 // hiddenBirths is what the trace itself says that it has not seen, and may not
 // have seen: only on a kernel that hides events is it allowed to be above 0.
 func hiddenBirths(end record, namespaces []*kerneltest.NS) int {
-	if !kerneltest.PID1Artefact() {
-		return 0
-	}
 	n := 0
 	for _, ns := range namespaces {
-		for _, d := range end.Drift {
-			if d.Netns == ns.Inum() {
-				n += int(max(d.Births, 0))
-			}
-		}
+		births, _ := hiddenIn(end, ns)
+		n += births
 	}
 	return n
+}
+
+// hiddenIn is that for one namespace, and for refusals too.
+func hiddenIn(end record, ns *kerneltest.NS) (births, refusals int) {
+	if !kerneltest.PID1Artefact() {
+		return 0, 0
+	}
+	for _, d := range end.Drift {
+		if d.Netns == ns.Inum() {
+			births += int(max(d.Births, 0))
+			refusals += int(max(d.Refused, 0))
+		}
+	}
+	return births, refusals
 }
 
 // once checks that each connection of truth, and no other, was seen once.
@@ -223,11 +231,17 @@ func (c *lifeCase) checkEnter(t *testing.T, tr *trace, r record, want workload.R
 }
 
 // checkExit checks the length of TIME_WAIT: 60 s, which the timer wheel rounds
-// up to its granularity.
-func checkExit(t *testing.T, r record) {
+// up to its granularity. It is not known of one whose begin was not seen.
+func checkExit(t *testing.T, r record, begun bool) {
 	t.Helper()
 	if r.Reason != "expired" || r.Oldstate != "TIME_WAIT" || r.Newstate != "CLOSE" {
 		t.Errorf("end of %s: %s, from %s to %s", r.Cookie, r.Reason, r.Oldstate, r.Newstate)
+	}
+	if !begun {
+		if r.StateNs != 0 {
+			t.Errorf("end of %s: TIME_WAIT of %v, whose begin was not seen", r.Cookie, time.Duration(r.StateNs))
+		}
+		return
 	}
 	host, err := kernel.ThisHost()
 	if err != nil {

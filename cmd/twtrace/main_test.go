@@ -84,8 +84,8 @@ type record struct {
 	Alive   uint64
 	Lost    map[string]uint64
 	Drift   []struct {
-		Netns                 uint32
-		Births, Reused, Alive int64
+		Netns                          uint32
+		Births, Reused, Refused, Alive int64
 	}
 	Why string
 }

@@ -18,9 +18,9 @@ import (
 
 // TestNamespacesComeAndGo makes, uses and removes 200 namespaces during a trace, one
 // after the other: the kernel gives most of them the inode number of one that is
-// gone. twtrace may hold nothing of them, and its totals have to add up.
+// gone. twtrace may hold nothing of them, and its totals have to add up. No other
+// test may make namespaces meanwhile: they would be taken for these.
 func TestNamespacesComeAndGo(t *testing.T) {
-	t.Parallel()
 	const namespaces, each, warm = 200, 5, 20
 	tr := startTrace(t)
 	var made, total int
@@ -126,9 +126,9 @@ func usageOf(t *testing.T, pid int) usage {
 }
 
 // TestTalliesOfGoneNamespaces wants the kernel's map to forget namespaces that are
-// gone, for it has room for 1,024, and the totals to keep what happened there.
+// gone, for it has room for 1,024, and the totals to keep what happened there. As
+// above, no other test may make namespaces meanwhile.
 func TestTalliesOfGoneNamespaces(t *testing.T) {
-	t.Parallel()
 	const each = 5
 	kept := kerneltest.NetNS(t)
 	r := startReader(t, kept, tracer.Options{})

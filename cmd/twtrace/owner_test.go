@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
@@ -91,10 +90,7 @@ func TestOwners(t *testing.T) {
 	if want := 8 * each; len(truth) != want {
 		t.Fatalf("%d connections logged, want %d", len(truth), want)
 	}
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
-		n := len(tr.of("time_wait_enter", ns.Inum()))
-		return n >= births(t, ns), fmt.Sprintf("%d of %d begins", n, births(t, ns))
-	})
+	allBegun(t, ns, len(truth))
 	end := tr.stop()
 	checkLost(t, end)
 	checkOwners(t, tr, ns, truth, int(end.Lost["recursion"]))

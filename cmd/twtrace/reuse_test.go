@@ -30,9 +30,7 @@ func TestReuse(t *testing.T) {
 	}
 	must(t, l.Close())
 	enters := func() int { return len(tr.of("time_wait_enter", ns.Inum())) }
-	kerneltest.Eventually(t, patience, func() (bool, string) {
-		return enters() >= births(t, ns), fmt.Sprintf("%d of %d begins", enters(), births(t, ns))
-	})
+	allBegun(t, ns, many)
 	left := int(ns.Sockstat(t)["TCP tw"])
 	end := tr.stop()
 	reasons := make(map[string]int)
