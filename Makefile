@@ -1,7 +1,8 @@
 # make help tells what there is to make. Root is asked for only where it is needed.
 
 ARGS    ?=#         for twtrace: make run ARGS="trace -o json"
-KERNEL  ?= trixie#  for test-vm: bullseye (5.10), bookworm (6.1), trixie (6.12), sid
+KERNELS ?=#         for test-vm: some of bullseye,bookworm,trixie,sid (5.10, 6.1, 6.12, 7.x)
+HOOKS   ?=#         for test-vm: fentry or timer alone
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 MODULE  := github.com/twtrace/twtrace
@@ -24,9 +25,10 @@ END_TO_END   := $(MODULE)/cmd/twtrace
 PRIVILEGED   := $(addprefix $(MODULE)/internal/,advice kernel kerneltest process workload workload/bench)
 UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 
-# What the VM repeats on a stock kernel, which tests of it (all, unless said), and with what.
-IN_VM       := internal/kerneltest internal/kernel cmd/twtrace
-RUN_twtrace := ^Test(Life|Churn|Owners|States|Reuse|Overflow)$$
+# What the kernel matrix repeats on stock kernels, and which tests of it (all, unless
+# said): all that speak of what the kernel does, but for those of the command line.
+IN_VM       := cmd/twtrace internal/kerneltest internal/kernel
+RUN_twtrace := ^Test(OldKernel|Life|Churn|Million|Hotplug|Owners|States|Reuse|Overflow|Reason|Killed|Hidden|StartInChurn|EstablishedBefore|ParkedBefore|OwnerOfSnapshot|StalledReader|StalledConsumer|CompareInChurn|NamespacesComeAndGo|TalliesOfGoneNamespaces|TwoTraces|List)$$
 GUEST_TOOLS := cat getconf setpriv sleep sysctl unshare
 GUEST_FILES := $(foreach d,$(wildcard $(IN_VM:=/testdata)),--file $(d):/test/$(notdir $(d:/testdata=))/testdata) \
                $(foreach t,$(GUEST_TOOLS),--file $$(command -v $(t)):/usr/local/bin/$(t))
@@ -82,13 +84,14 @@ test-root: ## Run the tests that need root, on this kernel
 	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)
 	CI=true go test -count=1 -timeout 15m $(AS_ROOT) $(END_TO_END)
 
-test-vm: ## Run the end-to-end tests in a VM with Debian's kernel (KERNEL=sid: the newest)
+test-vm: ## Run the kernel matrix: Debian's kernels in a VM, with each set of hooks
 	@$(call install,$(TO_TEST_VM))
 	@mkdir -p bin/test
 	CGO_ENABLED=0 go test -c -o bin/test/ $(addprefix ./,$(IN_VM))
-	go run ./internal/kerneltest/vm run --kernel $(KERNEL) --mem 4096 --timeout 25m \
+	go run ./internal/kerneltest/vm matrix $(if $(KERNELS),--kernels $(KERNELS)) $(if $(HOOKS),--hooks $(HOOKS)) \
+		--mem 4096 --timeout 40m --markdown bin/matrix.md \
 		--env CI=true --env TWTRACE_VM=1 $(GUEST_FILES) -- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)), \
-		--and-- bin/test/$(p).test -test.v -test.timeout 15m -test.run '$(RUN_$(p))'))
+		--and-- bin/test/$(p).test -test.v -test.timeout 20m -test.run '$(RUN_$(p))'))
 
 lint: ## Check formatting, go vet, staticcheck and the direction of imports
 	@$(call install,$(TO_LINT))

@@ -109,7 +109,7 @@ func TestStalledReader(t *testing.T) {
 	if err := tr.cmd.Process.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		return tr.count(func(r record) bool { return r.Event == "lost" && r.Stage == "ring" }) > 0, "no lost record"
 	})
 	end := tr.stop()

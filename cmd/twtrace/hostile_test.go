@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -63,7 +62,7 @@ func startFormatted(t *testing.T, format string, ns *kerneltest.NS) *formatted {
 	o.cmd.Stdout, o.cmd.Stderr = file, os.Stderr
 	must(t, o.cmd.Start())
 	t.Cleanup(func() { o.cmd.Process.Kill() })
-	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		b, err := os.ReadFile(o.file)
 		return len(b) > 0, format + ": nothing written" + errString(err)
 	})

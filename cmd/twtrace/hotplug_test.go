@@ -55,15 +55,6 @@ func TestHotplug(t *testing.T) {
 	b.check()
 }
 
-// TestHundredThousand is the balance of 100,000 connections.
-func TestHundredThousand(t *testing.T) {
-	requireVM(t)
-	t.Parallel()
-	b := startBalance(t, 100000)
-	b.churn()
-	b.check()
-}
-
 // balance compares all begins and ends in a namespace with the kernel's counters.
 type balance struct {
 	t           *testing.T

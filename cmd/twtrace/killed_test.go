@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -81,7 +80,7 @@ func nothingLeft(t *testing.T, all map[kernelObject]bool) {
 	if kinds["prog"] < 5 || kinds["link"] < 5 || kinds["map"] < 3 {
 		t.Errorf("it held only %v", kinds)
 	}
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		var left []kernelObject
 		for o := range all {
 			if o.alive(t) {
@@ -97,7 +96,7 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	ns := churning(t)
 	tr := startTrace(t, "-N", ns.Path())
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		n := len(tr.all())
 		return n > 100, fmt.Sprintf("%d records", n)
 	})
@@ -136,7 +135,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 				t.Errorf("%v; stderr: %s", err, stderr.String())
 			}
 			nothingLeft(t, held)
-			kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+			kerneltest.Eventually(t, patience, func() (bool, string) {
 				left := inside(t, inum)
 				return len(left) == 0, fmt.Sprintf("still there: %v", left)
 			})

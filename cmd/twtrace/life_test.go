@@ -96,7 +96,7 @@ func TestLife(t *testing.T) {
 		want += c.begins()
 	}
 	// Where begins can be hidden, the ends are still all there.
-	kerneltest.Eventually(t, 120*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		n := tr.count(func(r record) bool { return r.Event == "time_wait_exit" })
 		return n >= want, fmt.Sprintf("%d of %d ends", n, want)
 	})

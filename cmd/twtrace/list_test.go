@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,7 +51,7 @@ func fill(t *testing.T, ns *kerneltest.NS) listed {
 	if len(l.truth) != 2*connections {
 		t.Fatalf("%d connections, want %d", len(l.truth), 2*connections)
 	}
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		n := len(l.cookies(t))
 		return n == len(l.truth), fmt.Sprintf("ss shows %d in TIME_WAIT", n)
 	})

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -53,13 +52,13 @@ func TestNamespacesComeAndGo(t *testing.T) {
 	if kerneltest.PID1Artefact() {
 		hidden = made / 200
 	}
-	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		begins, ends := ended()
 		return begins >= made-hidden && ends >= made-hidden, fmt.Sprintf("%d begins and %d ends of %d", begins, ends, made)
 	})
 	// A survey is at most surveyEvery away from the last new namespace, and holds threads
 	// and descriptors while it runs.
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		now := usageOf(t, tr.cmd.Process.Pid)
 		return now.threads <= before.threads+2 && now.files <= before.files && now.memory <= before.memory+16<<20,
 			fmt.Sprintf("%+v, before %+v", now, before)
@@ -145,7 +144,7 @@ func TestTalliesOfGoneNamespaces(t *testing.T) {
 		return a
 	}
 	var seen bool
-	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		a := account()
 		tally, ok := a.Tallies[inum]
 		seen = seen || ok

@@ -73,7 +73,7 @@ func checkTotals(t *testing.T, s *session, ns *kerneltest.NS) {
 	t.Helper()
 	inside, err := kernel.FindNetNS(ns.Path())
 	must(t, err)
-	kerneltest.Eventually(t, 5*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		drift, err := s.tracer.Compare(s.tracer.Survey([]kernel.NetNS{inside}))
 		must(t, err)
 		if len(drift) == 0 {
@@ -121,7 +121,7 @@ func TestCompareInChurn(t *testing.T) {
 	comparisons := 0
 	for done := false; !done; {
 		r.do(func() { r.session.reconcile.due = time.Now() })
-		kerneltest.Eventually(t, 20*time.Second, func() (bool, string) {
+		kerneltest.Eventually(t, patience, func() (bool, string) {
 			var pending bool
 			r.do(func() { pending = r.session.reconcile.dumping || time.Now().After(r.session.reconcile.due) })
 			return !pending, "a comparison is not done"
@@ -173,7 +173,7 @@ func TestStalledScreen(t *testing.T) {
 		return string(b)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	kerneltest.Eventually(t, 30*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		return strings.Contains(out(), "# "), out()
 	})
 	must(t, cmd.Process.Signal(unix.SIGSTOP))

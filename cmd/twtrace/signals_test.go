@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +75,7 @@ func TestDrain(t *testing.T) {
 	tr := startTrace(t, "-N", ns.Path())
 	keepBusy(t, ns)
 	least := 0
-	kerneltest.Eventually(t, 20*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		n := len(tr.of("time_wait_enter", ns.Inum()))
 		least = births(t, ns)
 		return n > 0 && least > n+20, fmt.Sprintf("%d begins printed, %d counted", n, least)
@@ -270,10 +269,10 @@ func TestSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	connect(t, ns, connections)
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) { return writing(t, cmd.Process.Pid), "it does not write" })
+	kerneltest.Eventually(t, patience, func() (bool, string) { return writing(t, cmd.Process.Pid), "it does not write" })
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		if err := cmd.Process.Signal(unix.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Fatal(err)
 		}

@@ -22,11 +22,18 @@ type reader struct {
 	ask     chan func() // run by the reader when the ring is empty
 	reads   chan struct{}
 	records []event.Event
+	take    func(*event.Event) // gets the records in place of records, if it is set
 	err     error
 }
 
 // startReader starts a session for one namespace.
 func startReader(t *testing.T, ns *kerneltest.NS, opts tracer.Options) *reader {
+	t.Helper()
+	return startTaking(t, ns, opts, nil)
+}
+
+// startTaking is startReader for more records than are to be kept.
+func startTaking(t *testing.T, ns *kerneltest.NS, opts tracer.Options, take func(*event.Event)) *reader {
 	t.Helper()
 	opts.Filter = &filter.Filter{NetNS: filter.Set[uint32]{Items: []uint32{ns.Inum()}}}
 	opts.Hooks = tracer.HookSet(os.Getenv(hooksVariable))
@@ -34,7 +41,7 @@ func startReader(t *testing.T, ns *kerneltest.NS, opts tracer.Options) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reader{t: t, session: s, ask: make(chan func()), reads: make(chan struct{})}
+	r := &reader{t: t, session: s, ask: make(chan func()), reads: make(chan struct{}), take: take}
 	go func() {
 		defer close(r.reads)
 		r.err = s.read(r.handle, r.idle)
@@ -44,6 +51,10 @@ func startReader(t *testing.T, ns *kerneltest.NS, opts tracer.Options) *reader {
 }
 
 func (r *reader) handle(e *event.Event) error {
+	if r.take != nil {
+		r.take(e)
+		return nil
+	}
 	r.records = append(r.records, *e)
 	return nil
 }
@@ -142,7 +153,7 @@ func TestStartInChurn(t *testing.T) {
 	must(t, running.Go())
 	more := func(n int) {
 		earlier := births(t, ns)
-		kerneltest.Eventually(t, 20*time.Second, func() (bool, string) {
+		kerneltest.Eventually(t, patience, func() (bool, string) {
 			now := births(t, ns)
 			return now > earlier+n, fmt.Sprintf("%d births, %d before", now, earlier)
 		})
@@ -246,7 +257,7 @@ func TestEstablishedBefore(t *testing.T) {
 	if _, err := running.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		got := len(tr.of("time_wait_enter", ns.Inum()))
 		return got == n, fmt.Sprintf("%d of %d begins", got, n)
 	})
@@ -274,13 +285,13 @@ func TestParkedBefore(t *testing.T) {
 	must(t, err)
 	must(t, running.Go())
 	must(t, running.Server.Held())
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		tw := ns.Sockstat(t)["TCP tw"]
 		return tw == n, fmt.Sprintf("%d of %d parked", tw, n)
 	})
 	tr := startTrace(t, "-N", ns.Path())
 	must(t, running.Server.Cue())
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		got := len(tr.of("time_wait_enter", ns.Inum()))
 		return got == n, fmt.Sprintf("%d of %d begins", got, n)
 	})

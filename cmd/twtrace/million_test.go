@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/tracer"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// TestMillion is the balance of a million connections at full speed, most of them
+// in TIME_WAIT at the same time. In the VM it is 100,000, and there all of them are seen.
+func TestMillion(t *testing.T) {
+	t.Parallel()
+	n := 1000000
+	if kerneltest.InVM() {
+		n = 100000
+	}
+	ns := churnNS(t)
+	ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", fmt.Sprint(2*n))
+	begun, ended := make(map[uint64]uint8, n), make(map[uint64]uint8, n)
+	var never, found int // parked and never promoted; found by a comparison, and not seen to begin
+	r := startTaking(t, ns, tracer.Options{MaxConns: 2 * n, Buffer: 64 << 20}, func(e *event.Event) {
+		switch {
+		case e.Kind == event.TimeWaitEnter:
+			begun[e.Cookie]++
+		case e.Kind == event.Snapshot:
+			begun[e.Cookie]++
+			found++
+		case e.Kind == event.TimeWaitExit:
+			ended[e.Cookie]++
+		case e.Kind == event.Close && e.Old == event.FinWait2 && e.Stamps != event.Unknown:
+			never++
+		}
+	})
+	c := churn
+	c.Connections, c.To = n, workload.Destinations(40, 4)
+	result, err := c.Scenario().Run(t.Context(), ns.Path())
+	must(t, err)
+	if result.Opened() != uint64(n) {
+		t.Fatalf("%d connections, want %d: %v", result.Opened(), n, result.Failed())
+	}
+	kerneltest.Eventually(t, 150*time.Second, func() (bool, string) {
+		tw := ns.Sockstat(t)["TCP tw"]
+		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
+	})
+	end := r.stop()
+	hidden := 0 // by the trace's own word
+	for _, d := range end.Drift {
+		hidden += int(d.Births)
+	}
+	if !kerneltest.PID1Artefact() && len(end.Drift) != 0 || hidden < 0 || hidden > n/500 {
+		t.Errorf("drift: %+v", end.Drift)
+	}
+	for stage, lost := range end.Lost {
+		if stage != "recursion" {
+			t.Errorf("lost: %d (%s)", lost, stage)
+		}
+	}
+	twice, missed := 0, 0 // ends that were not seen, of begins that were
+	for cookie, times := range begun {
+		if times > 1 || ended[cookie] > 1 {
+			twice++
+		}
+		if ended[cookie] == 0 {
+			missed++
+		}
+	}
+	total := births(t, ns)
+	t.Logf("%d births: %d begins, %d found, %d ends, %d never promoted, %d hidden, %d skipped transitions", total,
+		len(begun)-found, found, len(ended), never, hidden, end.Lost["recursion"])
+	if n := len(begun) - found + never; n+hidden != total || found > hidden {
+		t.Errorf("%d begins, %d of them never promoted, %d hidden, %d of those found; want the kernel's %d births",
+			n, never, hidden, found, total)
+	}
+	if twice != 0 || missed > hidden || len(ended) > len(begun)+hidden {
+		t.Errorf("%d sockets begin or end twice, %d of %d have no end, %d ends", twice, missed, len(begun), len(ended))
+	}
+}
