@@ -331,10 +331,11 @@ func TestOwnerOfSnapshot(t *testing.T) {
 		must(t, p.Go())
 		return p
 	}
-	if _, err := connect(workload.HalfClose, n).Wait(); err != nil {
-		t.Fatal(err)
-	}
 	owners := func() map[string]int {
+		// New ones each time: a trace may take as long to start as TIME_WAIT lasts.
+		if _, err := connect(workload.HalfClose, n).Wait(); err != nil {
+			t.Fatal(err)
+		}
 		tr := startTrace(t, "-N", ns.Path())
 		tr.stop()
 		got := make(map[string]int)
@@ -345,8 +346,8 @@ func TestOwnerOfSnapshot(t *testing.T) {
 	}
 	want := func(got map[string]int, owner string) {
 		t.Helper()
-		if len(got) != 1 || got[owner] != n {
-			t.Errorf("owners of snapshots: %v; want %d of %q", got, n, owner)
+		if len(got) != 1 || got[owner] < n {
+			t.Errorf("owners of snapshots: %v; want at least %d, all of %q", got, n, owner)
 		}
 	}
 	want(owners(), "0 by ")
