@@ -113,7 +113,6 @@ enum loss {
 	LOSS_CONNS,  /* no room in conns: an owner or a lifetime is not known */
 	LOSS_NETNS,  /* no room in tallies: counted under inode 0 */
 	LOSS_CAUGHT, /* transitions skipped by `state`, handled by `state_caught` */
-	LOSS_ODD,    /* a start or an end that contradicts the ledger */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
 	LOSS_MAX,
 };

@@ -160,7 +160,6 @@ static __always_inline int on_timer_expire(struct timer_list *timer)
 	if (cpu->pending_tw != (__u64)tw) {
 		settle(cpu);
 		hold(cpu, tw);
-		count(LOSS_ODD);
 	}
 	cpu->pending.why = WHY_EXPIRED;
 	end_pending(cpu);

@@ -28,14 +28,14 @@ func TestStalledConsumer(t *testing.T) {
 	ns.KeepTimeWait(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 	r := startReader(t, ns, tracer.Options{Buffer: 1})
-	running, err := churn.Scenario().Start(t.Context(), ns.Path())
+	running, err := someChurn().Scenario().Start(t.Context(), ns.Path())
 	must(t, err)
 	r.do(func() {
 		must(t, running.Go())
 		for share := range 4 {
-			kerneltest.Eventually(t, 60*time.Second, func() (bool, string) {
+			kerneltest.Eventually(t, patience, func() (bool, string) {
 				n := births(t, ns)
-				return n >= (share+1)*churn.Connections/4, fmt.Sprintf("%d births", n)
+				return n >= (share+1)*someChurn().Connections/4, fmt.Sprintf("%d births", n)
 			})
 			checkTotals(t, r.session, ns)
 		}
@@ -112,7 +112,7 @@ func TestCompareInChurn(t *testing.T) {
 	ns := churnNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "1")
 	r := startReader(t, ns, tracer.Options{Buffer: 64 << 20})
-	sc := churn.Scenario()
+	sc := someChurn().Scenario()
 	sc.Server.Serve.At = workload.Destinations(1, 4)
 	sc.Client.Connect.To = sc.Server.Serve.At
 	running, err := sc.Start(t.Context(), ns.Path())
@@ -127,7 +127,7 @@ func TestCompareInChurn(t *testing.T) {
 			return !pending, "a comparison is not done"
 		})
 		comparisons++
-		done = births(t, ns) >= churn.Connections
+		done = births(t, ns) >= someChurn().Connections
 	}
 	if _, err := running.Wait(); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestStalledScreen(t *testing.T) {
 		return strings.Contains(out(), "# "), out()
 	})
 	must(t, cmd.Process.Signal(unix.SIGSTOP))
-	if _, err := churn.Scenario().Run(t.Context(), ns.Path()); err != nil {
+	if _, err := someChurn().Scenario().Run(t.Context(), ns.Path()); err != nil {
 		t.Fatal(err)
 	}
 	must(t, cmd.Process.Signal(unix.SIGCONT))

@@ -47,6 +47,7 @@ type session struct {
 	reconcile   reconciler
 
 	lost    map[event.Stage]uint64 // reported so far
+	late    uint64                 // begins of TIME_WAIT that were found at its end only
 	lossDue time.Time
 	drift   []event.Drift // as of the last comparison
 
@@ -261,6 +262,7 @@ func (s *session) reportLosses(handle func(*event.Event) error) error {
 	if err != nil {
 		return err
 	}
+	s.late = a.Late
 	for _, stage := range slices.Sorted(maps.Keys(a.Lost)) {
 		if n := a.Lost[stage]; n > s.lost[stage] {
 			e := event.Event{Time: now.UnixNano(), Kind: event.Lost, Stage: stage, Count: n - s.lost[stage]}

@@ -142,6 +142,9 @@ func (s *session) remarks(now time.Time) []string {
 	if drift := s.tracedDrift(); len(drift) > 0 {
 		out = append(out, "drift: "+wordDrifts(drift, s.names))
 	}
+	if s.late > 0 {
+		out = append(out, fmt.Sprintf("%d begins told late", s.late))
+	}
 	if r := &s.reconcile; now.Sub(r.repairedAt) < reconcileEvery {
 		out = append(out, fmt.Sprintf("reconciled: %d added, %d removed", r.added, r.removed))
 	}

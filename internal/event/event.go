@@ -73,6 +73,7 @@ type EndInfo struct {
 	Births   uint64 // mini-sockets born
 	Parked   uint64 // of those, born in FIN_WAIT2
 	Promoted uint64 // parked ones that reached TIME_WAIT
+	Late     uint64 // promotions that were found when TIME_WAIT ended, so that its begin was told late
 	Begins   uint64
 	Ends     map[string]uint64 // ends of TIME_WAIT by reason, "unknown" included
 	Refused  uint64

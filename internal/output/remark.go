@@ -91,7 +91,8 @@ func appendEnd(dst []byte, e *event.Event) []byte {
 	dst = append(dst, "\n# births: "...)
 	dst = appendNumber(dst, i.Births, ", of those ")
 	dst = appendNumber(dst, i.Parked, " parked, ")
-	dst = appendNumber(dst, i.Promoted, " of them promoted\n")
+	dst = appendNumber(dst, i.Promoted, " of them promoted, ")
+	dst = appendNumber(dst, i.Late, " of these told late\n")
 	for _, d := range i.Drift {
 		dst = strconv.AppendUint(append(dst, "# drift in netns "...), uint64(d.NetNS), 10)
 		dst = appendSigned(append(dst, ": births "...), d.Births)

@@ -167,9 +167,8 @@ const (
 	bpfLossLOSS_CONNS  bpfLoss = 1
 	bpfLossLOSS_NETNS  bpfLoss = 2
 	bpfLossLOSS_CAUGHT bpfLoss = 3
-	bpfLossLOSS_ODD    bpfLoss = 4
-	bpfLossLOSS_LATE   bpfLoss = 5
-	bpfLossLOSS_MAX    bpfLoss = 6
+	bpfLossLOSS_LATE   bpfLoss = 4
+	bpfLossLOSS_MAX    bpfLoss = 5
 )
 
 type bpfMiniState uint32

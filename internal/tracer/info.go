@@ -45,7 +45,7 @@ func (t *Tracer) EndInfo(why string) (*event.EndInfo, error) {
 	}
 	n := a.Total
 	info := &event.EndInfo{
-		Why: why, Births: n.Births, Parked: n.Parked, Promoted: n.Promoted, Begins: n.Begins(),
+		Why: why, Births: n.Births, Parked: n.Parked, Promoted: n.Promoted, Late: a.Late, Begins: n.Begins(),
 		Ends: make(map[string]uint64), Refused: n.Refused,
 		Alive: t.account.alive(n),
 		Lost:  make(map[string]uint64), Drift: drift,
