@@ -98,9 +98,19 @@ func TestChurn(t *testing.T) {
 	if exits < enters || exits > enters+hidden {
 		t.Errorf("%d ends of %d begins", exits, enters)
 	}
-	opens := len(tr.of("open", ns.Inum()))
-	if opens != 2*churn.Connections {
-		t.Errorf("%d opens, want %d", opens, 2*churn.Connections)
+	checkOpens(t, len(tr.of("open", ns.Inum())), churn.Connections, int(end.Lost["recursion"]))
+}
+
+// checkOpens wants an open of both ends of each connection, but for transitions that
+// were skipped and counted, or are hidden. The kernel has no counter for those.
+func checkOpens(t *testing.T, opens, connections, skipped int) {
+	t.Helper()
+	want, hidden := 2*connections, 0
+	if kerneltest.PID1Artefact() {
+		hidden = want / 500
+	}
+	if opens > want || opens < want-skipped-hidden {
+		t.Errorf("%d opens, want %d; %d transitions were skipped", opens, want, skipped)
 	}
 }
 

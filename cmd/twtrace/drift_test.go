@@ -78,6 +78,7 @@ func isLink(info, point string) bool {
 // TestHidden takes the hook away by which births are seen, and wants twtrace to say
 // how many it has not seen, and --strict to fail for it.
 func TestHidden(t *testing.T) {
+	t.Attr("row", "a hook taken away: the drift is told")
 	const n = 97
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)

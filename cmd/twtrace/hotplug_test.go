@@ -26,6 +26,7 @@ func requireVM(t *testing.T) {
 func TestHotplug(t *testing.T) {
 	requireVM(t)
 	t.Parallel()
+	t.Attr("row", "10,000 connections and CPU hot-unplug: the balance")
 	const rounds = 5
 	b := startBalance(t, 10000)
 	stop, times := make(chan struct{}), make(chan int)

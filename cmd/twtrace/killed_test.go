@@ -94,6 +94,7 @@ func nothingLeft(t *testing.T, all map[kernelObject]bool) {
 // TestKilled kills a trace while connections come and go.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "`kill -9` leaves nothing behind")
 	ns := churning(t)
 	tr := startTrace(t, "-N", ns.Path())
 	kerneltest.Eventually(t, patience, func() (bool, string) {

@@ -79,6 +79,7 @@ func (c *lifeCase) begins() int {
 // logged about themselves.
 func TestLife(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "begins and ends, 14 ways to close")
 	cases := lifeCases(t)
 	var paths []string
 	for _, c := range cases {

@@ -115,16 +115,15 @@ func (l listed) checkSockets(t *testing.T, all []record) {
 // TestList lists while a trace runs, which knows the owners.
 func TestList(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "`list` beside a trace")
 	ns := kerneltest.NetNS(t)
 	tr := startTrace(t, "-N", ns.Path())
 	l := fill(t, ns)
 	all := l.list(t)
 	l.checkSockets(t, all)
 	for _, r := range all {
-		want, how := l.truth[cookie(t, r)], "connect"
-		if want.Role == event.Server {
-			how = "close"
-		}
+		want := l.truth[cookie(t, r)]
+		how := tr.ownerBy(want.Role)
 		if r.PID != want.PID || r.Comm != want.Comm || r.Owner != how || r.Role != want.Role.String() || r.Closer != "local" {
 			t.Errorf("owner %s[%d] by %q, role %q, closer %q; want %s[%d] by %s, %v", r.Comm, r.PID, r.Owner, r.Role,
 				r.Closer, want.Comm, want.PID, how, want.Role)
@@ -190,7 +189,7 @@ func (l listed) checkFormats(t *testing.T) {
 		t.Errorf("%d lines of text, want %d: %s", len(lines), len(l.truth)+1, o.stdout)
 	}
 	for _, line := range lines[1:] {
-		if f := strings.Fields(line); len(f) != len(strings.Fields(lines[0])) || f[3] != "connect" && f[3] != "close" {
+		if f := strings.Fields(line); len(f) != len(strings.Fields(lines[0])) || !slices.Contains([]string{"connect", "accept", "close"}, f[3]) {
 			t.Errorf("a line of text: %s", line)
 		}
 	}
@@ -254,6 +253,7 @@ func TestListUnprivileged(t *testing.T) {
 // TestTwoTraces has two traces watch the same connections.
 func TestTwoTraces(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "two traces at once")
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)
 	traces := []*trace{startTrace(t, "-N", ns.Path()), startTrace(t, "-N", ns.Path())}

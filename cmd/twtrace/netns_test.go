@@ -20,6 +20,7 @@ import (
 // gone. twtrace may hold nothing of them, and its totals have to add up. No other
 // test may make namespaces meanwhile: they would be taken for these.
 func TestNamespacesComeAndGo(t *testing.T) {
+	t.Attr("row", "namespaces that come and go")
 	const each, warm = 5, 20
 	namespaces := 200
 	if kerneltest.InVM() {
@@ -132,6 +133,7 @@ func usageOf(t *testing.T, pid int) usage {
 // gone, for it has room for 1,024, and the totals to keep what happened there. As
 // above, no other test may make namespaces meanwhile.
 func TestTalliesOfGoneNamespaces(t *testing.T) {
+	t.Attr("row", "totals of namespaces that are gone")
 	const each = 5
 	kept := kerneltest.NetNS(t)
 	r := startReader(t, kept, tracer.Options{})

@@ -12,6 +12,7 @@ import (
 // (before 5.12) is refused by every command that traces, in one line that says what is
 // missing and which kernel has it.
 func TestOldKernel(t *testing.T) {
+	t.Attr("row", "refused, with what is missing")
 	kerneltest.RequireRoot(t)
 	host, err := kernel.ThisHost()
 	must(t, err)

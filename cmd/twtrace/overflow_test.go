@@ -16,6 +16,7 @@ import (
 // what the kernel counts.
 func TestOverflow(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "`tcp_max_tw_buckets` = 5: refusals")
 	const closes, room = 100, 5
 	for _, c := range []struct {
 		name     string

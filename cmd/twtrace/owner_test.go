@@ -38,6 +38,7 @@ func must(t *testing.T, err error) {
 // neighbour. Two of the servers close first, to the others the clients do.
 func TestOwners(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "owners, 8 clients and 4 servers at once")
 	const each = 499
 	ns := churnNS(t)
 	tr := startTrace(t, "-N", ns.Path())

@@ -115,6 +115,7 @@ func hookSet(tr *trace) string {
 // each connection told once, with that reason and nothing else.
 func TestReason(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "reasons")
 	var runs []*reasonRun
 	var paths []string
 	for family, at := range map[string]netip.AddrPort{"IPv4": workload.IPv4, "IPv6": workload.IPv6} {

@@ -24,6 +24,7 @@ import (
 // comparison later the table is that of ss.
 func TestStalledConsumer(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "stalled consumer: losses counted, the table repaired")
 	ns := churnNS(t)
 	ns.KeepTimeWait(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
@@ -109,6 +110,7 @@ func checkUnique(t *testing.T, records []event.Event) {
 // nothing lost there is nothing to repair.
 func TestCompareInChurn(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "table and sock_diag compared during churn")
 	ns := churnNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "1")
 	r := startReader(t, ns, tracer.Options{Buffer: 64 << 20})

@@ -16,6 +16,7 @@ import (
 // left.
 func TestReuse(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "2,000 connections over 50 ports: the balance")
 	const many, ports = 2000, 50
 	ns := kerneltest.NetNS(t)
 	hold(t, ns)

@@ -138,6 +138,7 @@ func (r *reader) settled(ns *kerneltest.NS, within time.Duration) {
 // begins once and ends once: by a snapshot or by an event.
 func TestStartInChurn(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "started in the middle of churn")
 	ns := churnNS(t)
 	ns.KeepTimeWait(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
@@ -243,6 +244,7 @@ func checkOnce(t *testing.T, records []event.Event, end *event.EndInfo, total in
 // it: the opener cannot be known, and /proc tells whose they are.
 func TestEstablishedBefore(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "connections from before: owners by /proc")
 	const n = 7
 	ns := kerneltest.NetNS(t)
 	sc := workload.CloseByExit(workload.IPv4, n)
@@ -277,6 +279,7 @@ func TestEstablishedBefore(t *testing.T) {
 // their FIN in it.
 func TestParkedBefore(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "parked sockets from before")
 	const n = 7
 	ns := kerneltest.NetNS(t)
 	sc := workload.ClientCloses(workload.IPv4, n)
@@ -315,6 +318,7 @@ func TestParkedBefore(t *testing.T) {
 // alone connects to the same destination.
 func TestOwnerOfSnapshot(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "sockets from before: owners inferred, or none")
 	const n = 5
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)

@@ -29,6 +29,7 @@ var next = map[string][]string{
 // that passed.
 func TestStates(t *testing.T) {
 	t.Parallel()
+	t.Attr("row", "`--states all`: every transition")
 	ns := churnNS(t)
 	tr := startTrace(t, "-N", ns.Path(), "--states", "all")
 	for _, s := range []workload.Scenario{

@@ -18,9 +18,11 @@ const (
 	skipped outcome = "skip"
 )
 
-// tellsKey is the attribute by which a test says more of its success than ok: the
-// word to print for it.
-const tellsKey = "matrix"
+// Attributes of tests, see testing.T.Attr.
+const (
+	tellsKey = "matrix" // the word to print for its success, in place of ok
+	rowKey   = "row"    // what its row is called, in place of its name
+)
 
 // results reads the output of test binaries run with -test.v, one after the other.
 type results struct {
@@ -32,7 +34,8 @@ type results struct {
 type testRun struct {
 	order    []string // tests in the order in which they began
 	outcomes map[string]outcome
-	code     int // -1 until its end
+	labels   map[string]string // of rows, by test
+	code     int               // -1 until its end
 }
 
 var (
@@ -56,7 +59,7 @@ func (r *results) Write(p []byte) (int, error) {
 
 func (r *results) take(line string) {
 	if _, _, ok := strings.Cut(line, plan.RunMark); ok {
-		r.runs = append(r.runs, &testRun{outcomes: make(map[string]outcome), code: -1})
+		r.runs = append(r.runs, &testRun{outcomes: make(map[string]outcome), labels: make(map[string]string), code: -1})
 		return
 	}
 	if len(r.runs) == 0 {
@@ -70,6 +73,8 @@ func (r *results) take(line string) {
 		run.end(m[2], m[1])
 	} else if m := attrLine.FindStringSubmatch(line); m != nil && m[2] == tellsKey {
 		run.outcomes[m[1]+tellsKey] = outcome(m[3])
+	} else if m != nil && m[2] == rowKey {
+		run.labels[m[1]] = m[3]
 	} else if _, code, ok := strings.Cut(line, plan.EndMark); ok {
 		run.code, _ = strconv.Atoi(strings.TrimSpace(code))
 	}

@@ -13,6 +13,7 @@ TWTRACE-VM-RUN /test/bin/e2e.test
 === RUN   TestReason
 === PAUSE TestReason
 === RUN   TestLife
+=== ATTR  TestLife row begins and ends
 === CONT  TestReason
 === RUN   TestReason/RST_IPv4
 === RUN   TestReason/RST_IPv4/deeper
@@ -53,7 +54,7 @@ ran to its end      ok      ok      FAIL
 TestReason          ok      FAIL    -
   RST IPv4          ok      FAIL    -
   destroyed IPv4    absent  -       -
-TestLife            skip    -       -
+begins and ends     skip    -       -
 `
 	never := &guest{suite: "bullseye", release: "5.10"}
 	var b strings.Builder

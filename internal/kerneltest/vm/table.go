@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	_ "embed" // for the preamble
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +14,7 @@ import (
 type table struct {
 	columns [][2]string // kernel, hook set
 	names   []string    // of the rows: TestReason, TestReason/RST_IPv4
+	labels  []string    // what they are called
 	cells   [][]string  // by row
 }
 
@@ -37,6 +39,7 @@ func newTable(guests []*guest) *table {
 			row = append(row, cmp.Or(string(c.outcomes[name]), "-"))
 		}
 		t.cells = append(t.cells, row)
+		t.labels = append(t.labels, label(name, guests))
 	}
 	return t
 }
@@ -105,8 +108,15 @@ func rows(guests []*guest) []string {
 	return names
 }
 
-// label is a row's name as it is printed.
-func label(name string) string {
+// label is a row's name as it is printed: as the test calls it, if it does.
+func label(name string, guests []*guest) string {
+	for _, g := range guests {
+		for _, run := range g.results.runs {
+			if l := run.labels[name]; l != "" {
+				return l
+			}
+		}
+	}
 	if _, sub, ok := strings.Cut(name, "/"); ok {
 		return "  " + strings.ReplaceAll(sub, "_", " ")
 	}
@@ -116,8 +126,8 @@ func label(name string) string {
 // text prints the table for a terminal.
 func (t *table) text(w io.Writer) error {
 	width := 0
-	for _, name := range t.names {
-		width = max(width, len(label(name)))
+	for _, l := range t.labels {
+		width = max(width, len(l))
 	}
 	var b strings.Builder
 	for line := range 2 {
@@ -127,8 +137,8 @@ func (t *table) text(w io.Writer) error {
 		}
 		b.WriteString("\n")
 	}
-	for i, name := range t.names {
-		fmt.Fprintf(&b, "%-*s", width, label(name))
+	for i, l := range t.labels {
+		fmt.Fprintf(&b, "%-*s", width, l)
 		for _, cell := range t.cells[i] {
 			fmt.Fprintf(&b, "  %-6s", cell)
 		}
@@ -142,16 +152,18 @@ func (t *table) text(w io.Writer) error {
 	return err
 }
 
-// markdown prints the table as docs have it.
+//go:embed matrix.md
+var preamble string
+
+// markdown prints docs/matrix.md.
 func (t *table) markdown(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("| property |")
+	b.WriteString(preamble + "\n| property |")
 	for _, c := range t.columns {
 		fmt.Fprintf(&b, " %s %s |", c[0], c[1])
 	}
 	b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(t.columns)) + "\n")
-	for i, name := range t.names {
-		text := label(name)
+	for i, text := range t.labels {
 		if sub, ok := strings.CutPrefix(text, "  "); ok {
 			text = "&emsp;" + sub
 		}
