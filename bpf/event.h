@@ -60,11 +60,23 @@ enum event_flags {
 	EVENT_RESET_SENT = 16,  /* the reset that ended it was ours */
 };
 
-/* A process, as it was at the call. tgid 0 is nobody. */
-struct task_id {
+/*
+ * A process as it was at a call. Its id in 64 bits: the tgid in the upper 22, of which
+ * no kernel has more, and below it a hash of what else may change: an exec, another
+ * user, cgroup or parent make another id, and a reused pid does. 0 is nobody.
+ */
+struct proc {
+	__u64 start;  /* start_boottime of the thread group leader, ns */
+	__u64 cgroup; /* id of its cgroup v2 */
 	__u32 tgid;
+	__u32 uid;  /* real, as the initial user namespace has it */
+	__u32 ppid; /* tgid of the parent */
+	__u32 pad;
 	char comm[COMM_LEN]; /* of the thread group leader */
+	char pcomm[COMM_LEN];
 };
+
+#define PROC_TGID_SHIFT 42
 
 /* One sample of the ring. Times are CLOCK_MONOTONIC, ns; 0 is not known. */
 struct event {
@@ -78,8 +90,8 @@ struct event {
 	__u32 netns; /* inode number */
 	__u16 lport; /* host order, both */
 	__u16 rport;
-	struct task_id origin; /* opener of a client, accepter of a server */
-	struct task_id closer;
+	__u64 origin; /* proc id of the opener of a client, of the accepter of a server */
+	__u64 closer;
 	__u8 kind;
 	__u8 family; /* 4 or 6 */
 	__u8 old;
@@ -94,7 +106,7 @@ struct event {
 	__u8 pad[3];
 };
 
-_Static_assert(sizeof(struct event) == 136, "the decoder reads 136 bytes");
+_Static_assert(sizeof(struct event) == 112, "the decoder reads 112 bytes");
 
 /* Life of one network namespace's mini-sockets since the start, per CPU. */
 struct tally {
@@ -112,6 +124,7 @@ enum loss {
 	LOSS_RING,   /* no room in the ring */
 	LOSS_CONNS,  /* no room in conns: an owner or a lifetime is not known */
 	LOSS_NETNS,  /* no room in tallies: counted under inode 0 */
+	LOSS_PROCS,  /* no room in procs: of an owner the pid alone is known */
 	LOSS_CAUGHT, /* transitions skipped by `state`, handled by `state_caught` */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
 	LOSS_MAX,

@@ -15,9 +15,9 @@ enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT, MINI_REFUSED };
 struct conn {
 	__u64 established;
 	__u64 closed;
-	__u64 since;           /* entered the present state */
-	struct task_id origin; /* opener of a client, accepter of a server */
-	struct task_id closer;
+	__u64 since;  /* entered the present state */
+	__u64 origin; /* proc id of the opener of a client, of the accepter of a server */
+	__u64 closer;
 	__u16 lport; /* the kernel forgets it before the last transition */
 	__u16 rearms;
 	__u8 role;
@@ -28,7 +28,7 @@ struct conn {
 	__u32 seq;    /* write_seq in SYN_SENT, before connect() has chosen one */
 };
 
-_Static_assert(sizeof(struct conn) == 80, "262,144 of these must stay affordable");
+_Static_assert(sizeof(struct conn) == 56, "262,144 of these must stay affordable");
 
 /*
  * conns: the owner map. Key: the socket cookie, which the mini-socket inherits;
@@ -46,6 +46,21 @@ struct {
 	__type(key, __u64);
 	__type(value, struct conn);
 } twtrace_conns SEC(".maps");
+
+/*
+ * twtrace_procs: who the owners are, by proc id. Inserted: the first call of a process
+ * since its exec. Never deleted but by the map itself, which drops what was not used
+ * for longest: an id never names another process, so its owner is then known by its pid
+ * alone, and not wrong. 65,536 last for minutes of the worst storm of new processes;
+ * user space reads each entry once, and counts those that it does not find.
+ * Full, or busy: LOSS_PROCS counts it, and the next call tries again.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct proc);
+} twtrace_procs SEC(".maps");
 
 struct tuple {
 	__u64 laddr[2]; /* IPv4 mapped */

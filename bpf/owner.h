@@ -2,22 +2,51 @@
 #ifndef TWTRACE_OWNER_H
 #define TWTRACE_OWNER_H
 
-#include "event.h"
-#include "compat.h"
+#include "maps.h"
+
+static __always_inline __u64 mix(__u64 hash, __u64 value)
+{
+	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 29;
+}
+
+/* The hash takes what tells a process from itself before, not what follows from it. */
+static __always_inline __u64 proc_id(const struct proc *p)
+{
+	const __u64 *comm = (const __u64 *)p->comm;
+	__u64 hash = mix(p->start, p->cgroup);
+
+	hash = mix(hash, (__u64)p->uid << 32 | p->ppid);
+	hash = mix(mix(hash, comm[0]), comm[1]);
+	return (__u64)p->tgid << PROC_TGID_SHIFT | hash >> (64 - PROC_TGID_SHIFT);
+}
 
 /*
- * The current process, for transitions that happen in the context of the caller.
- * The comm is the thread group leader's: io_uring workers and thread pools have
- * names of their own. A kernel thread is nobody's owner.
+ * The current process, for transitions that happen in the context of the caller: its
+ * proc id, and its entry in twtrace_procs. The comm is the thread group leader's: io_uring
+ * workers and thread pools have names of their own. A kernel thread is nobody's owner.
  */
-static __always_inline void set_current(struct task_id *id)
+static __noinline __u64 current_proc(void)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
+	struct proc p = {};
+	__u64 id;
 
 	if (t->flags & PF_KTHREAD)
-		return;
-	id->tgid = t->tgid;
-	bpf_core_read(id->comm, sizeof(id->comm), &t->group_leader->comm);
+		return 0;
+	p.tgid = t->tgid;
+	p.start = t->group_leader->start_boottime;
+	p.cgroup = bpf_get_current_cgroup_id();
+	p.uid = (__u32)bpf_get_current_uid_gid();
+	p.ppid = t->real_parent->tgid;
+	bpf_core_read(p.comm, sizeof(p.comm), &t->group_leader->comm);
+	id = proc_id(&p);
+	if (bpf_map_lookup_elem(&twtrace_procs, &id))
+		return id;
+	bpf_core_read(p.pcomm, sizeof(p.pcomm), &t->real_parent->group_leader->comm);
+	if (bpf_map_update_elem(&twtrace_procs, &id, &p, BPF_ANY))
+		count(LOSS_PROCS);
+	return id;
 }
 
 #endif

@@ -71,7 +71,7 @@ static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch
 {
 	struct conn c = { .role = ROLE_CLIENT, .state = TCP_SYN_SENT, .since = ch->now };
 
-	set_current(&c.origin);
+	c.origin = current_proc();
 	c.lport = sk->__sk_common.skc_num;
 	c.seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq); /* not 0 if used before */
 	conn_put(ch->cookie, &c);
@@ -105,7 +105,7 @@ static __always_inline void on_closing(struct sock *sk, const struct change *ch)
 	if (ch->old == TCP_ESTABLISHED)
 		c->closed = ch->now;
 	if (ch->new == TCP_FIN_WAIT1 || ch->new == TCP_LAST_ACK)
-		set_current(&c->closer);
+		c->closer = current_proc();
 	if (ch->new == TCP_FIN_WAIT1)
 		c->side = SIDE_LOCAL;
 	else if (ch->new == TCP_CLOSE_WAIT)
@@ -175,8 +175,8 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 	if (c && c->established && !c->closed)
 		c->closed = ch->now;
 	/* With the socket locked by its user, the task that resets it is current. */
-	if (c && why == WHY_RESET_SENT && !c->closer.tgid && sk->sk_lock.owned)
-		set_current(&c->closer);
+	if (c && why == WHY_RESET_SENT && !c->closer && sk->sk_lock.owned)
+		c->closer = current_proc();
 	emit_change(sk, ch, c, kind, why);
 	if (c)
 		bpf_map_delete_elem(&twtrace_conns, &cookie);
@@ -186,7 +186,7 @@ static __always_inline void on_listen(struct sock *sk, const struct change *ch)
 {
 	struct conn c = {};
 
-	set_current(&c.origin);
+	c.origin = current_proc();
 	emit_change(sk, ch, &c, KIND_LISTEN, WHY_NONE);
 }
 

@@ -214,7 +214,7 @@ static __always_inline int on_accept(struct socket *newsock)
 	cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 	c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
 	if (c && c->role == ROLE_SERVER)
-		set_current(&c->origin);
+		c->origin = current_proc();
 	return 0;
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/tracer"
 )
 
@@ -54,7 +55,8 @@ func runList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l := lister{filter: f, out: w}
+	l := lister{filter: f, out: w, resolver: process.NewResolver(0)}
+	defer l.resolver.Stop()
 	if l.owners, err = tracer.OpenOwners(); err == nil {
 		defer l.owners.Close()
 	} else if !errors.Is(err, fs.ErrPermission) {
@@ -106,6 +108,19 @@ type lister struct {
 	owners *tracer.Owners // nil without the right to ask for them
 	out    output.Writer
 	failed error // of out, which is final
+
+	resolver *process.Resolver // of the owners that live
+}
+
+// who sets the owner of e and says who that is, if any trace knows it.
+func (l *lister) who(e *event.Event) {
+	if l.owners == nil || !l.owners.Find(e) {
+		return
+	}
+	for _, p := range []*event.Proc{&e.Opener, &e.Accepter, &e.CloseProc} {
+		*p = l.resolver.Describe(*p)
+	}
+	e.Process, e.Owner = e.KnownOwner()
 }
 
 // listAll lists all namespaces, and returns how many of them may not be looked
@@ -133,9 +148,7 @@ func (l *lister) listAll(c *cli.Context, namespaces []kernel.NetNS) (hidden int,
 func (l *lister) list(ns kernel.NetNS) error {
 	return ns.Sockets(kernel.States(event.TimeWait), func(s kernel.Socket) error {
 		e := snapshotEvent(ns, s)
-		if l.owners != nil && l.owners.Find(&e) {
-			e.Process, e.Owner = e.KnownOwner()
-		}
+		l.who(&e)
 		if l.filter.Match(&e) {
 			l.failed = l.out.Write(&e)
 		}

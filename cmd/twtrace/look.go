@@ -93,8 +93,22 @@ func (s *session) look(what int) look {
 		if err != nil && !errors.Is(err, fs.ErrPermission) {
 			l.err = err
 		}
+		s.describe(l.owners)
 	}
 	return l
+}
+
+// describe says who the owners are. Each is asked for once, however many sockets it has.
+func (s *session) describe(owners map[uint64]event.Proc) {
+	known := make(map[event.Proc]event.Proc)
+	for inode, p := range owners {
+		d, ok := known[p]
+		if !ok {
+			d = s.stream.resolver.Describe(p)
+			known[p] = d
+		}
+		owners[inode] = d
+	}
 }
 
 // dump adds the sockets of one namespace. One that cannot be read to the end may

@@ -30,6 +30,7 @@ const lossInterval = time.Second
 // are for one goroutine, but for stop.
 type session struct {
 	tracer   *tracer.Tracer
+	stream   *namer // the events of tracer, with the names of their processes
 	table    *conn.Table
 	filter   *filter.Filter
 	static   filter.Filter                 // the part of it that a socket alone decides
@@ -106,6 +107,7 @@ func newSession(topts tracer.Options, options conn.Options, named ...kernel.NetN
 	if s.tracer, err = tracer.Open(topts); err != nil {
 		return nil, err
 	}
+	s.stream = newNamer(s.tracer.Read)
 	s.began = time.Now()
 	if err := s.lookAround(); err != nil {
 		s.close()
@@ -179,6 +181,7 @@ func (s *session) stop(why string) {
 
 func (s *session) close() {
 	s.reconcile.wait()
+	s.stream.stop()
 	s.tracer.Close()
 }
 
@@ -186,13 +189,14 @@ func (s *session) close() {
 // are those of tracer.Read.
 func (s *session) next(e *event.Event) error {
 	if s.queue.next(e) {
+		s.stream.who.Complete(e)
 		s.witness(e)
 		return nil
 	}
 	if s.stopping.Load() {
 		s.endWell()
 	}
-	err := s.tracer.Read(e)
+	err := s.stream.next(e)
 	if err == nil {
 		s.witness(e)
 	}

@@ -133,7 +133,7 @@ func (s *session) readDuring(result <-chan look) (early []event.Event, l look, e
 		default:
 		}
 		var e event.Event
-		switch err := s.tracer.Read(&e); {
+		switch err := s.stream.next(&e); {
 		case err == nil:
 			early = append(early, e)
 			if done && e.Time > l.end.Add(settleTime).UnixNano() {

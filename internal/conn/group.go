@@ -3,7 +3,6 @@ package conn
 import (
 	"hash/maphash"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -84,7 +83,8 @@ func (s *groupSet) get(id uint32) *group { return s.all[id] }
 func (s *groupSet) add(k groupKey, e *event.Event) uint32 {
 	s.serial++
 	g := &group{key: k, serial: s.serial, first: e.Time, last: e.Time, from: e.Owner}
-	g.proc = event.Proc{PID: k.pid, Comm: strings.Clone(e.Process.Comm)}
+	g.proc = kept(e.Process)
+	g.proc.PID = k.pid
 	if k.kind == GroupComm {
 		g.pids = new(sketch)
 	}

@@ -28,8 +28,15 @@ func (l listeners) add(e *event.Event) bool {
 	if _, ok := l[k]; !ok && len(l) >= maxListeners {
 		return false
 	}
-	l[k] = event.Proc{PID: e.Process.PID, Comm: strings.Clone(e.Process.Comm)}
+	l[k] = kept(e.Process)
 	return true
+}
+
+// kept is a process for longer than its event. A name is short, and what it is cut
+// from need not be.
+func kept(p event.Proc) event.Proc {
+	p.Comm = strings.Clone(p.Comm)
+	return p
 }
 
 // find looks for the listener of a local end: on the address itself, then on

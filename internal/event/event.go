@@ -10,10 +10,43 @@ import "net/netip"
 type Proc struct {
 	PID  uint32
 	Comm string
+	Who  *Who // nil if nothing else is known
 }
 
 // Known reports whether p names a process.
 func (p Proc) Known() bool { return p.PID != 0 }
+
+// Is reports whether p and o are the same process, with the same name: not one that
+// has its pid now, nor what it was before an exec.
+func (p Proc) Is(o Proc) bool {
+	return p.PID == o.PID && p.Comm == o.Comm && (p.Start() == o.Start() || p.Start() == 0 || o.Start() == 0)
+}
+
+// Start is Who.Start, 0 if it is not known.
+func (p Proc) Start() uint64 {
+	if p.Who == nil {
+		return 0
+	}
+	return p.Who.Start
+}
+
+// Who says more of a process. It may be shared by many events, so it is never
+// changed; who learns more makes another.
+type Who struct {
+	Start  uint64 // when the process started, in clock ticks after boot as /proc has it
+	HasUID bool   // UID is known
+	UID    uint32 // real user id
+	PPID   uint32 // the parent's, 0 if it has none or it is not known
+	PComm  string // the parent's
+
+	CgroupID  uint64 // id of its cgroup v2
+	Cgroup    string // path of its cgroup
+	Unit      string // systemd unit
+	Container string // id of the container
+	Pod       string // UID of the Kubernetes pod
+
+	Exe string // path of the executable
+}
 
 // Event is one fact about one TCP connection, or about the trace itself (Start,
 // Lost, End). The zero value of a field means "not known" and is never printed

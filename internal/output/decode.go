@@ -19,13 +19,14 @@ import (
 // record again. Fields it does not know are left out, for later versions may add
 // some; so are words it does not know, and these are counted.
 //
-// A Decoder shares the strings of equal names between events. It is not safe for
-// concurrent use.
+// A Decoder shares the strings of equal names, and what is said of equal processes,
+// between events. It is not safe for concurrent use.
 type Decoder struct {
 	Unknown uint64 // words that this version does not know, such as a new reason
 
 	e     *event.Event
 	names map[string]string
+	whos  map[event.Who]*event.Who
 	s     scanner
 }
 
@@ -47,7 +48,32 @@ func (d *Decoder) Decode(line []byte, e *event.Event) error {
 	} else if e.End == nil {
 		e.End = new(event.EndInfo)
 	}
+	d.shareWho(e)
 	return nil
+}
+
+// whosMax bounds what is remembered of processes.
+const whosMax = 1 << 16
+
+// shareWho gives what the record says of the owner to the call that made it the
+// owner, which has it from its process.
+func (d *Decoder) shareWho(e *event.Event) {
+	if e.Process.Who == nil {
+		return
+	}
+	shared, ok := d.whos[*e.Process.Who]
+	if !ok {
+		if shared = e.Process.Who; d.whos == nil || len(d.whos) >= whosMax {
+			d.whos = make(map[event.Who]*event.Who)
+		}
+		d.whos[*shared] = shared
+	}
+	e.Process.Who = shared
+	for _, p := range [...]*event.Proc{&e.Opener, &e.Accepter, &e.CloseProc} {
+		if p.PID == e.Process.PID && p.Comm == e.Process.Comm {
+			p.Who = shared
+		}
+	}
 }
 
 func (d *Decoder) member(name, value []byte) error {

@@ -50,7 +50,7 @@ func heading(name string) string {
 var (
 	textFields = []string{"time", "event", "pid", "comm", "lport", "raddr", "rport", "life_ns", "reason"}
 	wideFields = []string{"time", "event", "netns", "cookie", "pid", "comm", "owner", "role", "closer",
-		"closer_pid", "closer_comm", "laddr", "lport", "raddr", "rport", "life_ns", "state_ns",
+		"closer_pid", "closer_comm", "uid", "ppid", "pcomm", "unit", "container", "laddr", "lport", "raddr", "rport", "life_ns", "state_ns",
 		"remaining_ns", "timestamps", "reason", "call", "errno"}
 )
 

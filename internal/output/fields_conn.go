@@ -86,6 +86,44 @@ var connFields = []Field{
 		Doc:   "its comm",
 		at:    func(e *event.Event) any { return &e.CloseProc.Comm },
 		value: func(e *event.Event) Value { return String(e.CloseProc.Comm) }},
+	{Name: "pid_start", Type: TypeUint, Column: Column{Width: 9, Right: true},
+		Doc:   "when the owner started, in clock ticks after boot, as `/proc/PID/stat` has it: with `pid`, which others may have had and may get, its identity",
+		at:    func(e *event.Event) any { return &whoOf(e).Start },
+		value: who(func(w *event.Who) Value { return uintOf(w.Start) })},
+	{Name: "uid", Type: TypeUint, Column: Column{Width: 5, Right: true},
+		Doc:   "real user id of the owner",
+		at:    func(e *event.Event) any { whoOf(e).HasUID = true; return &whoOf(e).UID },
+		value: uid},
+	{Name: "ppid", Type: TypeUint, Column: Column{Width: 7, Right: true},
+		Doc:   "process id of the owner's parent, as it was at that call",
+		at:    func(e *event.Event) any { return &whoOf(e).PPID },
+		value: who(func(w *event.Who) Value { return uintOf(w.PPID) })},
+	{Name: "pcomm", Type: TypeString, Column: Column{Width: 8, Max: 15},
+		Doc:   "comm of the owner's parent",
+		at:    func(e *event.Event) any { return &whoOf(e).PComm },
+		value: who(func(w *event.Who) Value { return String(w.PComm) })},
+	{Name: "exe", Type: TypeString, Column: Column{Width: 16, Max: 40},
+		Doc: "executable of the owner, with ` (deleted)` behind it if so; absent if the process had ended or had " +
+			"gone on to another before it could be looked up, as processes that live for milliseconds do",
+		at:    func(e *event.Event) any { return &whoOf(e).Exe },
+		value: who(func(w *event.Who) Value { return String(w.Exe) })},
+	{Name: "cgroup", Type: TypeString, Column: Column{Width: 12, Max: 60},
+		Doc: "cgroup that the owner was in at that call, its path below the root of the hierarchy. Of several " +
+			"hierarchies v2's, unless another one tells of a container and v2 does not",
+		at:    func(e *event.Event) any { return &whoOf(e).Cgroup },
+		value: who(func(w *event.Who) Value { return String(w.Cgroup) })},
+	{Name: "unit", Type: TypeString, Column: Column{Width: 12, Max: 30},
+		Doc:   "systemd unit of the owner, of the host's or a user's manager",
+		at:    func(e *event.Event) any { return &whoOf(e).Unit },
+		value: who(func(w *event.Who) Value { return String(w.Unit) })},
+	{Name: "container", Type: TypeString, Column: Column{Width: 12, Max: 64},
+		Doc:   "id of the container of the owner, the innermost one; its name with LXC and nspawn, which have no ids",
+		at:    func(e *event.Event) any { return &whoOf(e).Container },
+		value: who(func(w *event.Who) Value { return String(w.Container) })},
+	{Name: "pod", Type: TypeString, Column: Column{Width: 12, Max: 36},
+		Doc:   "UID of the Kubernetes pod of the owner",
+		at:    func(e *event.Event) any { return &whoOf(e).Pod },
+		value: who(func(w *event.Who) Value { return String(w.Pod) })},
 	{Name: "oldstate", Type: TypeWord, Enum: event.Names[event.State](), Column: Column{Width: 11, Max: 12},
 		Doc:   "state left, in kernel spelling",
 		at:    func(e *event.Event) any { return &e.Old },
@@ -135,6 +173,32 @@ var connFields = []Field{
 		Doc:   "where they were lost",
 		at:    func(e *event.Event) any { return &e.Stage },
 		value: func(e *event.Event) Value { return Word(e.Stage.String()) }},
+}
+
+// who makes a field of what is known of the owner.
+func who(value func(*event.Who) Value) func(*event.Event) Value {
+	return func(e *event.Event) Value {
+		if e.Process.Who == nil {
+			return Value{}
+		}
+		return value(e.Process.Who)
+	}
+}
+
+// whoOf is where a decoder puts that.
+func whoOf(e *event.Event) *event.Who {
+	if e.Process.Who == nil {
+		e.Process.Who = new(event.Who)
+	}
+	return e.Process.Who
+}
+
+// uid is known where it is 0, which is root.
+func uid(e *event.Event) Value {
+	if w := e.Process.Who; w != nil && w.HasUID {
+		return Uint(uint64(w.UID))
+	}
+	return Value{}
 }
 
 func stamps(e *event.Event) Value {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -124,8 +125,14 @@ func TestSocketOwnersOfMadeUpProc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for ino, p := range got {
+		if p.Start() == 0 {
+			t.Errorf("the start of %+v, owner of %d, is not known", p, ino)
+		}
+		got[ino] = event.Proc{PID: p.PID, Comm: p.Comm}
+	}
 	want := map[uint64]event.Proc{5: {PID: 900, Comm: "master"}, 6: {PID: 500, Comm: "twin"}, 7: {PID: 300, Comm: "worker"}}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
+	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if _, err := socketOwners(filepath.Join(p.root, "absent")); !errors.Is(err, fs.ErrNotExist) {

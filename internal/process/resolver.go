@@ -93,10 +93,11 @@ type Resolver struct {
 
 	reader reader // has a lock of its own, never taken under mu
 
-	queue chan question
-	stop  chan struct{}
-	done  chan struct{}
-	once  sync.Once
+	queue    chan question
+	answered chan struct{} // something was, since it was last received from
+	stop     chan struct{}
+	done     chan struct{}
+	once     sync.Once
 }
 
 // NewResolver returns a resolver that remembers at most maxKnown processes, those
@@ -118,8 +119,8 @@ func newResolver(maxKnown int) *Resolver {
 		procs: newLRU[identity, answer](maxKnown), cgroups: newLRU[uint64, placeOf](cgroupsMax),
 		waiting: make(map[Key]struct{}),
 		budget:  budget{tokens: readBurst, burst: readBurst, perSecond: readsPerSecond},
-		queue:   make(chan question, queueMax),
-		stop:    make(chan struct{}), done: make(chan struct{}),
+		queue:   make(chan question, queueMax), answered: make(chan struct{}, 1),
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	now := func() time.Time { return r.now() }
 	r.reader = reader{root: "/proc", now: now, fs: newCgroupFS(cgroupMounts, now), places: newLRU[string, described](cgroupsMax)}
@@ -131,6 +132,9 @@ func (r *Resolver) Stop() {
 	r.once.Do(func() { close(r.stop) })
 	<-r.done
 }
+
+// Answered yields whenever questions were answered since it was last received from.
+func (r *Resolver) Answered() <-chan struct{} { return r.answered }
 
 // Stats returns the counts so far.
 func (r *Resolver) Stats() Stats {
@@ -152,18 +156,32 @@ func (r *Resolver) Stats() Stats {
 // The cgroup is the one of the Key, if there is one, wherever the process went
 // since. If /proc is not usable, there is only what the Key tells.
 func (r *Resolver) Lookup(k Key) (Info, bool) {
+	info, got := r.find(k)
+	return info, got == all
+}
+
+// found says how much of an answer there is.
+type found uint8
+
+const (
+	all     found = iota // there is to know
+	coming               // the rest is being found out
+	refused              // the rest was not asked for: too much else was
+)
+
+func (r *Resolver) find(k Key) (Info, found) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.procs.get(k.identity())
 	if a != nil && a.expires.IsZero() && (k.Cgroup == 0 || k.Cgroup == a.cgroup) {
 		r.stats.Hits++
-		return a.info, true
+		return a.info, all
 	}
 	return r.lookup(k, a)
 }
 
-// lookup is Lookup where not all is at hand. r.mu is held.
-func (r *Resolver) lookup(k Key, a *answer) (Info, bool) {
+// lookup is find where not all is at hand. r.mu is held.
+func (r *Resolver) lookup(k Key, a *answer) (Info, found) {
 	now := r.now()
 	info := Info{PID: k.PID, Start: k.Start, Comm: k.Comm}
 	cost := 0
@@ -186,11 +204,13 @@ func (r *Resolver) lookup(k Key, a *answer) (Info, bool) {
 	}
 	if cost == 0 {
 		r.stats.Hits++
-		return info, true
+		return info, all
 	}
 	r.stats.Misses++
-	r.ask(k, cost, now)
-	return info, false
+	if !r.ask(k, cost, now) {
+		return info, refused
+	}
+	return info, coming
 }
 
 // readable tells whether /proc may be asked for k.
@@ -198,29 +218,31 @@ func (r *Resolver) readable(k Key) bool { return r.foreign == nil && k.PID != 0 
 
 func valid(expires, now time.Time) bool { return expires.IsZero() || now.Before(expires) }
 
-// ask puts a question into the queue, if it may. r.mu is held.
-func (r *Resolver) ask(k Key, cost int, now time.Time) {
+// ask puts a question into the queue, if it may, and tells whether an answer will
+// come. r.mu is held.
+func (r *Resolver) ask(k Key, cost int, now time.Time) bool {
 	if _, ok := r.waiting[k]; ok {
 		r.stats.Waiting++
-		return
+		return true
 	}
 	select {
 	case <-r.stop:
 		r.stats.Dropped++
-		return
+		return false
 	default:
 	}
 	if len(r.queue) == cap(r.queue) { // only who holds r.mu puts something in
 		r.stats.Dropped++
-		return
+		return false
 	}
 	if !r.budget.take(cost, now) {
 		r.stats.Throttled++
-		return
+		return false
 	}
 	r.stats.Asked++
 	r.waiting[k] = struct{}{}
 	r.queue <- question{k, cost}
+	return true
 }
 
 // work answers the questions of the queue until Stop.
@@ -234,6 +256,10 @@ func (r *Resolver) work() {
 		case q := <-r.queue:
 			r.answer(q)
 			r.told(q.key)
+			select {
+			case r.answered <- struct{}{}:
+			default:
+			}
 		}
 	}
 }

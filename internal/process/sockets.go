@@ -40,7 +40,7 @@ func socketOwners(root string) (map[uint64]event.Proc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
-	scan := socketScan{root: root, owners: make(map[uint64]event.Proc), start: make(map[uint64]uint64)}
+	scan := socketScan{root: root, owners: make(map[uint64]event.Proc)}
 	denied := 0
 	for _, name := range names {
 		pid, err := strconv.ParseUint(name, 10, 32)
@@ -64,7 +64,6 @@ func socketOwners(root string) (map[uint64]event.Proc, error) {
 type socketScan struct {
 	root   string
 	owners map[uint64]event.Proc
-	start  map[uint64]uint64 // when the owner started
 	inodes []uint64
 	reads  uint64
 }
@@ -79,13 +78,13 @@ func (s *socketScan) process(pid uint32) error {
 	if err != nil {
 		return err
 	}
+	proc := event.Proc{PID: pid, Comm: info.Comm, Who: &event.Who{Start: info.Start}}
 	for _, ino := range s.inodes {
 		old, ok := s.owners[ino]
-		if ok && (s.start[ino] < info.Start || s.start[ino] == info.Start && old.PID < pid) {
+		if ok && (old.Start() < info.Start || old.Start() == info.Start && old.PID < pid) {
 			continue
 		}
-		s.owners[ino] = event.Proc{PID: pid, Comm: info.Comm}
-		s.start[ino] = info.Start
+		s.owners[ino] = proc
 	}
 	return nil
 }

@@ -99,6 +99,7 @@ type ProgramStats struct {
 // account is the side of Account that outlives the kernel's objects.
 type account struct {
 	undecoded uint64
+	noRoom    uint64 // in the kernel's maps, as of the last reading
 	final     *Account
 
 	first        map[uint32]reading // by namespace: what later readings are compared with
@@ -141,9 +142,8 @@ func sortDrift(d []event.Drift) {
 func (t *Tracer) Account() (Account, error) {
 	if t.account.final != nil {
 		a := *t.account.final
-		if t.account.undecoded > 0 {
-			a.Lost[event.StageDecode] = t.account.undecoded
-		}
+		a.lose(event.StageDecode, t.account.undecoded)
+		a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 		return a, nil
 	}
 	return t.readAccount()
@@ -179,7 +179,8 @@ func (t *Tracer) readAccount() (Account, error) {
 	a.Late = losses[bpfLossLOSS_LATE]
 	a.Caught = losses[bpfLossLOSS_CAUGHT]
 	a.lose(event.StageRing, losses[bpfLossLOSS_RING])
-	a.lose(event.StageMap, losses[bpfLossLOSS_CONNS]+losses[bpfLossLOSS_NETNS])
+	t.account.noRoom = losses[bpfLossLOSS_CONNS] + losses[bpfLossLOSS_NETNS] + losses[bpfLossLOSS_PROCS]
+	a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 	a.lose(event.StageTW, ledgerMisses(misses))
 	a.lose(event.StageDecode, t.account.undecoded)
 	if skipped := misses[bpfProgState]; skipped > a.Caught {

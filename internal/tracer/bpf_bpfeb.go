@@ -28,24 +28,16 @@ type bpfConn struct {
 	Established uint64
 	Closed      uint64
 	Since       uint64
-	Origin      struct {
-		_    structs.HostLayout
-		Tgid uint32
-		Comm [16]int8
-	}
-	Closer struct {
-		_    structs.HostLayout
-		Tgid uint32
-		Comm [16]int8
-	}
-	Lport   uint16
-	Rearms  uint16
-	Role    uint8
-	Side    uint8
-	State   uint8
-	Aborted uint8
-	Mini    uint32
-	Seq     uint32
+	Origin      uint64
+	Closer      uint64
+	Lport       uint16
+	Rearms      uint16
+	Role        uint8
+	Side        uint8
+	State       uint8
+	Aborted     uint8
+	Mini        uint32
+	Seq         uint32
 }
 
 type bpfCpuState struct {
@@ -80,28 +72,20 @@ type bpfEvent struct {
 	Netns       uint32
 	Lport       uint16
 	Rport       uint16
-	Origin      struct {
-		_    structs.HostLayout
-		Tgid uint32
-		Comm [16]int8
-	}
-	Closer struct {
-		_    structs.HostLayout
-		Tgid uint32
-		Comm [16]int8
-	}
-	Kind   uint8
-	Family uint8
-	Old    uint8
-	New    uint8
-	Role   uint8
-	Side   uint8
-	Why    uint8
-	Flags  uint8
-	Rearms uint16
-	Err    uint16
-	Call   uint8
-	Pad    [3]uint8
+	Origin      uint64
+	Closer      uint64
+	Kind        uint8
+	Family      uint8
+	Old         uint8
+	New         uint8
+	Role        uint8
+	Side        uint8
+	Why         uint8
+	Flags       uint8
+	Rearms      uint16
+	Err         uint16
+	Call        uint8
+	Pad         [3]uint8
 }
 
 type bpfEventFlags uint32
@@ -166,9 +150,10 @@ const (
 	bpfLossLOSS_RING   bpfLoss = 0
 	bpfLossLOSS_CONNS  bpfLoss = 1
 	bpfLossLOSS_NETNS  bpfLoss = 2
-	bpfLossLOSS_CAUGHT bpfLoss = 3
-	bpfLossLOSS_LATE   bpfLoss = 4
-	bpfLossLOSS_MAX    bpfLoss = 5
+	bpfLossLOSS_PROCS  bpfLoss = 3
+	bpfLossLOSS_CAUGHT bpfLoss = 4
+	bpfLossLOSS_LATE   bpfLoss = 5
+	bpfLossLOSS_MAX    bpfLoss = 6
 )
 
 type bpfMiniState uint32
@@ -179,6 +164,18 @@ const (
 	bpfMiniStateMINI_TIME_WAIT bpfMiniState = 2
 	bpfMiniStateMINI_REFUSED   bpfMiniState = 3
 )
+
+type bpfProc struct {
+	_      structs.HostLayout
+	Start  uint64
+	Cgroup uint64
+	Tgid   uint32
+	Uid    uint32
+	Ppid   uint32
+	Pad    uint32
+	Comm   [16]int8
+	Pcomm  [16]int8
+}
 
 type bpfRole uint32
 
@@ -250,6 +247,7 @@ const (
 	bpfMapParkedMinis       = "parked_minis"
 	bpfMapTallies           = "tallies"
 	bpfMapTwtraceConns      = "twtrace_conns"
+	bpfMapTwtraceProcs      = "twtrace_procs"
 	bpfProgKfreeSkbAny      = "kfree_skb_any"
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
 	bpfProgSettleCpu        = "settle_cpu"
@@ -356,6 +354,7 @@ type bpfMapSpecs struct {
 	ParkedMinis  *ebpf.MapSpec `ebpf:"parked_minis"`
 	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
 	TwtraceConns *ebpf.MapSpec `ebpf:"twtrace_conns"`
+	TwtraceProcs *ebpf.MapSpec `ebpf:"twtrace_procs"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -406,6 +405,7 @@ type bpfMaps struct {
 	ParkedMinis  *ebpf.Map `ebpf:"parked_minis"`
 	Tallies      *ebpf.Map `ebpf:"tallies"`
 	TwtraceConns *ebpf.Map `ebpf:"twtrace_conns"`
+	TwtraceProcs *ebpf.Map `ebpf:"twtrace_procs"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -416,6 +416,7 @@ func (m *bpfMaps) Close() error {
 		m.ParkedMinis,
 		m.Tallies,
 		m.TwtraceConns,
+		m.TwtraceProcs,
 	)
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/twtrace/twtrace/internal/event"
 )
 
@@ -13,18 +15,14 @@ import (
 // this program writes.
 var errSample = errors.New("sample is no event")
 
-// maxComms bounds the table of interned comms.
-const maxComms = 1 << 16
-
-// decoder turns samples into events. It interns comms, so that a steady stream
-// allocates nothing.
+// decoder turns samples into events.
 type decoder struct {
 	clock int64 // ns from CLOCK_MONOTONIC to CLOCK_REALTIME
-	comms map[[16]int8]string
+	procs procs
 }
 
-func newDecoder(clock int64) decoder {
-	return decoder{clock: clock, comms: make(map[[16]int8]string)}
+func newDecoder(clock int64, maps ...*ebpf.Map) decoder {
+	return decoder{clock: clock, procs: newProcs(maps)}
 }
 
 var kinds = [...]event.Kind{
@@ -137,7 +135,7 @@ func parkedEnd(r event.Reason, flags uint8) event.Reason {
 
 // owners sets the processes that raw knows.
 func (d *decoder) owners(raw *bpfEvent, e *event.Event) {
-	origin := d.proc(raw.Origin.Tgid, raw.Origin.Comm)
+	origin := d.procs.of(raw.Origin)
 	switch {
 	case e.Kind == event.Listen:
 		e.Process, e.Owner = origin, event.ByListen
@@ -147,33 +145,7 @@ func (d *decoder) owners(raw *bpfEvent, e *event.Event) {
 	default:
 		e.Opener = origin
 	}
-	e.CloseProc = d.proc(raw.Closer.Tgid, raw.Closer.Comm)
-}
-
-func (d *decoder) proc(tgid uint32, comm [16]int8) event.Proc {
-	if tgid == 0 {
-		return event.Proc{}
-	}
-	s, ok := d.comms[comm]
-	if !ok {
-		if len(d.comms) >= maxComms {
-			clear(d.comms)
-		}
-		s = commString(&comm)
-		d.comms[comm] = s
-	}
-	return event.Proc{PID: tgid, Comm: s}
-}
-
-// commString returns the bytes before the first NUL, whatever they are.
-func commString(comm *[16]int8) string {
-	b := unsafe.Slice((*byte)(unsafe.Pointer(comm)), len(comm))
-	for i, c := range b {
-		if c == 0 {
-			return string(b[:i])
-		}
-	}
-	return string(b)
+	e.CloseProc = d.procs.of(raw.Closer)
 }
 
 // addrPort returns an IPv4-mapped address in its IPv4 form.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -14,14 +15,14 @@ import (
 // Owners reads the owner maps of the traces that are running on this host, in
 // any process.
 type Owners struct {
-	maps []*ebpf.Map
-	dec  decoder
+	conns []*ebpf.Map
+	procs procs
 }
 
 // OpenOwners finds the owner maps by name. It is no error if there is none; see
 // Traces. Listing maps needs CAP_SYS_ADMIN, the lack of which is os.ErrPermission.
 func OpenOwners() (*Owners, error) {
-	o := &Owners{dec: newDecoder(0)}
+	o := &Owners{procs: newProcs(nil)}
 	var id ebpf.MapID
 	for {
 		next, err := ebpf.MapGetNextID(id)
@@ -41,40 +42,42 @@ func OpenOwners() (*Owners, error) {
 			o.Close()
 			return nil, fmt.Errorf("open BPF map %d: %w", id, err)
 		}
-		if isOwnerMap(m) {
-			o.maps = append(o.maps, m)
-		} else {
+		switch {
+		case is(m, bpfMapTwtraceConns, unsafe.Sizeof(bpfConn{})):
+			o.conns = append(o.conns, m)
+		case is(m, bpfMapTwtraceProcs, unsafe.Sizeof(bpfProc{})):
+			o.procs.maps = append(o.procs.maps, m)
+		default:
 			m.Close()
 		}
 	}
 }
 
-// isOwnerMap tells by the name, and by the size whether it is of this version.
-func isOwnerMap(m *ebpf.Map) bool {
+// is tells by the name whose map m is, and by the size whether it is of this version.
+func is(m *ebpf.Map, name string, value uintptr) bool {
 	info, err := m.Info()
-	return err == nil && info.Name == bpfMapTwtraceConns &&
-		m.KeySize() == 8 && m.ValueSize() == uint32(unsafe.Sizeof(bpfConn{}))
+	return err == nil && info.Name == name && m.KeySize() == 8 && m.ValueSize() == uint32(value)
 }
 
 // Traces is how many running traces there are.
-func (o *Owners) Traces() int { return len(o.maps) }
+func (o *Owners) Traces() int { return len(o.conns) }
 
 // Find sets the role and the processes of e, whose cookie says which connection
 // it is, and reports whether any trace knows it.
 func (o *Owners) Find(e *event.Event) bool {
-	for _, m := range o.maps {
+	for _, m := range o.conns {
 		var c bpfConn
 		if m.Lookup(e.Cookie, &c) != nil || int(c.Role) >= len(roles) || int(c.Side) >= len(sides) {
 			continue
 		}
 		e.Role, e.Closer, e.Rearms = roles[c.Role], sides[c.Side], uint32(c.Rearms)
-		origin := o.dec.proc(c.Origin.Tgid, c.Origin.Comm)
+		origin := o.procs.of(c.Origin)
 		if e.Role == event.Server {
 			e.Accepter = origin
 		} else {
 			e.Opener = origin
 		}
-		e.CloseProc = o.dec.proc(c.Closer.Tgid, c.Closer.Comm)
+		e.CloseProc = o.procs.of(c.Closer)
 		e.Life = between(c.Established, c.Closed)
 		return true
 	}
@@ -83,7 +86,7 @@ func (o *Owners) Find(e *event.Event) bool {
 
 // Close releases the maps; the traces go on.
 func (o *Owners) Close() {
-	for _, m := range o.maps {
+	for _, m := range slices.Concat(o.conns, o.procs.maps) {
 		m.Close()
 	}
 }

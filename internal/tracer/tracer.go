@@ -112,7 +112,7 @@ func (t *Tracer) start(usable []hook) error {
 	}
 	// A deadline in the past: reading an empty ring returns at once.
 	t.ring.SetDeadline(time.Unix(1, 0))
-	t.dec = newDecoder(kernel.ClockOffset())
+	t.dec = newDecoder(kernel.ClockOffset(), t.coll.Maps[bpfMapTwtraceProcs])
 	if err := t.account.begin(); err != nil {
 		return err
 	}
