@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/colorprofile"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -91,10 +92,14 @@ func terminalCaps(ascii, noColor bool) view.Caps {
 		}
 	}
 	utf8 := strings.Contains(strings.ReplaceAll(strings.ToLower(locale), "-", ""), "utf8")
+	profile := colorprofile.Env(os.Environ())
+	if noColor || os.Getenv("NO_COLOR") != "" { // whatever its value: no-color.org
+		profile = min(profile, colorprofile.ASCII)
+	}
 	return view.Caps{
 		Unicode: utf8 && !ascii,
-		Style:   true,
-		Color:   !noColor && os.Getenv("NO_COLOR") == "",
+		Style:   profile >= colorprofile.ASCII,
+		Color:   profile >= colorprofile.ANSI,
 	}
 }
 

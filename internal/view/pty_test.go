@@ -2,6 +2,8 @@ package view
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/vt"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,10 +23,14 @@ type pty struct {
 	slave  *os.File
 	before unix.Termios
 
-	mu   sync.Mutex
-	text strings.Builder
-	more chan struct{} // something came
+	mu     sync.Mutex
+	screen *vt.Emulator
+	raw    []byte        // the last of what came
+	more   chan struct{} // something came
 }
+
+// rawKept is how much of what came is kept for a failing test to show.
+const rawKept = 4096
 
 func openPTY(t *testing.T) *pty {
 	t.Helper()
@@ -44,27 +51,33 @@ func openPTY(t *testing.T) *pty {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pty{t: t, master: master, slave: slave, more: make(chan struct{}, 1)}
+	p := &pty{t: t, master: master, slave: slave, screen: vt.NewEmulator(80, 24), more: make(chan struct{}, 1)}
 	p.resize(80, 24)
 	p.before = p.termios()
-	go func() {
-		buf := make([]byte, 65536)
-		for {
-			n, err := master.Read(buf)
-			if err != nil {
-				return // EIO once the slave is closed
-			}
-			p.mu.Lock()
-			p.text.Write(buf[:n])
-			p.mu.Unlock()
-			select {
-			case p.more <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	t.Cleanup(func() { slave.Close(); master.Close() })
+	go io.Copy(io.Discard, p.screen) // what it answers when it is asked for its modes
+	go p.show()
+	t.Cleanup(func() { slave.Close(); master.Close(); p.screen.InputPipe().(io.Closer).Close() })
 	return p
+}
+
+// show draws on the screen what the program writes.
+func (p *pty) show() {
+	buf := make([]byte, 65536)
+	for {
+		n, err := p.master.Read(buf)
+		if err != nil {
+			return // EIO once the slave is closed
+		}
+		p.mu.Lock()
+		p.screen.Write(buf[:n])
+		p.raw = append(p.raw, buf[:n]...)
+		p.raw = p.raw[max(len(p.raw)-rawKept, 0):]
+		p.mu.Unlock()
+		select {
+		case p.more <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (p *pty) termios() unix.Termios {
@@ -76,9 +89,13 @@ func (p *pty) termios() unix.Termios {
 	return *v
 }
 
-func (p *pty) resize(width, height uint16) {
+func (p *pty) resize(width, height int) {
 	p.t.Helper()
-	if err := unix.IoctlSetWinsize(int(p.slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: width, Row: height}); err != nil {
+	p.mu.Lock()
+	p.screen.Resize(width, height)
+	p.mu.Unlock()
+	size := unix.Winsize{Col: uint16(width), Row: uint16(height)}
+	if err := unix.IoctlSetWinsize(int(p.slave.Fd()), unix.TIOCSWINSZ, &size); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -90,43 +107,54 @@ func (p *pty) press(keys string) {
 	}
 }
 
-func (p *pty) screen() string {
+// text is what the screen shows.
+func (p *pty) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.text.String()
+	return p.screen.String()
 }
 
-// await waits until want is on the screen, after what was awaited before.
+// full tells whether the program has its own screen, with the scrollback kept as
+// it was.
+func (p *pty) full() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.screen.IsAltScreen()
+}
+
+// await waits until want is on the screen.
 func (p *pty) await(want string) {
 	p.t.Helper()
+	p.until(fmt.Sprintf("%q is on the screen", want), func() bool { return strings.Contains(p.text(), want) })
+}
+
+// until waits for a condition of the screen.
+func (p *pty) until(what string, ok func() bool) {
+	p.t.Helper()
 	deadline := time.After(20 * time.Second)
-	for {
-		p.mu.Lock()
-		text := p.text.String()
-		if i := strings.Index(text, want); i >= 0 {
-			p.text.Reset()
-			p.text.WriteString(text[i+len(want):])
-			p.mu.Unlock()
-			return
-		}
-		p.mu.Unlock()
+	for !ok() {
 		select {
 		case <-p.more:
 		case <-deadline:
-			p.t.Fatalf("%q is not on the screen: %q", want, text)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.t.Fatalf("not so: %s; the screen is\n%s\nafter %q", what, p.screen.String(), p.raw)
 		}
 	}
 }
 
-// restored fails unless the terminal is as it was, on its normal screen.
+// restored fails unless the terminal is as it was, on its normal screen with the
+// cursor shown and no mode left.
 func (p *pty) restored() {
 	p.t.Helper()
 	if after := p.termios(); after != p.before {
 		p.t.Errorf("the terminal is %+v, was %+v", after, p.before)
 	}
-	p.await(leaveScreen)
-	if s := p.screen(); strings.Contains(s, enterScreen) || strings.Contains(s, beginUpdate) {
-		p.t.Errorf("drawn after leaving: %q", s)
+	p.until("the normal screen", func() bool { return !p.full() })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.screen.CursorHidden() {
+		p.t.Error("the cursor is hidden")
 	}
 }
 
