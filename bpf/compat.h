@@ -6,14 +6,34 @@
 #define TWTRACE_COMPAT_H
 
 /* Errors and constants that BTF does not carry. */
+#define EINTR 4
 #define E2BIG 7
+#define EBADF 9
+#define EAGAIN 11
+#define ENOMEM 12
+#define EACCES 13
+#define EFAULT 14
+#define EINVAL 22
+#define ENFILE 23
+#define EMFILE 24
+#define ENOTSOCK 88
+#define EAFNOSUPPORT 97
+#define EADDRINUSE 98
 #define EADDRNOTAVAIL 99
 #define ECONNABORTED 103
+#define ECONNRESET 104
+#define ENOBUFS 105
+#define EISCONN 106
 #define ETIMEDOUT 110
 #define EHOSTUNREACH 113
+#define EALREADY 114
+#define EINPROGRESS 115
+#define ERESTARTSYS 512 /* from here on the kernel's own; the call is made again */
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+#define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
 
 /*
@@ -69,6 +89,27 @@ static __always_inline bool netns_dying(struct net *net)
 		return !BPF_CORE_READ(ns, count.refs.counter);
 	}
 	return !BPF_CORE_READ((struct net___old *)net, count.refs.counter);
+}
+
+/*
+ * The TCP socket behind the one that the application has: itself, or the first subflow of
+ * an MPTCP connection. mptcp_sock.first is a pointer everywhere; kernels without MPTCP
+ * have no such type. NULL if it is neither.
+ */
+struct mptcp_sock___first {
+	struct sock *first;
+} __attribute__((preserve_access_index));
+
+static __always_inline struct sock *tcp_sock_of(struct sock *sk)
+{
+	__u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+
+	if (protocol == IPPROTO_TCP)
+		return sk;
+	if (protocol == IPPROTO_MPTCP &&
+	    bpf_core_field_exists(((struct mptcp_sock___first *)0)->first))
+		return BPF_CORE_READ((struct mptcp_sock___first *)sk, first);
+	return NULL;
 }
 
 #endif

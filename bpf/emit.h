@@ -33,7 +33,7 @@
 #define LOAD(c, ...) ___apply(LOAD, ___narg(__VA_ARGS__))(c, __VA_ARGS__)
 
 DEFINE_TUPLE(tuple_of_sock, LOAD)
-DEFINE_TUPLE(tuple_of_mini, BPF_CORE_READ)
+DEFINE_TUPLE(read_tuple, BPF_CORE_READ)
 
 /* What the conns map knows; all of it, so that a sample stands for itself. */
 static __always_inline void fill_conn(struct event *e, const struct conn *c)

@@ -83,6 +83,23 @@ struct {
 	__type(value, __u64);
 } parked_minis SEC(".maps");
 
+struct connecting {
+	__u64 cookie;
+	__u8 left; /* the failure is left to the exit of the call */
+};
+
+/*
+ * connecting: threads in the middle of connect(), by tid; only with --syscalls on.
+ * Inserted: SYN_SENT. Deleted: the exit of the call. Full: a failure that has no error on
+ * the socket is reported without errno, and LOSS_CONNS counts it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct connecting);
+} connecting SEC(".maps");
+
 /*
  * events: facts for user space. No wakeups: the reader polls, since a wakeup costs
  * four times what the event does. Full: the event is dropped and LOSS_RING counts it.

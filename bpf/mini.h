@@ -43,7 +43,7 @@ static __always_inline struct conn *conn_of_mini(__u64 tw, __u64 cookie, __u64 *
 
 static __always_inline void fill_mini(struct event *e, struct inet_timewait_sock *tw)
 {
-	tuple_of_mini(e, &tw->__tw_common);
+	read_tuple(e, &tw->__tw_common);
 	e->flags |= EVENT_STAMPS_KNOWN;
 	if (BPF_CORE_READ((struct tcp_timewait_sock *)tw, tw_ts_recent_stamp))
 		e->flags |= EVENT_STAMPS;

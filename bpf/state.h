@@ -8,6 +8,7 @@
 
 #include "emit.h"
 #include "owner.h"
+#include "syscall.h"
 
 const volatile bool all_states = false;
 
@@ -75,6 +76,30 @@ static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch
 	c.lport = sk->__sk_common.skc_num;
 	c.seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq); /* not 0 if used before */
 	conn_put(ch->cookie, &c);
+	if (in_connect()) {
+		__u32 tid = bpf_get_current_pid_tgid();
+		struct connecting call = { .cookie = ch->cookie };
+
+		if (bpf_map_update_elem(&connecting, &tid, &call, BPF_ANY))
+			count(LOSS_CONNS);
+	}
+}
+
+/* A connect() that fails within, for another reason than ports, gets its errno at its exit. */
+static __always_inline bool left_to_exit(struct sock *sk, const struct change *ch,
+					 const struct conn *c)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct connecting *call;
+
+	if (!nr_connect || sk->sk_err || sk->sk_socket->state > SS_UNCONNECTED ||
+	    found_no_port(sk, c))
+		return false;
+	call = bpf_map_lookup_elem(&connecting, &tid);
+	if (!call || call->cookie != ch->cookie)
+		return false;
+	call->left = 1;
+	return true;
 }
 
 static __always_inline void on_established(struct sock *sk, const struct change *ch)
@@ -177,7 +202,8 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 	/* With the socket locked by its user, the task that resets it is current. */
 	if (c && why == WHY_RESET_SENT && !c->closer && sk->sk_lock.owned)
 		c->closer = current_proc();
-	emit_change(sk, ch, c, kind, why);
+	if (kind != KIND_FAIL || !left_to_exit(sk, ch, c))
+		emit_change(sk, ch, c, kind, why);
 	if (c)
 		bpf_map_delete_elem(&twtrace_conns, &cookie);
 }
@@ -188,6 +214,21 @@ static __always_inline void on_listen(struct sock *sk, const struct change *ch)
 
 	c.origin = current_proc();
 	emit_change(sk, ch, &c, KIND_LISTEN, WHY_NONE);
+}
+
+/*
+ * Who accepted. There is no transition at that time; whoever ran when the handshake ended
+ * was only passing by. The conn is there: accept() locks the new socket once, so the
+ * softirq that was taking it to ESTABLISHED is done with it.
+ */
+static __always_inline void set_accepter(struct sock *sk)
+{
+	/* Made when it was established, so it can be read where it cannot be asked for. */
+	__u64 cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+
+	if (c && c->role == ROLE_SERVER)
+		c->origin = current_proc();
 }
 
 /* --states all: the transitions that have no record of their own. */

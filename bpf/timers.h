@@ -105,7 +105,7 @@ static __always_inline void requested(struct cpu_state *cpu, struct timer_list *
 	if (!cpu->pending_tw || cpu->pending.why != WHY_KILLED)
 		return;
 	req = (void *)timer - bpf_core_field_offset(struct request_sock, rsk_timer);
-	tuple_of_mini(&e, &req->__req_common);
+	read_tuple(&e, &req->__req_common);
 	if (same_tuple(&e, &cpu->pending)) {
 		cpu->pending.why = WHY_SYN;
 		end_pending(cpu);

@@ -197,24 +197,13 @@ static __always_inline int on_abort(struct sock *sk)
 	return 0;
 }
 
-/*
- * inet_accept(): who accepted. There is no transition at that time; whoever ran when the
- * handshake ended was only passing by. On return the new socket has been locked once, so
- * the softirq that was taking it to ESTABLISHED is done with it.
- */
+/* inet_accept(), on return. */
 static __always_inline int on_accept(struct socket *newsock)
 {
 	struct sock *sk = BPF_CORE_READ(newsock, sk);
-	struct conn *c;
-	__u64 cookie;
 
-	if (!sk || !enabled)
-		return 0;
-	/* Made when it was established, so it can be read where it cannot be asked for. */
-	cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
-	c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
-	if (c && c->role == ROLE_SERVER)
-		c->origin = current_proc();
+	if (sk && enabled)
+		set_accepter(sk);
 	return 0;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
  * The hooks. Each is a line or two; what they do stands in the headers, by question:
- * state.h (who opens and closes, how long it lives), mini.h with timers.h or
- * trampolines.h (when TIME_WAIT begins and ends), filter.h and emit.h (what of it user
- * space gets to see).
+ * state.h (who opens and closes, how long it lives), calls.h (who accepts, which calls
+ * fail), mini.h with timers.h or trampolines.h (when TIME_WAIT begins and ends), filter.h
+ * and emit.h (what of it user space gets to see).
  */
 #include "vmlinux.h"
 #include <bpf_helpers.h>
@@ -12,6 +12,7 @@
 #include <bpf_endian.h>
 
 #include "state.h"
+#include "calls.h"
 #include "timers.h"
 #include "trampolines.h"
 
@@ -133,6 +134,50 @@ SEC("fexit/inet_accept")
 int BPF_PROG(sock_accept, struct socket *sock, struct socket *newsock)
 {
 	return on_accept(newsock);
+}
+
+/* The exits of system calls: with --syscalls on only. */
+SEC("tracepoint/syscalls/sys_exit_connect")
+int exit_connect(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_connect_exit(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_bind")
+int exit_bind(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_bind_exit(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_socket")
+int exit_socket(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_socket_exit(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_accept")
+int exit_accept(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_accept_exit(ctx->ret);
+}
+
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int exit_accept4(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_accept_exit(ctx->ret);
+}
+
+/* One of the two, as the kernel has it: 6.14 and later pass the whole completion. */
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(uring_complete_res, void *ring, void *req, __u64 user_data, int res)
+{
+	return on_uring_complete(req, res);
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(uring_complete_cqe, void *ring, void *req, struct io_uring_cqe *cqe)
+{
+	return on_uring_complete(req, BPF_CORE_READ(cqe, res));
 }
 
 /* Not attached: user space runs it on a CPU of its choice. */

@@ -63,6 +63,9 @@ func outputFlag(formats string) cli.Flag {
 func tracerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "hooks", Value: "auto", Usage: "`SET` of kernel hooks: auto, fentry, timer", Category: categoryTrace},
+		&cli.StringFlag{Name: "syscalls", Value: "auto", Category: categoryTrace,
+			Usage: "`WHEN` to hook system calls: auto, on, off; on shows every call that fails and who accepts, and slows\n" +
+				"every call of every process; auto leaves alone what would"},
 		&cli.StringFlag{Name: "btf", Usage: "kernel types from `FILE` (default: the running kernel's)", Category: categoryTrace},
 		&cli.StringFlag{Name: "buffer", Value: "8M", Usage: "`SIZE` of the ring buffer, such as 64K or 16M", Category: categoryTrace},
 		&cli.IntFlag{Name: "max-conns", Value: 360448, Usage: "connections known at once, `N`", Category: categoryTrace},
@@ -179,7 +182,12 @@ func parseTracer(c *cli.Context, f *filter.Filter) (tracer.Options, error) {
 	if err != nil {
 		return tracer.Options{}, usagef("--hooks: %v", err)
 	}
-	return tracer.Options{Filter: f, Buffer: buffer, MaxConns: conns, BTF: c.String("btf"), Hooks: set}, nil
+	syscalls := c.String("syscalls")
+	if !slices.Contains([]string{"auto", "on", "off"}, syscalls) {
+		return tracer.Options{}, usagef("--syscalls: bad value %q: it is auto, on or off", syscalls)
+	}
+	return tracer.Options{Filter: f, Buffer: buffer, MaxConns: conns, BTF: c.String("btf"), Hooks: set,
+		Syscalls: syscalls == "on"}, nil
 }
 
 // parseSize parses a size in bytes with an optional K, M or G (powers of 1024).

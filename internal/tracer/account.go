@@ -183,9 +183,11 @@ func (t *Tracer) readAccount() (Account, error) {
 	a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 	a.lose(event.StageTW, ledgerMisses(misses))
 	a.lose(event.StageDecode, t.account.undecoded)
-	if skipped := misses[bpfProgState]; skipped > a.Caught {
-		a.lose(event.StageSkipped, skipped-a.Caught)
+	skipped := callMisses(misses)
+	if n := misses[bpfProgState]; n > a.Caught {
+		skipped += n - a.Caught
 	}
+	a.lose(event.StageSkipped, skipped)
 	return a, nil
 }
 
@@ -194,6 +196,18 @@ func ledgerMisses(misses map[string]uint64) uint64 {
 	var sum uint64
 	for _, h := range hooks {
 		if h.set != "" && h.needed {
+			sum += misses[h.program]
+		}
+	}
+	return sum
+}
+
+// callMisses are the skipped runs of the programs that see calls fail and accept.
+// For classic tracepoints kernels count them from 6.7 on.
+func callMisses(misses map[string]uint64) uint64 {
+	var sum uint64
+	for _, h := range hooks {
+		if h.calls {
 			sum += misses[h.program]
 		}
 	}

@@ -40,6 +40,13 @@ type bpfConn struct {
 	Seq         uint32
 }
 
+type bpfConnecting struct {
+	_      structs.HostLayout
+	Cookie uint64
+	Left   uint8
+	_      [7]byte
+}
+
 type bpfCpuState struct {
 	_              structs.HostLayout
 	PendingTw      uint64
@@ -241,6 +248,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapConnecting        = "connecting"
 	bpfMapCpus              = "cpus"
 	bpfMapEvents            = "events"
 	bpfMapLosses            = "losses"
@@ -248,6 +256,11 @@ const (
 	bpfMapTallies           = "tallies"
 	bpfMapTwtraceConns      = "twtrace_conns"
 	bpfMapTwtraceProcs      = "twtrace_procs"
+	bpfProgExitAccept       = "exit_accept"
+	bpfProgExitAccept4      = "exit_accept4"
+	bpfProgExitBind         = "exit_bind"
+	bpfProgExitConnect      = "exit_connect"
+	bpfProgExitSocket       = "exit_socket"
 	bpfProgKfreeSkbAny      = "kfree_skb_any"
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
 	bpfProgSettleCpu        = "settle_cpu"
@@ -265,11 +278,14 @@ const (
 	bpfProgTwskKill         = "twsk_kill"
 	bpfProgTwskSegment      = "twsk_segment"
 	bpfProgTwskSegmentDone  = "twsk_segment_done"
+	bpfProgUringCompleteCqe = "uring_complete_cqe"
+	bpfProgUringCompleteRes = "uring_complete_res"
 	bpfVarAllStates         = "all_states"
 	bpfVarCatchAgain        = "catch_again"
 	bpfVarEnabled           = "enabled"
 	bpfVarFilter            = "filter"
 	bpfVarFindParkedByTuple = "find_parked_by_tuple"
+	bpfVarNrConnect         = "nr_connect"
 	bpfVarReqskTimerHandler = "reqsk_timer_handler"
 	bpfVarSeesRefusals      = "sees_refusals"
 	bpfVarTwTimerHandler    = "tw_timer_handler"
@@ -325,6 +341,11 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	ExitAccept       *ebpf.ProgramSpec `ebpf:"exit_accept"`
+	ExitAccept4      *ebpf.ProgramSpec `ebpf:"exit_accept4"`
+	ExitBind         *ebpf.ProgramSpec `ebpf:"exit_bind"`
+	ExitConnect      *ebpf.ProgramSpec `ebpf:"exit_connect"`
+	ExitSocket       *ebpf.ProgramSpec `ebpf:"exit_socket"`
 	KfreeSkbAny      *ebpf.ProgramSpec `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
@@ -342,12 +363,15 @@ type bpfProgramSpecs struct {
 	TwskKill         *ebpf.ProgramSpec `ebpf:"twsk_kill"`
 	TwskSegment      *ebpf.ProgramSpec `ebpf:"twsk_segment"`
 	TwskSegmentDone  *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
+	UringCompleteCqe *ebpf.ProgramSpec `ebpf:"uring_complete_cqe"`
+	UringCompleteRes *ebpf.ProgramSpec `ebpf:"uring_complete_res"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	Connecting   *ebpf.MapSpec `ebpf:"connecting"`
 	Cpus         *ebpf.MapSpec `ebpf:"cpus"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
@@ -366,6 +390,7 @@ type bpfVariableSpecs struct {
 	Enabled           *ebpf.VariableSpec `ebpf:"enabled"`
 	Filter            *ebpf.VariableSpec `ebpf:"filter"`
 	FindParkedByTuple *ebpf.VariableSpec `ebpf:"find_parked_by_tuple"`
+	NrConnect         *ebpf.VariableSpec `ebpf:"nr_connect"`
 	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
 	SeesRefusals      *ebpf.VariableSpec `ebpf:"sees_refusals"`
 	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
@@ -399,6 +424,7 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	Connecting   *ebpf.Map `ebpf:"connecting"`
 	Cpus         *ebpf.Map `ebpf:"cpus"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Losses       *ebpf.Map `ebpf:"losses"`
@@ -410,6 +436,7 @@ type bpfMaps struct {
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.Connecting,
 		m.Cpus,
 		m.Events,
 		m.Losses,
@@ -429,6 +456,7 @@ type bpfVariables struct {
 	Enabled           *ebpf.Variable `ebpf:"enabled"`
 	Filter            *ebpf.Variable `ebpf:"filter"`
 	FindParkedByTuple *ebpf.Variable `ebpf:"find_parked_by_tuple"`
+	NrConnect         *ebpf.Variable `ebpf:"nr_connect"`
 	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
 	SeesRefusals      *ebpf.Variable `ebpf:"sees_refusals"`
 	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
@@ -446,6 +474,11 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	ExitAccept       *ebpf.Program `ebpf:"exit_accept"`
+	ExitAccept4      *ebpf.Program `ebpf:"exit_accept4"`
+	ExitBind         *ebpf.Program `ebpf:"exit_bind"`
+	ExitConnect      *ebpf.Program `ebpf:"exit_connect"`
+	ExitSocket       *ebpf.Program `ebpf:"exit_socket"`
 	KfreeSkbAny      *ebpf.Program `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
 	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
@@ -463,10 +496,17 @@ type bpfPrograms struct {
 	TwskKill         *ebpf.Program `ebpf:"twsk_kill"`
 	TwskSegment      *ebpf.Program `ebpf:"twsk_segment"`
 	TwskSegmentDone  *ebpf.Program `ebpf:"twsk_segment_done"`
+	UringCompleteCqe *ebpf.Program `ebpf:"uring_complete_cqe"`
+	UringCompleteRes *ebpf.Program `ebpf:"uring_complete_res"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.ExitAccept,
+		p.ExitAccept4,
+		p.ExitBind,
+		p.ExitConnect,
+		p.ExitSocket,
 		p.KfreeSkbAny,
 		p.KfreeSkbRx,
 		p.SettleCpu,
@@ -484,6 +524,8 @@ func (p *bpfPrograms) Close() error {
 		p.TwskKill,
 		p.TwskSegment,
 		p.TwskSegmentDone,
+		p.UringCompleteCqe,
+		p.UringCompleteRes,
 	)
 }
 

@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -58,6 +59,9 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 		return reqs, all, failed
 	}
 	require("in use: "+string(used), nil)
+	calls, err := o.tryCalls(types, used)
+	require("system calls (--syscalls on)", err)
+	all = append(all, calls...)
 	return reqs, all, nil
 }
 
@@ -70,10 +74,17 @@ func (o Options) try(types *btf.Spec, set HookSet) ([]Hook, error) {
 	if err != nil {
 		return l.state, err
 	}
-	t := &Tracer{Set: set, Hooks: l.state, coll: l.coll, stop: make(chan struct{})}
+	t := &Tracer{Set: set, Hooks: l.state, options: o, coll: l.coll, stop: make(chan struct{})}
 	err = t.start(l.hooks)
 	t.Close()
 	return t.Hooks, err
+}
+
+// tryCalls does so with the hooks on system calls, and returns the state of those.
+func (o Options) tryCalls(types *btf.Spec, set HookSet) ([]Hook, error) {
+	o.Syscalls = true
+	state, err := o.try(types, set)
+	return slices.DeleteFunc(state, func(h Hook) bool { return !h.Calls }), err
 }
 
 // Lacks says in words what will not work for want of rights beyond the required

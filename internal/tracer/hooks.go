@@ -46,6 +46,10 @@ type hook struct {
 	least, most int
 
 	preemptible bool // only of use where tracing programs can be preempted
+
+	// calls: attached with --syscalls on only. The target is a classic tracepoint if
+	// syscall is set.
+	calls, syscall bool
 }
 
 // hooks in the order of attaching, in which they also run: state_caught takes
@@ -54,7 +58,8 @@ var hooks = []hook{
 	{program: bpfProgState, target: "inet_sock_set_state", needed: true,
 		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
-		tells: "transitions that arrive while one is handled", without: "nested transitions"}, {program: bpfProgStateCaughtAgain, target: "inet_sock_set_state", preemptible: true,
+		tells: "transitions that arrive while one is handled", without: "nested transitions"},
+	{program: bpfProgStateCaughtAgain, target: "inet_sock_set_state", preemptible: true,
 		tells: "transitions that arrive while both are preempted"},
 
 	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, least: 4,
@@ -86,15 +91,30 @@ var hooks = []hook{
 		tells: "TIME_WAIT ends early", without: "ends"},
 	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true,
 		tells: "TIME_WAIT begins, or is refused", without: "begins"},
+
+	{program: bpfProgExitConnect, target: "sys_exit_connect", calls: true, syscall: true,
+		tells: "every connect() that fails, with its errno", without: withoutConnect},
+	{program: bpfProgExitBind, target: "sys_exit_bind", calls: true, syscall: true,
+		tells: "bind() that fails: EADDRINUSE, EADDRNOTAVAIL, EACCES", without: withoutBind},
+	{program: bpfProgExitSocket, target: "sys_exit_socket", calls: true, syscall: true,
+		tells: "socket() without a free descriptor: EMFILE, ENFILE", without: withoutSocket},
+	{program: bpfProgExitAccept, target: "sys_exit_accept", calls: true, syscall: true,
+		tells: "who accepts; accept() without a free descriptor", without: withoutAccept},
+	{program: bpfProgExitAccept4, target: "sys_exit_accept4", calls: true, syscall: true,
+		tells: "the same for accept4()", without: withoutAccept},
+	{program: bpfProgUringCompleteRes, target: "io_uring_complete", calls: true, least: 7,
+		tells: "who accepts by io_uring; its accept() without a free descriptor"},
+	{program: bpfProgUringCompleteCqe, target: "io_uring_complete", calls: true, least: 3, most: 3,
+		tells: "who accepts by io_uring; its accept() without a free descriptor"},
 }
 
-// blind is what a set cannot tell, whatever the kernel.
-var blind = map[HookSet][]string{
-	Timer: {
-		"accepters (the closer or the listener is shown instead)",
-		"reason of ends by ss -K, by a SYN that is then dropped or (before 6.11) answered with a SYN cookie, and by data into FIN_WAIT2",
-	},
-}
+// What is not seen of calls.
+const (
+	withoutConnect = "connect() that fails before it sends a SYN, or with ECONNRESET after the handshake"
+	withoutBind    = "bind() that fails"
+	withoutSocket  = "socket() that fails"
+	withoutAccept  = "accept() that fails"
+)
 
 // Hook is the state of a hook on this host, as `twtrace check` prints it.
 type Hook struct {
@@ -104,28 +124,35 @@ type Hook struct {
 	Tells   string // what it shows
 	Without string // what is not seen without it
 	Needed  bool
+	Calls   bool  // only with --syscalls on
 	Err     error // nil if it can be used
 }
 
 var (
 	errArgs         = errors.New("the tracepoint has another prototype")
-	errNoTracepoint = errors.New("this kernel has no such tracepoint")
+	errNoTracepoint = kernel.ErrNoTracepoint
 	errNoFunction   = errors.New("this kernel has no such function to attach to")
+	errNoRegisters  = errors.New("this kernel does not show the registers of a call")
 	errNotNeeded    = errors.New("this kernel does not preempt tracing programs")
 )
 
-// in reports whether h is of a set.
-func (h hook) in(set HookSet) bool { return h.set == "" || h.set == set }
+// in reports whether o has h in use with a set, where the kernel can.
+func (o Options) in(h hook, set HookSet) bool {
+	return (h.set == "" || h.set == set) && (!h.calls || o.Syscalls)
+}
 
 // state is what is known of h on this host.
 func (h hook) state(err error) Hook {
-	return Hook{Name: h.program, Target: h.target, Set: h.set, Tells: h.tells, Without: h.without, Needed: h.needed, Err: err}
+	return Hook{Name: h.program, Target: h.target, Set: h.set, Tells: h.tells, Without: h.without, Needed: h.needed, Calls: h.calls, Err: err}
 }
 
 // probe reports whether h's target exists, with the prototype h needs.
 func (h hook) probe(types *btf.Spec) error {
 	if h.preemptible && !preemptible() {
 		return errNotNeeded
+	}
+	if h.syscall {
+		return probeSyscall(types, h.target)
 	}
 	if h.set == Fentry {
 		var fn *btf.Func
@@ -153,6 +180,17 @@ func (h hook) probe(types *btf.Spec) error {
 	return nil
 }
 
+// probeSyscall reports whether a program can be on the tracepoint of a call, and
+// can see what the call was given (5.15).
+func probeSyscall(types *btf.Spec, name string) error {
+	var fn *btf.Func
+	if err := types.TypeByName("bpf_task_pt_regs", &fn); err != nil {
+		return errNoRegisters
+	}
+	_, err := kernel.TracepointID("syscalls", name)
+	return err
+}
+
 // preemptible reports whether programs on tracepoints can be preempted, as they can
 // since 7.0. The types do not show it, so this goes by the version: where that is
 // wrong, a program too many runs, or a skipped transition more is counted as lost.
@@ -167,9 +205,14 @@ func preemptible() bool {
 }
 
 // attach attaches program at h: BTF-typed raw tracepoints, since classic ones share
-// one recursion guard per CPU and lose more, or trampolines.
-func (h hook) attach(program *ebpf.Program) (link.Link, error) {
-	l, err := link.AttachTracing(link.TracingOptions{Program: program})
+// one recursion guard per CPU and lose more, or trampolines. System calls have classic
+// ones, which cost other calls less.
+func (h hook) attach(program *ebpf.Program) (l link.Link, err error) {
+	if h.syscall {
+		l, err = attachSyscall(program, h.target)
+	} else {
+		l, err = link.AttachTracing(link.TracingOptions{Program: program})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("attach %s to %s: %w", h.program, h.target, err)
 	}

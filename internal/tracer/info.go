@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -19,17 +20,44 @@ func (t *Tracer) StartInfo(version, filter string, ns kernel.NetNS) (*event.Star
 	for _, h := range t.Hooks {
 		if h.Err == nil {
 			info.Hooks = append(info.Hooks, h.Name)
-		} else {
+		} else if !slices.Contains(info.Missing, h.Without) {
 			info.Missing = append(info.Missing, h.Without)
 		}
 	}
-	info.Missing = append(info.Missing, blind[t.Set]...)
+	info.Missing = append(info.Missing, t.blind()...)
 	limits, err := ns.Limits()
 	if err != nil {
 		return nil, fmt.Errorf("limits of the network namespace: %w", err)
 	}
 	info.Limits = limits.Map()
 	return info, nil
+}
+
+// blind is what the hooks in use cannot tell, whatever the kernel.
+func (t *Tracer) blind() []string {
+	var out []string
+	uring := t.options.Syscalls && (t.uses(bpfProgUringCompleteRes) || t.uses(bpfProgUringCompleteCqe))
+	switch {
+	case t.Set != Timer:
+	case !t.options.Syscalls:
+		out = append(out, "accepters (the closer or the listener is shown instead; --syscalls on)")
+	case uring:
+		out = append(out, "accepters by io_uring where the accept is multishot or its descriptor the ring's own")
+	default:
+		out = append(out, "accepters by io_uring")
+	}
+	if t.Set == Timer {
+		out = append(out, "reason of ends by ss -K, by a SYN that is then dropped or (before 6.11) answered with a SYN cookie, and by data into FIN_WAIT2")
+	}
+	if !t.options.Syscalls {
+		out = append(out, "bind(), accept() and socket() that fail, and connect() that fails before it sends a SYN (--syscalls on)")
+	}
+	return out
+}
+
+// uses reports whether a hook is attached.
+func (t *Tracer) uses(program string) bool {
+	return slices.ContainsFunc(t.Hooks, func(h Hook) bool { return h.Name == program && h.Err == nil })
 }
 
 // EndInfo is the account of the trace, why being the reason for its end. After

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -23,6 +24,7 @@ type Options struct {
 	MaxConns  int            // connections that can be known at once; 0 is 360,448
 	BTF       string         // file with the kernel's types, "" for the running kernel's own
 	Hooks     HookSet        // "" is Auto
+	Syscalls  bool           // hook the exits of system calls too, which slows every call on the host
 }
 
 // HostError says that this host cannot be traced: what is missing and what to
@@ -85,11 +87,17 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 	if !byTuple {
 		spec.Maps[bpfMapParkedMinis].MaxEntries = 1
 	}
+	if !o.Syscalls {
+		spec.Maps[bpfMapConnecting].MaxEntries = 1
+	}
 	vars := map[string]any{
 		bpfVarAllStates:         o.AllStates,
 		bpfVarSeesRefusals:      set == Fentry,
 		bpfVarFindParkedByTuple: byTuple,
 		bpfVarCatchAgain:        preemptible(),
+	}
+	if _, ok := spec.Programs[bpfProgExitConnect]; ok {
+		vars[bpfVarNrConnect] = int64(unix.SYS_CONNECT)
 	}
 	if o.Filter != nil {
 		vars[bpfVarFilter] = kernelRules(o.Filter)
@@ -146,7 +154,7 @@ func (o Options) load(types *btf.Spec, set HookSet) (*loaded, error) {
 		return nil, fmt.Errorf("read the embedded BPF object: %w", err)
 	}
 	l := &loaded{set: set}
-	if l.hooks, l.state, err = prune(spec, types, set); err != nil {
+	if l.hooks, l.state, err = o.prune(spec, types, set); err != nil {
 		return l, err
 	}
 	if err := o.configure(spec, set); err != nil {
@@ -188,10 +196,10 @@ const settler = bpfProgSettleCpu
 
 // prune takes out of spec what is of another set, or what types say this kernel
 // cannot run. The error is about the first needed hook that is missing.
-func prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) (usable []hook, state []Hook, err error) {
+func (o Options) prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) (usable []hook, state []Hook, err error) {
 	keep := map[string]bool{settler: set == Timer}
 	for _, h := range hooks {
-		if !h.in(set) {
+		if !o.in(h, set) {
 			continue
 		}
 		reason := h.probe(types)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Tracer struct {
 	Began   time.Time // every event is later
 	Refused error     // why Auto did not take the trampolines; nil if it did or was not asked
 
+	options Options
 	coll    *ebpf.Collection
 	links   []link.Link
 	ring    *ringbuf.Reader
@@ -86,7 +88,7 @@ func (o Options) open(types *btf.Spec, set HookSet) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{Set: set, Hooks: l.state, coll: l.coll, stop: make(chan struct{})}
+	t := &Tracer{Set: set, Hooks: l.state, options: o, coll: l.coll, stop: make(chan struct{})}
 	if err := t.start(l.hooks); err != nil {
 		t.Close()
 		return nil, err
@@ -95,14 +97,16 @@ func (o Options) open(types *btf.Spec, set HookSet) (*Tracer, error) {
 }
 
 func (t *Tracer) start(usable []hook) error {
-	for i, h := range usable {
+	for _, h := range usable {
 		l, err := h.attach(t.coll.Programs[h.program])
 		if err == nil {
 			t.links = append(t.links, l)
 			continue
 		}
-		t.Hooks[i].Err = err
-		if h.needed {
+		if i := slices.IndexFunc(t.Hooks, func(s Hook) bool { return s.Name == h.program }); i >= 0 {
+			t.Hooks[i].Err = err
+		}
+		if h.needed || h.calls { // calls were asked for, and others rely on them
 			return &HostError{What: "attach", Err: err}
 		}
 	}
