@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/kernel"
 )
 
@@ -36,7 +37,20 @@ func (l *limitsCache) refresh() {
 }
 
 // of is a conn.LimitsFunc.
-func (l *limitsCache) of(netns uint32) (low, high uint16, usable int, maxTW uint64, ok bool) {
+func (l *limitsCache) of(netns uint32) (conn.Limits, bool) {
 	k, ok := l.known[netns]
-	return k.PortLow, k.PortHigh, k.UsablePorts(), k.MaxTWBuckets, ok
+	return connLimits(&k), ok
+}
+
+// delayBefore is how old a socket in TIME_WAIT had to be before 6.14, which made
+// it a sysctl: the clock of whole seconds had to have gone on.
+const delayBefore = time.Second
+
+func connLimits(k *kernel.Limits) conn.Limits {
+	delay := time.Duration(k.TWReuseDelayMS) * time.Millisecond
+	if k.TWReuseDelayMS < 0 {
+		delay = delayBefore
+	}
+	return conn.Limits{PortLow: k.PortLow, PortHigh: k.PortHigh, Usable: k.UsablePorts(), MaxTW: k.MaxTWBuckets,
+		TWReuse: k.TWReuse, ReuseDelay: delay, Timestamps: k.Timestamps != 0}
 }

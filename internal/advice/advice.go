@@ -7,7 +7,6 @@ package advice
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // Severity says how much a finding matters.
@@ -184,7 +183,3 @@ func (r Report) ExitCode() int {
 	}
 	return 3
 }
-
-// timeWaitLen is how long a port is held after the close, in the middle: the
-// kernel's 60 s and the slack of its timer wheel, 60 to 62 s at HZ=250.
-const timeWaitLen = 61 * time.Second

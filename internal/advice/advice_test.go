@@ -11,6 +11,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // healthy is a namespace of an ordinary host where little happens.
@@ -26,12 +27,9 @@ func healthy() Facts {
 }
 
 // steadily spreads count sockets in TIME_WAIT over the minute that they last.
-func steadily(count int) (e Expiry) {
-	for i := range 12 {
-		e[i] = uint32(count * (i + 1) / 12)
-		for j := range i {
-			e[i] -= e[j]
-		}
+func steadily(count int) (e pressure.Expiry) {
+	for i := range 60 {
+		e[i] = uint32(count*(i+1)/60 - count*i/60)
 	}
 	return e
 }
@@ -210,7 +208,7 @@ func TestMoreBuckets(t *testing.T) {
 	} {
 		f := healthy()
 		f.Limits.MaxTWBuckets, f.MemAvailable = tt.limit, tt.memory
-		got := moreBuckets(f, use{steady: tt.steady})
+		got := moreBuckets(f, use{pressure.Outlook{Steady: tt.steady}})
 		if !strings.Contains(got.Command, tt.want) || (got.Command == "") != (tt.want == "") {
 			t.Errorf("%d, %d bytes: %+v, want %q", tt.limit, tt.memory, got, tt.want)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // census sorts sockets into those of listeners and those of destinations. It
@@ -15,7 +16,7 @@ type census struct {
 	limits       kernel.Limits
 	listeners    map[uint16][]*Listener // by port
 	destinations map[destKey]*Destination
-	timeWait     Expiry
+	timeWait     pressure.Expiry
 }
 
 type destKey struct {
@@ -34,7 +35,7 @@ func (c *census) add(s kernel.Socket) error {
 		return nil
 	}
 	if s.State == event.TimeWait {
-		c.timeWait.add(s.Expires)
+		c.timeWait.Add(1, s.Expires)
 	}
 	if l := c.listener(s.Local); l != nil {
 		l.States.add(s)
@@ -55,7 +56,7 @@ func (c *census) add(s kernel.Socket) error {
 	}
 	d.States.add(s)
 	if s.State == event.TimeWait {
-		d.Expiry.add(s.Expires)
+		d.Expiry.Add(1, s.Expires)
 	}
 	return nil
 }
@@ -76,7 +77,7 @@ func (c *census) listener(local netip.AddrPort) *Listener {
 	return wild
 }
 
-func (c *census) result() ([]Destination, []Listener, Expiry) {
+func (c *census) result() ([]Destination, []Listener, pressure.Expiry) {
 	dests := make([]Destination, 0, len(c.destinations))
 	for _, d := range c.destinations {
 		dests = append(dests, *d)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // whatIsNotSeen is TW900 of a look without BPF.
@@ -21,10 +22,10 @@ func whatIsNotSeen(f Facts) []Finding {
 	}
 	if f.Window > 0 {
 		x.When = fmt.Sprintf("counters were watched for %s, sockets looked at once; a rate of TIME_WAIT is that of the last %.0f s",
-			seconds(f.Window), recent.Seconds())
+			seconds(f.Window), pressure.Recent.Seconds())
 	} else {
 		x.When = fmt.Sprintf("one look only: a rate of TIME_WAIT is that of the last %.0f s, told by the time the sockets have left; "+
-			"refusals have none", recent.Seconds())
+			"refusals have none", pressure.Recent.Seconds())
 	}
 	if f.Enter != "" { // not where the user's shell is
 		x.Fix[0].Command += fmt.Sprintf(" -N %d", f.NetNS.Inum)

@@ -44,13 +44,14 @@ var diagnoses = []struct {
 	{"begun a moment ago, and fast", func() Facts {
 		d := destination(here, there, 0)
 		d.States.Full[event.TimeWait] = 6000 // 600/s for ten seconds
-		d.Expiry[10], d.Expiry[11] = 3000, 3000
+		d.Expiry.Add(3000, 54*time.Second)
+		d.Expiry.Add(3000, 59*time.Second)
 		return healthy().with(d)
 	}, []string{"TW101 crit", "TW900 info"}},
 	{"a burst that is over", func() Facts {
 		d := destination(here, there, 0)
 		d.States.Full[event.TimeWait] = 20000
-		d.Expiry[2] = 20000
+		d.Expiry.Add(20000, 12*time.Second)
 		return healthy().with(d)
 	}, []string{"TW900 info", "TW000 ok"}},
 	{"loopback, where ports are reused", func() Facts {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // Facts is what was seen of one network namespace.
@@ -22,7 +23,7 @@ type Facts struct {
 	Window        time.Duration   // between Before and After; 0 if there was one look only
 	Destinations  []Destination   // of outgoing connections
 	Listeners     []Listener
-	TimeWait      Expiry // of all sockets in TIME_WAIT
+	TimeWait      pressure.Expiry // of all sockets in TIME_WAIT
 }
 
 // States counts sockets by state. Index FinWait2 holds full sockets only;
@@ -58,10 +59,10 @@ func (s *States) add(k kernel.Socket) {
 type Destination struct {
 	Local  netip.Addr
 	Remote netip.AddrPort
-	Owner  string // "comm[pid]", "" if it is not known
-	States States // sockets whose local port connect() chose, or could have chosen
-	Bound  uint32 // sockets on other local ports; they take none of the range
-	Expiry Expiry // of those in TIME_WAIT
+	Owner  string          // "comm[pid]", "" if it is not known
+	States States          // sockets whose local port connect() chose, or could have chosen
+	Bound  uint32          // sockets on other local ports; they take none of the range
+	Expiry pressure.Expiry // of those in TIME_WAIT
 }
 
 // Listener is a listening socket with what it accepted.
@@ -70,29 +71,6 @@ type Listener struct {
 	States  States // of the connections on its port, LISTEN left out
 	Waiting uint32 // connections that wait for accept()
 	Backlog uint32
-}
-
-// Expiry counts sockets in TIME_WAIT by the time they have left, in steps of
-// expiryStep. What is left tells when TIME_WAIT began, 60 s before it ends: so
-// one look shows the rate of the last minute.
-type Expiry [13]uint32
-
-const expiryStep = 5 * time.Second
-
-func (e *Expiry) add(left time.Duration) {
-	e[min(max(int(left/expiryStep), 0), len(e)-1)]++
-}
-
-// recent is the time over which Rate looks back.
-const recent = 10 * time.Second
-
-// Rate is how many TIME_WAIT a second began over the last ten.
-func (e *Expiry) Rate() float64 {
-	n := uint32(0)
-	for i := int((60*time.Second - recent) / expiryStep); i < len(e); i++ {
-		n += e[i]
-	}
-	return float64(n) / recent.Seconds()
 }
 
 // Look gathers facts about n. With a window it reads the counters twice, that

@@ -1,77 +1,64 @@
 package advice
 
 import (
-	"math"
+	"fmt"
 	"time"
-)
 
-// Thresholds of severity, as shares of a limit.
-const (
-	fullShare   = 0.95 // crit even if it does not rise
-	highShare   = 0.80 // warn
-	halfShare   = 0.50 // warn if it rises
-	risingBy    = 1.10 // the steady state is above the use by this
-	horizon     = 5 * time.Minute
-	timerSlackS = 1 // mean lateness of a TIME_WAIT timer at HZ=250, seconds
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // use is how much of a limit is taken, and how that goes on.
-type use struct {
-	now    float64 // taken
-	limit  float64
-	rate   float64       // TIME_WAIT that begin a second
-	steady float64       // where it settles if the rate stays
-	full   bool          // the limit is reached within the horizon
-	in     time.Duration // then, in how long
+type use struct{ pressure.Outlook }
+
+// project foresees the use of a limit by live sockets, taken as constant, and by
+// sockets in TIME_WAIT, which go on beginning as they did.
+func project(live int, tw pressure.Expiry, limit int) use {
+	return use{pressure.Foresee(pressure.Load{
+		Limit: float64(limit), Live: float64(live), TimeWait: tw, Rate: tw.Rate(),
+	})}
 }
 
-// project foresees the use of a limit by live sockets, taken as constant, and
-// by sockets in TIME_WAIT: the present ones leave when their time is up, and
-// new ones come at the present rate and stay for timeWaitLen. At a rate of 400/s
-// that settles at 24,400, and is no straight line to the limit.
-func project(live int, tw Expiry, limit int) use {
-	u := use{limit: float64(limit), rate: tw.Rate()}
-	held := 0.0
-	for _, n := range tw {
-		held += float64(n)
-	}
-	u.now = float64(live) + held
-	u.steady = float64(live) + u.rate*timeWaitLen.Seconds()
-	if u.now >= u.limit {
-		u.full = true
-		return u
-	}
-	for t := 1.0; t <= horizon.Seconds(); t++ {
-		taken := float64(live) + held - tw.gone(t-timerSlackS) + u.rate*math.Min(t, timeWaitLen.Seconds())
-		if taken >= u.limit {
-			u.full, u.in = true, time.Duration(t)*time.Second
-			return u
-		}
-	}
-	return u
-}
-
-// gone is how many sockets will have expired after s seconds.
-func (e *Expiry) gone(s float64) float64 {
-	n := 0.0
-	for i, c := range e {
-		share := (s - float64(i)*expiryStep.Seconds()) / expiryStep.Seconds()
-		n += float64(c) * min(max(share, 0), 1)
-	}
-	return n
-}
+// fullShare is crit even if it does not rise: calls that are refused are not seen here.
+const fullShare = 0.95
 
 // severity judges u by the rules that Severity states.
 func (u use) severity() Severity {
-	switch now, steady := u.now/u.limit, u.steady/u.limit; {
-	case u.limit <= 0:
-		return OK
-	case u.full, now >= fullShare:
+	switch s := u.Severity(); {
+	case s == event.Crit, u.Limit > 0 && u.Used >= fullShare*u.Limit:
 		return Crit
-	case now >= highShare, steady >= highShare, now >= halfShare && steady >= now*risingBy:
+	case s == event.Warn:
 		return Warn
 	}
 	return OK
+}
+
+// soon reports whether the limit is reached within the horizon of a forecast.
+func (u use) soon() bool { return u.Full && u.In <= pressure.Horizon }
+
+// when words the forecast; then is what happens at the limit.
+func (u use) when(then string) string {
+	settles := fmt.Sprintf("settles at about %s (%s)", output.Count(uint64(u.Steady)), output.Percent(uint64(u.Steady), uint64(u.Limit)))
+	switch {
+	case u.Full && u.In == 0:
+		return "full now: " + then
+	case u.soon():
+		return fmt.Sprintf("full in about %s, then %s", seconds(u.In), then)
+	case u.Rising():
+		return "rising; at this rate it " + settles
+	case u.Falling():
+		return "falling; at this rate it " + settles
+	}
+	return "steady; at this rate it " + settles
+}
+
+// seconds words a duration that nobody wants in tenths: 41s, 2m30s.
+func seconds(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	}
+	return output.Duration(int64(d))
 }
 
 // grown is by how much a counter has grown; one that went back has not.

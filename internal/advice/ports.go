@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // mostFindings of one rule are reported: an incident has one cause or a few.
@@ -25,7 +25,7 @@ func portsHeldByTimeWait(f Facts) []Finding {
 		x := d.finding(f, u)
 		x.Why = fmt.Sprintf("%s of these ports are in TIME_WAIT, which stays for 60 s with the side that closes first: this one. "+
 			"%s began in each of the last %.0f s. Other destinations still work; restarting the client frees no port",
-			output.Count(uint64(d.States.Of(event.TimeWait))), output.Rate(u.rate), recent.Seconds())
+			output.Count(uint64(d.States.Of(event.TimeWait))), output.Rate(u.Rate), pressure.Recent.Seconds())
 		reuse := f.reuse(d)
 		switch reuse {
 		case reuseWorks:
@@ -94,7 +94,7 @@ func fullest(f Facts, find func(Destination, use) (Finding, bool)) []Finding {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b short) int {
-		return cmp.Or(cmp.Compare(b.u.severity(), a.u.severity()), cmp.Compare(b.u.now, a.u.now))
+		return cmp.Or(cmp.Compare(b.u.severity(), a.u.severity()), cmp.Compare(b.u.Used, a.u.Used))
 	})
 	var found []Finding
 	for _, s := range all {
@@ -119,8 +119,8 @@ func (d *Destination) finding(f Facts, u use) Finding {
 		Scope: Scope{Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()},
 		Evidence: []Evidence{
 			{Name: "ports_used", Value: float64(used), Limit: float64(usable), Unit: "ports", Source: "sock_diag"},
-			{Name: "time_wait_begins", Value: u.rate, Unit: "1/s", Source: "sock_diag"},
-			{Name: "ports_steady", Value: u.steady, Limit: float64(usable), Unit: "ports", Source: "forecast"},
+			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: "sock_diag"},
+			{Name: "ports_steady", Value: u.Steady, Limit: float64(usable), Unit: "ports", Source: "forecast"},
 		},
 	}
 	for state, n := range d.States.Full {
@@ -134,34 +134,10 @@ func (d *Destination) finding(f Facts, u use) Finding {
 	x.Evidence = append(x.Evidence,
 		Evidence{Name: "tcp_tw_reuse", Value: float64(f.Limits.TWReuse), Source: "net.ipv4.tcp_tw_reuse"},
 		Evidence{Name: "tcp_timestamps", Value: float64(f.Limits.Timestamps), Source: "net.ipv4.tcp_timestamps"})
-	if u.full {
-		x.Forecast = &Forecast{Event: "ports_exhausted", InS: u.in.Seconds()}
+	if u.soon() {
+		x.Forecast = &Forecast{Event: "ports_exhausted", InS: u.In.Seconds()}
 	}
 	return x
-}
-
-// when words the forecast; then is what happens at the limit.
-func (u use) when(then string) string {
-	settles := fmt.Sprintf("settles at about %s (%s)", output.Count(uint64(u.steady)), output.Percent(uint64(u.steady), uint64(u.limit)))
-	switch {
-	case u.full && u.in == 0:
-		return "full now: " + then
-	case u.full:
-		return fmt.Sprintf("full in about %s, then %s", seconds(u.in), then)
-	case u.steady > u.now*risingBy:
-		return "rising; at this rate it " + settles
-	case u.steady*risingBy < u.now:
-		return "falling; at this rate it " + settles
-	}
-	return "steady; at this rate it " + settles
-}
-
-// seconds words a duration that nobody wants in tenths: 41s, 2m30s.
-func seconds(d time.Duration) string {
-	if d < time.Minute {
-		return fmt.Sprintf("%.0fs", d.Seconds())
-	}
-	return output.Duration(int64(d))
 }
 
 // live is how many ports are held by something else than TIME_WAIT.

@@ -6,13 +6,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
-)
-
-// Kernel memory of one TIME_WAIT: the mini-socket of 256 bytes, and for the
-// side that connected two bind buckets of 128 bytes each.
-const (
-	serverTWBytes = 256
-	clientTWBytes = 512
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // manyTimeWait is how many on one listening port are worth a word.
@@ -30,7 +24,7 @@ func serverClosesFirst(f Facts) []Finding {
 		x := Finding{
 			Severity: Info,
 			What: fmt.Sprintf("the server on %s holds %s in TIME_WAIT; they take no ephemeral port, and about %s of memory",
-				l.Local, output.Count(uint64(n)), output.Bytes(uint64(n)*serverTWBytes)),
+				l.Local, output.Count(uint64(n)), output.Bytes(uint64(n)*pressure.ServerTWBytes)),
 			Who:  "not known; `ss -tlnp` shows who listens there",
 			When: "no harm by itself: " + bucketsInWords(f),
 			Why: fmt.Sprintf("%s connections on this port are in TIME_WAIT, which stays with the side that closes first: the server",
@@ -42,7 +36,7 @@ func serverClosesFirst(f Facts) []Finding {
 			Evidence: []Evidence{
 				{Name: "time_wait", Value: float64(n), Unit: "sockets", Source: "sock_diag"},
 				{Name: "ephemeral_ports", Value: 0, Limit: float64(f.Limits.UsablePorts()), Unit: "ports", Source: "sock_diag"},
-				{Name: "memory", Value: float64(n * serverTWBytes), Unit: "bytes", Source: "estimate"},
+				{Name: "memory", Value: float64(n * pressure.ServerTWBytes), Unit: "bytes", Source: "estimate"},
 			},
 		}
 		if f.Limits.Ephemeral(port) {
@@ -67,16 +61,13 @@ func serverClosesFirst(f Facts) []Finding {
 func bucketLimit(f Facts) []Finding {
 	limit := f.Limits.MaxTWBuckets
 	refused := grown(f.After.TWOverflow, f.Before.TWOverflow)
-	tw := 0
-	for _, n := range f.TimeWait {
-		tw += int(n)
-	}
+	tw := f.TimeWait.Total()
 	alive := int(f.After.TimeWait)
 	u := project(max(alive-tw, 0), f.TimeWait, int(min(limit, math.MaxInt32)))
 	refusedRate := 0.0
 	if f.Window > 0 {
 		refusedRate = float64(refused) / f.Window.Seconds()
-		u.steady += refusedRate * timeWaitLen.Seconds()
+		u.Steady += refusedRate * pressure.Hold.Seconds()
 	}
 
 	severity := u.severity()
@@ -96,7 +87,7 @@ func bucketLimit(f Facts) []Finding {
 		Evidence: []Evidence{
 			{Name: "time_wait", Value: float64(alive), Limit: float64(limit), Unit: "sockets", Source: "sockstat"},
 			{Name: "refused", Value: float64(f.After.TWOverflow), Unit: "sockets", Source: "TcpExtTCPTimeWaitOverflow"},
-			{Name: "time_wait_begins", Value: u.rate, Unit: "1/s", Source: "sock_diag"},
+			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: "sock_diag"},
 		},
 	}
 	switch {
@@ -112,11 +103,11 @@ func bucketLimit(f Facts) []Finding {
 	if f.After.TWOverflow > 0 {
 		x.Why += fmt.Sprintf("; %s refused since this namespace was made", output.Count(f.After.TWOverflow))
 	}
-	if refused > 0 && u.now < highShare*u.limit {
+	if refused > 0 && u.Used < pressure.HighShare*u.Limit {
 		x.Why += "; the limit was not reached when the sockets were counted: it was in between, or the kernel had no memory"
 	}
-	if u.full {
-		x.Forecast = &Forecast{Event: "buckets_exhausted", InS: u.in.Seconds()}
+	if u.soon() {
+		x.Forecast = &Forecast{Event: "buckets_exhausted", InS: u.In.Seconds()}
 	}
 	if severity > Info {
 		x.Now = append(x.Now, moreBuckets(f, u))
@@ -130,11 +121,11 @@ func bucketLimit(f Facts) []Finding {
 func moreBuckets(f Facts, u use) Remedy {
 	limit := f.Limits.MaxTWBuckets
 	target := uint64(4096)
-	for target < 2*limit || float64(target) < 1.25*u.steady {
+	for target < 2*limit || float64(target) < 1.25*u.Steady {
 		target *= 2
 	}
 	target = min(target, math.MaxInt32)
-	need := (target - min(limit, target)) * clientTWBytes
+	need := (target - min(limit, target)) * pressure.ClientTWBytes
 	if target <= limit {
 		return Remedy{Text: "the limit is as high as it can be"}
 	}

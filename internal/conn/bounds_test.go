@@ -12,11 +12,11 @@ import (
 )
 
 func TestDestinations(t *testing.T) {
-	limits := func(ns uint32) (uint16, uint16, int, uint64, bool) {
+	limits := func(ns uint32) (Limits, bool) {
 		if ns == 2 {
-			return 40000, 40009, 10, 1000, true
+			return Limits{PortLow: 40000, PortHigh: 40009, Usable: 10, MaxTW: 1000}, true
 		}
-		return 32768, 60999, 28232, 262144, ns == 1
+		return Limits{PortLow: 32768, PortHigh: 60999, Usable: 28232, MaxTW: 262144}, ns == 1
 	}
 	tab := New(Options{Limits: limits})
 	cookie := uint64(0)
@@ -94,7 +94,7 @@ func TestCaps(t *testing.T) {
 		conn(i, 0, event.Open)
 	}
 	v := tab.Totals()
-	if v.Established != 50 || v.Untracked != 10 || v.Groups != 10 || v.Destinations != 8 || v.GroupsRefused != 50 || v.DestinationsRefused != 52 {
+	if v.Established != 50 || v.Untracked != 10 || v.Groups != 10 || v.Destinations != 6 || v.GroupsRefused != 50 || v.DestinationsRefused != 54 {
 		t.Errorf("full: %+v", v)
 	}
 	if gs := tab.Groups(nil); len(gs) != 11 || gs[0].Kind != GroupOther || gs[0].Established != 40 || gs[0].Opens != 50 {

@@ -33,12 +33,6 @@ const (
 	DefaultIdle            = 2 * time.Minute
 )
 
-// LimitsFunc tells the limits of a network namespace: the ephemeral port range
-// (low and high included), how many of its ports connect() may use, which is
-// less than the range if some are reserved, and tcp_max_tw_buckets. ok is false
-// if they are not known.
-type LimitsFunc func(netns uint32) (low, high uint16, usable int, maxTW uint64, ok bool)
-
 // Options bounds a Table. Zero values mean the defaults.
 type Options struct {
 	MaxSockets      int           // sockets held at once; more are counted as Totals.Untracked
@@ -60,6 +54,7 @@ type Table struct {
 	listeners listeners
 	groups    groupSet
 	dests     destSet
+	spaces    spaceSet
 	total     Totals
 }
 
@@ -80,6 +75,7 @@ func New(o Options) *Table {
 		listeners: make(listeners),
 		groups:    newGroupSet(seed),
 		dests:     newDestSet(),
+		spaces:    make(spaceSet),
 	}
 }
 
@@ -131,10 +127,5 @@ func (t *Table) fail(e *event.Event) {
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
 		c.Fails.add(e.Call, e.Errno)
 	}
-	if d := t.dests.get(t.destination(e)); d != nil {
-		d.last = max(d.last, e.Time)
-		if e.Errno == eaddrnotavail {
-			d.exhausted++
-		}
-	}
+	t.failPort(e)
 }

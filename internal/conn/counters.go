@@ -130,6 +130,16 @@ func (f *Fails) merge(o *Fails) {
 	f.Other += o.Other
 }
 
+// Of is how often a call failed with an errno.
+func (f *Fails) Of(c event.Call, errno uint16) uint64 {
+	for _, b := range f.By {
+		if b.Call == c && b.Errno == errno {
+			return b.N
+		}
+	}
+	return 0
+}
+
 // Total is the number of failed calls.
 func (f *Fails) Total() uint64 {
 	n := f.Other

@@ -3,6 +3,7 @@ package conn
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 )
@@ -17,32 +18,58 @@ type destKey struct {
 // dest counts the client sockets from one local address to one remote end. Each
 // holds another local port, so their number is the number of ports in use.
 type dest struct {
-	key       destKey
-	alive     [ended]uint32 // by phase
-	opens     uint64
-	exhausted uint64
-	first     int64
-	last      int64
+	key     destKey
+	alive   [ended]uint32 // by phase
+	waiting uint32        // in SYN_SENT, at the last look
+	opens   uint64
+	fails   Fails
+	first   int64
+	last    int64
+	flow    *flow // nil as long as it never had busyPorts sockets
 }
 
-// shift moves one socket from one phase to another; a nil d is no destination.
-func (d *dest) shift(from, to phase) {
+// busyPorts is how many sockets a destination must have for its flow to be
+// followed: a scan has a million destinations, of one each.
+const busyPorts = 8
+
+// shift takes note of a step of one socket; a nil d is no destination.
+func (d *dest) shift(s step, e *event.Event) {
 	if d == nil {
 		return
 	}
-	if from > unborn && from < ended {
-		d.alive[from]--
+	if s.from > unborn && s.from < ended {
+		d.alive[s.from]--
 	}
-	if to < ended {
-		d.alive[to]++
+	if s.to < ended {
+		d.alive[s.to]++
+	}
+	if d.flow == nil && d.used() >= busyPorts {
+		d.flow = newFlow(d.first, s.now)
+		if s.now-d.first < int64(time.Second) { // it never was without
+			d.flow.tick(s.now).opens = d.used() - 1
+		}
+	}
+	if d.flow == nil {
+		return
+	}
+	d.flow.shift(s)
+	if e != nil && s.from == unborn && s.to < ended {
+		d.flow.who.credit(e.Process)
 	}
 }
 
+// used is how many ports are known to be in use.
+func (d *dest) used() uint32 { return d.alive[live] + d.alive[parked] + d.alive[timeWait] }
+
+func (d *dest) empty() bool { return d.alive == ([ended]uint32{}) && d.waiting == 0 }
+
 // destSet interns destinations as small numbers; 0 is none.
 type destSet struct {
-	ids  map[destKey]uint32
-	all  []*dest
-	free []uint32
+	ids     map[destKey]uint32
+	all     []*dest
+	free    []uint32
+	door    *doorman
+	cleared int64 // when empty ones were last dropped for want of room
 }
 
 func newDestSet() destSet {
@@ -51,22 +78,29 @@ func newDestSet() destSet {
 
 func (s *destSet) get(id uint32) *dest { return s.all[id] }
 
+func keyOf(e *event.Event) destKey {
+	return destKey{netns: e.NetNS, laddr: e.Local.Addr().As16(), raddr: e.Remote.Addr().As16(), rport: e.Remote.Port()}
+}
+
 // destination returns the number of the destination e goes to, 0 if it goes to
 // none or there is no room for it.
 func (t *Table) destination(e *event.Event) uint32 {
 	if !e.Remote.IsValid() || t.role(e) != event.Client {
 		return 0
 	}
-	k := destKey{netns: e.NetNS, laddr: e.Local.Addr().As16(), raddr: e.Remote.Addr().As16(), rport: e.Remote.Port()}
+	return t.destinationOf(keyOf(e), e.Time)
+}
+
+func (t *Table) destinationOf(k destKey, now int64) uint32 {
 	s := &t.dests
 	if id, ok := s.ids[k]; ok {
 		return id
 	}
-	if len(s.ids) >= t.opt.MaxDestinations {
+	if !t.admits(k, now) {
 		t.total.DestinationsRefused++
 		return 0
 	}
-	d := &dest{key: k, first: e.Time, last: e.Time}
+	d := &dest{key: k, first: now, last: now}
 	id := uint32(len(s.all))
 	if n := len(s.free); n > 0 {
 		id, s.free = s.free[n-1], s.free[:n-1]
@@ -78,9 +112,25 @@ func (t *Table) destination(e *event.Event) uint32 {
 	return id
 }
 
+// failPort counts a call that failed for want of a port, or otherwise, for the
+// destination if that has any socket: a scan makes a million that never will.
+func (t *Table) failPort(e *event.Event) {
+	id := t.dests.ids[keyOf(e)]
+	if id == 0 && e.Errno == eaddrnotavail && e.Remote.IsValid() {
+		id = t.destinationOf(keyOf(e), e.Time)
+	}
+	if d := t.dests.get(id); d != nil {
+		d.last = max(d.last, e.Time)
+		d.fails.add(e.Call, e.Errno)
+		if d.flow != nil {
+			d.flow.who.credit(e.Process)
+		}
+	}
+}
+
 func (s *destSet) sweep(idle int64) {
 	for id, d := range s.all {
-		if d == nil || d.last > idle || d.alive != ([ended]uint32{}) {
+		if d == nil || d.last > idle || !d.empty() {
 			continue
 		}
 		delete(s.ids, d.key)
@@ -89,10 +139,9 @@ func (s *destSet) sweep(idle int64) {
 	}
 }
 
-// Destination is the pressure of one destination: how many of the local ports
-// that connect() may use towards it are in use, and by what. Sockets that were
-// bound to a port outside the range count too, and connects that are still
-// waiting for an answer do not.
+// Destination is what is in use of the local ports that connect() may use towards
+// one destination, and by what. Sockets that were bound to a port outside the
+// range count too.
 type Destination struct {
 	NetNS       uint32
 	Local       netip.Addr
@@ -100,15 +149,18 @@ type Destination struct {
 	TimeWait    int
 	Parked      int
 	Established int
+	SynSent     int    // waiting for an answer, at the last look (see Waiting)
 	Opens       uint64 // connections opened; only grows
-	Exhausted   uint64 // connects that failed with EADDRNOTAVAIL; only grows
+	Fails       Fails  // calls that failed; only grows
+	Exhausted   uint64 // of those, connects that failed with EADDRNOTAVAIL
 	Low, High   uint16 // the ephemeral range, 0 if unknown
 	Usable      int    // ports of it that connect() may use, 0 if unknown
 	First, Last int64  // first and last activity, ns since the epoch
+	Flow        *Flow  // nil of one that never had more than a few sockets
 }
 
 // Used is how many local ports are in use.
-func (d *Destination) Used() int { return d.TimeWait + d.Parked + d.Established }
+func (d *Destination) Used() int { return d.TimeWait + d.Parked + d.Established + d.SynSent }
 
 // Share is how much of the usable ports is in use, 0 if the limit is not known.
 // It may exceed 1 for a moment, or if sockets were bound outside the range.
@@ -131,12 +183,11 @@ func (t *Table) Destinations(list []Destination) []Destination {
 			NetNS: d.key.netns, Local: addrOf(d.key.laddr),
 			Remote:   netip.AddrPortFrom(addrOf(d.key.raddr), d.key.rport),
 			TimeWait: int(d.alive[timeWait]), Parked: int(d.alive[parked]), Established: int(d.alive[live]),
-			Opens: d.opens, Exhausted: d.exhausted, First: d.first, Last: d.last,
+			SynSent: int(d.waiting), Opens: d.opens, Fails: d.fails, Exhausted: d.fails.Of(event.Connect, eaddrnotavail),
+			First: d.first, Last: d.last, Flow: d.flow.view(t.now),
 		}
-		if t.opt.Limits != nil {
-			if low, high, usable, _, ok := t.opt.Limits(v.NetNS); ok {
-				v.Low, v.High, v.Usable = low, high, usable
-			}
+		if l, ok := t.limits(v.NetNS); ok {
+			v.Low, v.High, v.Usable = l.PortLow, l.PortHigh, l.Usable
 		}
 		list = append(list, v)
 	}

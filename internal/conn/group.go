@@ -219,6 +219,7 @@ func (t *Table) Sweep(now int64) {
 		t.groups.remove(uint32(id))
 	}
 	t.dests.sweep(idle)
+	t.spaces.sweep(idle)
 }
 
 // addrOf undoes Addr.As16; no connection has the address ::, which stands for none.

@@ -113,16 +113,10 @@ func (t *Table) role(e *event.Event) event.Role {
 	if _, ok := t.listeners.find(e.NetNS, e.Local); ok {
 		return event.Server
 	}
-	low, high := uint16(32768), uint16(60999)
-	if t.opt.Limits != nil {
-		if l, h, _, _, ok := t.opt.Limits(e.NetNS); ok {
-			low, high = l, h
-		}
-	}
-	switch inside := func(p uint16) bool { return p >= low && p <= high }; {
-	case !inside(e.Local.Port()):
+	switch l, _ := t.limits(e.NetNS); {
+	case !l.Ephemeral(e.Local.Port()):
 		return event.Server
-	case !inside(e.Remote.Port()):
+	case !l.Ephemeral(e.Remote.Port()):
 		return event.Client
 	}
 	return event.RoleNone

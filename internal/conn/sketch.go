@@ -1,6 +1,9 @@
 package conn
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // sketchBits is the size of a sketch: 512 bytes, which estimates up to some
 // 20,000 distinct values within a few percent.
@@ -16,13 +19,14 @@ func (s *sketch) add(hash uint64) {
 }
 
 // count is the estimate; it says how many were at least there once the bits are used up.
-func (s *sketch) count() int {
-	zeros := sketchBits
-	for _, w := range s {
-		for ; w != 0; w &= w - 1 {
-			zeros--
-		}
+func (s *sketch) count() int { return linear(s[:]) }
+
+// linear is how many distinct values have set the bits of words.
+func linear(words []uint64) int {
+	size := 64 * len(words)
+	zeros := size
+	for _, w := range words {
+		zeros -= bits.OnesCount64(w)
 	}
-	zeros = max(zeros, 1)
-	return int(math.Round(sketchBits * math.Log(float64(sketchBits)/float64(zeros))))
+	return int(math.Round(float64(size) * math.Log(float64(size)/float64(max(zeros, 1)))))
 }

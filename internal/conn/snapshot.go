@@ -71,6 +71,7 @@ type Snapshot struct {
 	Totals       Totals
 	Groups       []Group
 	Destinations []Destination // worst first
+	Spaces       []Buckets     // by network namespace
 }
 
 // Snapshot fills s with the table as it is at now, and uses its slices again.
@@ -78,10 +79,12 @@ func (t *Table) Snapshot(now int64, s *Snapshot) {
 	if now-t.swept > sweepEvery {
 		t.Sweep(now)
 	}
+	t.now = max(t.now, now)
 	s.At = now
 	s.Totals = t.Totals()
 	s.Groups = t.Groups(s.Groups[:0])
 	s.Destinations = t.Destinations(s.Destinations[:0])
+	s.Spaces = t.Spaces(s.Spaces[:0])
 }
 
 // Socket is one connection that the table holds.

@@ -32,6 +32,7 @@ const (
 	sawCloser
 	sawEnding
 	unmatched // ended with its begin not seen yet
+	stamped   // in TIME_WAIT, and its peer has timestamps
 
 	sawBegin = sawEnter | sawSnapshot
 	sawEnd   = sawExit | sawClose
@@ -53,8 +54,8 @@ type socket struct {
 
 func (s *socket) alive() bool { return s.phase > unborn && s.phase < ended }
 
-// step says where an event takes a connection, and which fact it is.
-func step(e *event.Event) (to phase, fact uint16) {
+// leads says where an event takes a connection, and which fact it is.
+func leads(e *event.Event) (to phase, fact uint16) {
 	switch e.Kind {
 	case event.Open:
 		return live, sawOpen
@@ -79,7 +80,7 @@ func step(e *event.Event) (to phase, fact uint16) {
 // advance moves a connection by one event about it.
 func (t *Table) advance(e *event.Event) {
 	k := t.key(e)
-	to, fact := step(e)
+	to, fact := leads(e)
 	s := t.sockets.get(k)
 	if s != nil && k&tupleKey != 0 && t.reborn(s, e, to) {
 		t.sockets.remove(k)
@@ -105,7 +106,7 @@ func (t *Table) advance(e *event.Event) {
 		t.total.Untracked++
 		return
 	}
-	t.move(s, g, to)
+	t.move(s, g, to, e)
 	s.since = begin(e)
 	if !known {
 		s.remember(e)
@@ -150,7 +151,7 @@ func (s *socket) remember(e *event.Event) {
 // begin is when the phase began that e leads to.
 func begin(e *event.Event) int64 {
 	if e.Kind == event.Snapshot && e.Remaining > 0 {
-		return e.Time + e.Remaining - timeWaitLen
+		return e.Time + min(e.Remaining-timeWaitLen, 0)
 	}
 	return e.Time
 }
@@ -162,9 +163,8 @@ func (t *Table) forget(k uint64) {
 	}
 }
 
-// move takes s to another phase in every gauge.
-func (t *Table) move(s *socket, g *group, to phase) {
-	d := t.dests.get(s.dest)
+// move takes s to another phase in every gauge, by e, or by nothing that was seen.
+func (t *Table) move(s *socket, g *group, to phase, e *event.Event) {
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
 		if n := c.alive(s.phase); n != nil {
 			*n--
@@ -173,13 +173,22 @@ func (t *Table) move(s *socket, g *group, to phase) {
 			*n++
 		}
 	}
-	d.shift(s.phase, to)
+	at, snapshot := t.now, false
+	if e != nil {
+		at, snapshot = begin(e), e.Kind == event.Snapshot
+		if to == timeWait && e.Stamps == event.Yes {
+			s.seen |= stamped
+		}
+	}
+	was := step{s.phase, to, s.since, at, t.now, s.seen&stamped != 0, snapshot}
+	t.dests.get(s.dest).shift(was, e)
+	t.spaces.of(g.key, t.now).shift(was, e)
 	s.phase = to
 }
 
 // drop takes a socket that is alive out of the gauges, without an end.
 func (t *Table) drop(s *socket) {
-	t.move(s, t.groups.get(s.group), ended)
+	t.move(s, t.groups.get(s.group), ended, nil)
 	t.total.Dropped++
 }
 
@@ -241,6 +250,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	}
 	if ending || e.Kind == event.Snapshot && fact != sawOpen {
 		s.seen |= sawEnding
+	}
+	if e.Kind == event.TimeWaitRefused {
+		t.spaces.of(g.key, t.now).refuse(e)
 	}
 	if d := t.dests.get(s.dest); d != nil {
 		d.last = max(d.last, e.Time)

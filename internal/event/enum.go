@@ -192,6 +192,21 @@ var stageNames = [...]string{
 
 func (s Stage) String() string { return name(stageNames[:], int(s)) }
 
+// Severity says how bad something is. Crit: calls are refused, or will be within
+// five minutes. Warn: a limit comes near.
+type Severity uint8
+
+// Severities of storms.
+const (
+	SeverityNone Severity = iota
+	Warn
+	Crit
+)
+
+var severityNames = [...]string{Warn: "warn", Crit: "crit"}
+
+func (s Severity) String() string { return name(severityNames[:], int(s)) }
+
 // Tri is a truth value that may be unknown.
 type Tri uint8
 
@@ -237,6 +252,7 @@ func (Side) names() []string      { return sideNames[:] }
 func (OwnerFrom) names() []string { return ownerNames[:] }
 func (Call) names() []string      { return callNames[:] }
 func (Stage) names() []string     { return stageNames[:] }
+func (Severity) names() []string  { return severityNames[:] }
 
 // Names returns every name that Parse[T] knows, in order.
 func Names[T Enum]() []string {

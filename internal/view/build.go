@@ -183,8 +183,8 @@ func (b *Builder) buckets(s *conn.Snapshot) Buckets {
 	for ns, n := range used {
 		v := Buckets{NetNS: ns, Used: n, Only: len(used) == 1}
 		if b.Limits != nil {
-			if _, _, _, limit, ok := b.Limits(ns); ok {
-				v.Max = limit
+			if l, ok := b.Limits(ns); ok {
+				v.Max = l.MaxTW
 			}
 		}
 		switch {

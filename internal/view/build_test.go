@@ -29,7 +29,9 @@ func (s *script) apply(sec int64, k event.Kind, cookie uint64, f func(*event.Eve
 	s.tab.Apply(&e)
 }
 
-func limits100(ns uint32) (uint16, uint16, int, uint64, bool) { return 40000, 40099, 100, 90, ns == 1 }
+func limits100(ns uint32) (conn.Limits, bool) {
+	return conn.Limits{PortLow: 40000, PortHigh: 40099, Usable: 100, MaxTW: 90}, ns == 1
+}
 
 func TestBuilder(t *testing.T) {
 	s := script{tab: conn.New(conn.Options{Limits: limits100})}
@@ -152,7 +154,7 @@ func TestBuilderLinger(t *testing.T) {
 
 func TestBuilderBuckets(t *testing.T) {
 	tab := conn.New(conn.Options{})
-	limits := func(ns uint32) (uint16, uint16, int, uint64, bool) { return 0, 0, 0, uint64(ns) * 100, ns < 3 }
+	limits := func(ns uint32) (conn.Limits, bool) { return conn.Limits{MaxTW: uint64(ns) * 100}, ns < 3 }
 	b := Builder{Limits: limits, NetNS: 2}
 	var snap conn.Snapshot
 	buckets := func() Buckets {

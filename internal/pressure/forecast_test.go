@@ -1,0 +1,78 @@
+package pressure
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// TestForesee: the present sockets leave, new ones come, and the sum settles.
+func TestForesee(t *testing.T) {
+	const usable = 28232
+	for _, tt := range []struct {
+		name     string
+		live     int
+		growth   float64
+		rate     int // TIME_WAIT a second, for as many of the last sixty seconds
+		seconds  int
+		min, max time.Duration // 0: it does not get full
+		severity event.Severity
+	}{
+		{"400/s settle at 86 % and never fail", 0, 0, 400, 60, 0, 0, event.Warn},
+		{"400/s that began ten seconds ago", 0, 0, 400, 10, 0, 0, event.Warn},
+		{"300/s that began ten seconds ago", 0, 0, 300, 10, 0, 0, event.SeverityNone},
+		{"500/s that began ten seconds ago", 0, 0, 500, 10, 46 * time.Second, 47 * time.Second, event.Crit},
+		{"2,000/s that began ten seconds ago", 0, 0, 2000, 10, 4 * time.Second, 5 * time.Second, event.Crit},
+		{"400/s beside 5,000 live connections", 5000, 0, 400, 10, 48 * time.Second, 49 * time.Second, event.Crit},
+		{"a leak of 50/s", 14232, 50, 0, 0, 279 * time.Second, 281 * time.Second, event.Crit},
+		{"a leak of 20/s", 14232, 20, 0, 0, 699 * time.Second, 701 * time.Second, event.Warn},
+		{"full already", usable, 0, 0, 0, 0, 1, event.Crit},
+		{"nothing", 0, 0, 0, 0, 0, 0, event.SeverityNone},
+	} {
+		var e Expiry
+		for i := 60 - tt.seconds; i < 60; i++ {
+			e[i] = uint32(tt.rate)
+		}
+		o := Foresee(Load{Limit: usable, Live: float64(tt.live), Growth: tt.growth, TimeWait: e, Rate: float64(tt.rate)})
+		if full := tt.max > 0; o.Full != full || o.In < tt.min || o.In > tt.max {
+			t.Errorf("%s: full %v in %v, want %v in %v to %v", tt.name, o.Full, o.In, full, tt.min, tt.max)
+		}
+		if s := o.Severity(); s != tt.severity {
+			t.Errorf("%s: severity %v, want %v", tt.name, s, tt.severity)
+		}
+		if want := float64(tt.live) + float64(tt.rate)*61; tt.growth == 0 && o.Steady != want {
+			t.Errorf("%s: settles at %v, want %v", tt.name, o.Steady, want)
+		}
+	}
+}
+
+// A rate that has stopped lets everything expire.
+func TestForeseeFalling(t *testing.T) {
+	var e Expiry
+	e.Add(20000, 30*time.Second)
+	o := Foresee(Load{Limit: 28232, Live: 100, TimeWait: e})
+	if !o.Falling() || o.Steady != 100 || o.Severity() != event.SeverityNone {
+		t.Errorf("%+v, falling %v, severity %v", o, o.Falling(), o.Severity())
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	var e Expiry
+	for _, left := range []time.Duration{-time.Second, 0, 999 * time.Millisecond, time.Second, 50 * time.Second,
+		59999 * time.Millisecond, time.Minute, 2 * time.Hour} {
+		e.Add(1, left)
+	}
+	want := Expiry{0: 3, 1: 1, 50: 1, 59: 1, 60: 1, 61: 1}
+	if e != want {
+		t.Errorf("got %v, want %v", e, want)
+	}
+	if e.Rate() != 0.4 || e.Total() != 8 {
+		t.Errorf("four of eight began in ten seconds, rate %v of %d", e.Rate(), e.Total())
+	}
+	for _, tt := range []struct{ after, gone float64 }{{0, 0}, {0.5, 1.5}, {1, 3}, {1.5, 3.5}, {1000, 8}} {
+		if got := e.Gone(tt.after); got != tt.gone {
+			t.Errorf("%v gone after %v s, want %v", got, tt.after, tt.gone)
+		}
+	}
+}
