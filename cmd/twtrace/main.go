@@ -124,7 +124,7 @@ func rightsHint() string {
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "doctor", "explain", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "ports", "doctor", "explain", "check", "demo"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -142,7 +142,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		// Errors are printed and turned into exit codes in one place, report.
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           onUsageError,
-		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
+		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
 		Flags:                  topFlags(),
 		Action:                 rootAction,
 		HideHelpCommand:        true,

@@ -46,6 +46,7 @@ type session struct {
 	adopted     map[uint64]struct{} // cookies of the parked ones from before
 	seen        int64               // the latest event, ns since the epoch
 	reconcile   reconciler
+	waiters     waiters
 
 	lost    map[event.Stage]uint64 // reported so far
 	late    uint64                 // begins of TIME_WAIT that were found at its end only
@@ -181,6 +182,7 @@ func (s *session) stop(why string) {
 
 func (s *session) close() {
 	s.reconcile.wait()
+	s.waiters.wait()
 	s.stream.stop()
 	s.tracer.Close()
 }
@@ -252,6 +254,7 @@ func (s *session) tend(idle bool, handle func(*event.Event) error) error {
 	if err := s.reportLosses(handle); err != nil {
 		return err
 	}
+	s.countWaiting()
 	return s.reconcileTable(idle, handle)
 }
 

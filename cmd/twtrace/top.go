@@ -12,6 +12,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
 	"github.com/twtrace/twtrace/internal/view"
 )
 
@@ -105,17 +108,32 @@ func terminalCaps(ascii, noColor bool) view.Caps {
 
 // finding words what is worst, in one line, until there is a diagnosis to ask.
 func finding(s *view.State) {
-	d := s.Worst
-	if d == nil || d.Usable == 0 {
+	g := s.Worst
+	if g == nil || g.Severity == event.SeverityNone {
 		return
 	}
-	to := fmt.Sprintf("%v -> %v", d.Local, d.Remote)
-	switch share := d.Share(); {
-	case share >= 0.95:
-		s.Severity = view.Crit
-		s.Finding = fmt.Sprintf("TW101  ports %s: %d of %d in use, connect() fails with EADDRNOTAVAIL when they are gone", to, d.Used(), d.Usable)
-	case share >= 0.8:
-		s.Severity = view.Warn
-		s.Finding = fmt.Sprintf("TW101  ports %s: %d of %d in use", to, d.Used(), d.Usable)
+	id, to := "TW101", fmt.Sprintf("%v -> %v", g.Local, g.Remote)
+	if g.What == pressure.LocalPorts {
+		id, to = "TW102", fmt.Sprintf("bound at %v", g.Local)
+	} else if 2*g.TimeWait < g.Held() {
+		id = "TW106"
 	}
+	s.Severity = view.Severity(g.Severity)
+	s.Finding = fmt.Sprintf("%s  ports %s: %s of %s in use, %s", id, to,
+		output.Count(uint64(g.Used)), output.Count(uint64(g.Limit)), whenFull(g))
+}
+
+// whenFull words the forecast of a gauge.
+func whenFull(g *pressure.Gauge) string {
+	fails := "connect() fails"
+	if g.What == pressure.LocalPorts {
+		fails = "bind() fails"
+	}
+	switch {
+	case g.Refused > 0:
+		return fails
+	case g.Full && g.In <= pressure.Horizon:
+		return fmt.Sprintf("%s in about %.0fs", fails, g.In.Seconds())
+	}
+	return "which settles at about " + output.Percent(uint64(g.Steady), uint64(g.Limit))
 }

@@ -12,8 +12,8 @@ import (
 const (
 	doorRows    = 2
 	doorSlots   = 1 << 16
-	doorKnocks  = 8                       // that often ...
-	doorForgets = int64(10 * time.Second) // ... within about this time
+	doorKnocks  = 8                      // that often ...
+	doorForgets = int64(2 * time.Second) // ... within about this time
 	clearEvery  = int64(time.Second)
 )
 

@@ -68,7 +68,6 @@ type Buckets struct {
 	Parked   int
 	OfClient int    // of both, those of clients: each holds bind buckets too
 	Refused  uint64 // only grows
-	Max      uint64 // 0 if unknown
 	Flow     *Flow
 }
 
@@ -81,11 +80,7 @@ func (t *Table) Spaces(list []Buckets) []Buckets {
 	at := make(map[uint32]int, len(t.spaces))
 	for netns, s := range t.spaces {
 		at[netns] = len(list)
-		b := Buckets{NetNS: netns, Refused: s.refused, Flow: s.view(t.now)}
-		if l, ok := t.limits(netns); ok {
-			b.Max = l.MaxTW
-		}
-		list = append(list, b)
+		list = append(list, Buckets{NetNS: netns, Refused: s.refused, Flow: s.view(t.now)})
 	}
 	for _, g := range t.groups.all {
 		if g == nil || g.key.kind == GroupOther || g.TimeWait+g.Parked == 0 {

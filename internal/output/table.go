@@ -1,6 +1,7 @@
 package output
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -10,11 +11,14 @@ import (
 // TableColumn is a column of a [Table]. Name follows the rules of a field: it
 // is the JSON key and the CSV header, and ends in its unit.
 type TableColumn struct {
-	Name  string
-	Width int  // least width
-	Right bool // to the right, as numbers stand
-	Wide  bool // not in Text
+	Name    string
+	Width   int    // least width
+	Right   bool   // to the right, as numbers stand
+	Wide    bool   // not in Text
+	Heading string // of text; "" for the Name
 }
+
+func (c *TableColumn) heading() string { return cmp.Or(c.Heading, heading(c.Name)) }
 
 // Table prints rows whose number is known, with the conventions of records.
 // JSON is one object a row.
@@ -112,7 +116,7 @@ func (t *Table) appendText(dst []byte, show []int) []byte {
 	var l layout
 	for _, i := range show {
 		c := t.columns[i]
-		n := max(c.Width, len(heading(c.Name)))
+		n := max(c.Width, len(c.heading()))
 		for r := range t.Len() {
 			n = max(n, width(t.row(r)[i].appendText(nil)))
 		}
@@ -120,7 +124,7 @@ func (t *Table) appendText(dst []byte, show []int) []byte {
 	}
 	l.begin()
 	for _, i := range show {
-		dst = l.cell(dst, []byte(heading(t.columns[i].Name)))
+		dst = l.cell(dst, []byte(t.columns[i].heading()))
 	}
 	dst = append(dst, '\n')
 	for r := range t.Len() {

@@ -87,7 +87,7 @@ func (m *Meter) Measure(s *conn.Snapshot) Reading {
 	}
 	for i := range s.Spaces {
 		b := &s.Spaces[i]
-		g := buckets(b)
+		g := m.buckets(b)
 		m.judge(&g, before, s.At, b.Flow)
 		r.Gauges = append(r.Gauges, g)
 	}
@@ -238,16 +238,18 @@ func reuseOf(d *conn.Destination, l *conn.Limits, known bool) Reuse {
 }
 
 // buckets is the gauge of a namespace's TIME_WAIT sockets.
-func buckets(b *conn.Buckets) Gauge {
+func (m *Meter) buckets(b *conn.Buckets) Gauge {
 	g := Gauge{
 		Key:      Key{What: Buckets, NetNS: b.NetNS},
 		TimeWait: b.TimeWait, Parked: b.Parked, Refused: b.Refused,
-		Limit:  int(min(b.Max, math.MaxInt32)),
 		Opens:  b.Flow.Long.Enters,
 		Frees:  b.Flow.Long.Exits,
 		Memory: uint64(b.OfClient)*ClientTWBytes + uint64(b.Used()-b.OfClient)*ServerTWBytes,
 	}
 	g.Holders = b.Flow.Holders
+	if l, ok := m.limits(b.NetNS); ok {
+		g.Limit = int(min(l.MaxTW, math.MaxInt32))
+	}
 	load := Load{Limit: float64(g.Limit), Live: float64(g.Parked), Rate: b.Flow.Long.Enters}
 	if b.Flow.Short.Enters < load.Rate/2 {
 		load.Rate = b.Flow.Short.Enters
@@ -278,5 +280,7 @@ func (m *Meter) judge(g *Gauge, before map[Key]refusal, at int64, flow *conn.Flo
 		g.Severity = event.Crit
 	case flow != nil && flow.Known >= minKnown && g.Share() >= minShare:
 		g.Severity = g.Outlook.Severity()
+	case g.Share() >= HighShare:
+		g.Severity = event.Warn
 	}
 }

@@ -2,16 +2,12 @@ package view
 
 import (
 	"math"
-	"net/netip"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
-
-// warnShare is from where on use of a limit is marked; playbooks call for a
-// warning when the steady state reaches 80 %.
-const warnShare = 0.8
 
 // linger is how long a row stays, in nanoseconds, when nothing is alive in it and
 // nothing happens any more. One that has nothing left to tell, because its
@@ -32,20 +28,13 @@ type Builder struct {
 
 	at      int64
 	total   conn.Counters
-	refused map[uint32]uint64
+	meter   *pressure.Meter
 	groups  map[uint64]past
-	dests   map[destKey]uint64 // exhausted
 	history []uint64
 }
 
 // past is what rates need of a group's last snapshot.
 type past struct{ open, end, in, out, fail uint64 }
-
-type destKey struct {
-	netns  uint32
-	local  netip.Addr
-	remote netip.AddrPort
-}
 
 func pastOf(c *conn.Counters) past {
 	return past{c.Opens, c.Ends, c.Enters, c.Exit(), c.Fails.Total()}
@@ -75,9 +64,13 @@ func (b *Builder) Build(s *conn.Snapshot) *State {
 		b.history = append(b.history[:0], b.history[n:]...)
 	}
 	st.History = append(st.History, b.history...)
-	marks := b.destinations(s, st)
-	b.rows(s, st, over, marks)
-	st.Buckets = b.buckets(s)
+	if b.meter == nil {
+		b.meter = pressure.NewMeter(b.Limits)
+	}
+	st.Pressure = b.meter.Measure(s)
+	st.Worst = worst(&st.Pressure)
+	b.rows(s, st, over)
+	st.Buckets = b.buckets(&st.Pressure)
 	b.at, b.total = s.At, s.Totals.Counters
 	return st
 }
@@ -97,40 +90,24 @@ func rates(was, now past, over float64) Rates {
 	}
 }
 
-// destMark is what a row shows of its destination.
-type destMark struct {
-	Severity     Severity
-	used, usable int
+// worst is the fullest gauge of ports that anything is in use of, of the worst
+// severity.
+func worst(r *pressure.Reading) *pressure.Gauge {
+	ports, local := r.Worst(pressure.Ports), r.Worst(pressure.LocalPorts)
+	switch {
+	case ports == nil:
+		return local
+	case local != nil && (local.Severity > ports.Severity || local.Severity == ports.Severity && local.Share() > ports.Share()):
+		return local
+	}
+	return ports
 }
 
-// destinations sets the worst one, and returns the marks of all.
-func (b *Builder) destinations(s *conn.Snapshot, st *State) map[destKey]destMark {
-	marks := make(map[destKey]destMark, len(s.Destinations))
-	exhausted := make(map[destKey]uint64)
-	for i := range s.Destinations {
-		d := &s.Destinations[i]
-		k := destKey{d.NetNS, d.Local, d.Remote}
-		m := destMark{used: d.Used(), usable: d.Usable}
-		if d.Exhausted > 0 {
-			exhausted[k] = d.Exhausted
-		}
-		switch {
-		case b.at != 0 && d.Exhausted > b.dests[k]:
-			m.Severity = Crit
-		case d.Share() >= warnShare:
-			m.Severity = Warn
-		}
-		marks[k] = m
+func (b *Builder) rows(s *conn.Snapshot, st *State, over float64) {
+	gauges := make(map[pressure.Key]*pressure.Gauge, len(st.Pressure.Gauges))
+	for i := range st.Pressure.Gauges {
+		gauges[st.Pressure.Gauges[i].Key] = &st.Pressure.Gauges[i]
 	}
-	if len(s.Destinations) > 0 && s.Destinations[0].Used() > 0 {
-		worst := s.Destinations[0]
-		st.Worst = &worst
-	}
-	b.dests = exhausted
-	return marks
-}
-
-func (b *Builder) rows(s *conn.Snapshot, st *State, over float64, marks map[destKey]destMark) {
 	groups := make(map[uint64]past, len(s.Groups))
 	st.Rows = make([]Row, 0, len(s.Groups))
 	for i := range s.Groups {
@@ -147,8 +124,8 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64, marks map[dest
 			TimeWait: g.TimeWait, Parked: g.Parked, Established: g.Established,
 			Rates: rates(b.groups[g.ID], now, over), Life: g.Life, Closer: g.Closer,
 		}
-		if m, ok := marks[destKey{g.NetNS, g.Local.Addr(), g.Remote}]; ok {
-			r.Severity, r.Ports, r.Usable = m.Severity, m.used, m.usable
+		if v := gauges[pressure.Key{What: pressure.Ports, NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]; v != nil {
+			r.Severity, r.Ports, r.Usable = Severity(v.Severity), int(v.Used), v.Limit
 		}
 		st.Rows = append(st.Rows, r)
 	}
@@ -162,62 +139,35 @@ func preStart(g *conn.Group) bool {
 		(g.Snapshots > 0 || g.Exit() > 0 && g.Opens+g.Parks+g.Enters == 0)
 }
 
-// buckets finds the namespace that is nearest to its limit, of those whose
-// limit is known the one with the largest share.
-func (b *Builder) buckets(s *conn.Snapshot) Buckets {
-	used, refused := make(map[uint32]uint64), make(map[uint32]uint64)
-	for i := range s.Groups {
-		g := &s.Groups[i]
-		if g.Kind != conn.GroupOther {
-			used[g.NetNS] += g.TimeWait + g.Parked
-		}
-		if g.Refused > 0 {
-			refused[g.NetNS] += g.Refused
-		}
-	}
-	if len(used) == 0 {
-		used[b.NetNS] = 0
-	}
-	var worst Buckets
+// buckets is the namespace that is nearest to its limit.
+func (b *Builder) buckets(r *pressure.Reading) Buckets {
+	var v Buckets
 	first := true
-	for ns, n := range used {
-		v := Buckets{NetNS: ns, Used: n, Only: len(used) == 1}
+	for i := range r.Gauges {
+		g := &r.Gauges[i]
+		if g.What != pressure.Buckets {
+			continue
+		}
+		if !first {
+			v.Only = false
+			break
+		}
+		first = false
+		v = Buckets{Severity: Severity(g.Severity), NetNS: g.NetNS, Used: uint64(g.Used), Max: uint64(g.Limit),
+			Refusing: g.Refused > 0, Only: true}
+	}
+	if first {
+		v = Buckets{NetNS: b.NetNS, Only: true}
 		if b.Limits != nil {
-			if l, ok := b.Limits(ns); ok {
+			if l, ok := b.Limits(b.NetNS); ok {
 				v.Max = l.MaxTW
 			}
 		}
-		switch {
-		case b.at != 0 && refused[ns] > b.refused[ns]:
-			v.Severity = Crit
-		case v.Max > 0 && float64(n) >= warnShare*float64(v.Max):
-			v.Severity = Warn
-		}
-		if first || worse(&v, &worst) {
-			worst, first = v, false
-		}
 	}
-	b.refused = refused
 	if b.Name != nil {
-		worst.Name = b.Name(worst.NetNS)
+		v.Name = b.Name(v.NetNS)
 	}
-	return worst
-}
-
-func worse(a, b *Buckets) bool {
-	share := func(v *Buckets) float64 {
-		if v.Max == 0 {
-			return -1
-		}
-		return float64(v.Used) / float64(v.Max)
-	}
-	if a.Severity != b.Severity {
-		return a.Severity > b.Severity
-	}
-	if sa, sb := share(a), share(b); sa != sb {
-		return sa > sb
-	}
-	return a.Used > b.Used || a.Used == b.Used && a.NetNS < b.NetNS
+	return v
 }
 
 // lost is the sum of all stages.

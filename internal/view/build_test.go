@@ -78,10 +78,11 @@ func TestBuilder(t *testing.T) {
 	if rows[2].Open != 0.5 || rows[2].Ports != 41 || rows[2].Usable != 100 {
 		t.Errorf("the new owner's rate %v, ports %d of %d; want 0.5, and those of all owners", rows[2].Open, rows[2].Ports, rows[2].Usable)
 	}
-	if w := st.Worst; w == nil || w.Remote != addr("10.2.0.9:5432") || w.Used() != 41 {
+	if w := st.Worst; w == nil || w.Remote != addr("10.2.0.9:5432") || w.Used != 41 {
 		t.Errorf("worst %+v", w)
 	}
-	if want := (Buckets{NetNS: 1, Used: 41, Max: 90, Only: true}); st.Buckets != want {
+	// 30 more a second: full in two.
+	if want := (Buckets{Severity: Crit, NetNS: 1, Used: 41, Max: 90, Only: true}); st.Buckets != want {
 		t.Errorf("buckets %+v, want %+v", st.Buckets, want)
 	}
 	if fmt.Sprint(st.History) != "[11 41]" {
@@ -95,7 +96,7 @@ func TestBuilderSeverity(t *testing.T) {
 	var snap conn.Snapshot
 	sec := int64(2000)
 	build := func() *State {
-		sec++
+		sec += 6
 		s.tab.Snapshot(sec*int64(time.Second), &snap)
 		return b.Build(&snap)
 	}
@@ -111,7 +112,7 @@ func TestBuilderSeverity(t *testing.T) {
 	}
 	s.apply(sec, event.Fail, 0, func(e *event.Event) { e.Call, e.Errno = event.Connect, 99 })
 	s.apply(sec, event.TimeWaitRefused, 81, nil)
-	if st := build(); st.Rows[0].Severity != Crit || st.Buckets.Severity != Crit || st.Rates.Fail != 1 {
+	if st := build(); st.Rows[0].Severity != Crit || st.Buckets.Severity != Crit || !st.Buckets.Refusing || st.Rates.Fail != 1.0/6 {
 		t.Errorf("refused now: %v, %v, %v fails/s", st.Rows[0].Severity, st.Buckets.Severity, st.Rates.Fail)
 	}
 	if st := build(); st.Rows[0].Severity != Warn || st.Buckets.Severity != Warn {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // The smallest screen that a frame is laid out for.
@@ -67,8 +68,8 @@ func Frame(s *State, width, height int, c Caps) []string {
 // sentence is all that fits a tiny screen.
 func sentence(s *State, c Caps) string {
 	text := "TIME_WAIT " + output.Count(s.TimeWait)
-	if w := s.Worst; w != nil && w.Usable > 0 {
-		text += ", ports " + output.Percent(uint64(w.Used()), uint64(w.Usable)) + " to " + c.safe(w.Remote.String())
+	if w := s.Worst; w != nil && w.Limit > 0 {
+		text += ", ports " + output.Percent(uint64(w.Used), uint64(w.Limit)) + " " + worstTo(w, c)
 	}
 	if n := lost(&s.Lost); n > 0 {
 		text += ", lost " + output.Count(n)
@@ -217,22 +218,26 @@ func buckets(s *State, c Caps) string {
 	if b.Used > 0 && !b.Only {
 		text += "  netns " + cmp.Or(c.safe(b.Name), strconv.FormatUint(uint64(b.NetNS), 10))
 	}
-	if b.Severity == Crit {
+	if b.Refusing {
 		text += "  refusing"
 	}
 	return text
 }
 
-// worstSeverity is how bad the worst destination is.
+// worstSeverity is how bad the worst use of ports is.
 func worstSeverity(s *State) Severity {
-	severity := Fine
-	for i := range s.Rows {
-		r, w := &s.Rows[i], s.Worst
-		if w != nil && r.NetNS == w.NetNS && r.Local.Addr() == w.Local && r.Remote == w.Remote {
-			severity = max(severity, r.Severity)
-		}
+	if s.Worst == nil {
+		return Fine
 	}
-	return severity
+	return Severity(s.Worst.Severity)
+}
+
+// worstTo says in words where ports are in use.
+func worstTo(w *pressure.Gauge, c Caps) string {
+	if w.What == pressure.LocalPorts {
+		return "bound at " + c.safe(w.Local.String())
+	}
+	return "to " + c.safe(w.Remote.String())
 }
 
 // ports says how many ports are in use towards the worst destination, never an
@@ -242,12 +247,15 @@ func ports(s *State, width int, c Caps) string {
 	if w == nil {
 		return "]  no client connections"
 	}
-	text := "]  " + output.Count(uint64(w.Used())) + " used  "
-	if w.Usable > 0 {
-		text = "] " + output.Percent(uint64(w.Used()), uint64(w.Usable)) + "  "
+	text := "]  " + output.Count(uint64(w.Used)) + " used  "
+	if w.Limit > 0 {
+		text = "] " + output.Percent(uint64(w.Used), uint64(w.Limit)) + "  "
 		if width >= 100 {
-			text += output.Count(uint64(w.Used())) + " of " + output.Count(uint64(w.Usable)) + "  "
+			text += output.Count(uint64(w.Used)) + " of " + output.Count(uint64(w.Limit)) + "  "
 		}
+	}
+	if w.What == pressure.LocalPorts {
+		return text + worstTo(w, c)
 	}
 	arrow := " " + c.signs().out + " "
 	room := width - len("ports   ! [") - barWidth/3 - ansi.StringWidth(text+arrow)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -68,8 +69,8 @@ func storm() *State {
 		s.History = append(s.History, uint64(18000+i*i*3))
 	}
 	s.Buckets.Used = 28429
-	s.Worst = &conn.Destination{NetNS: 4026531840, Local: netip.MustParseAddr("10.0.0.7"), Remote: addr("10.2.0.9:5432"),
-		TimeWait: 26911, Parked: 4, Established: 20, Usable: 28232}
+	s.Worst = &pressure.Gauge{Key: pressure.Key{NetNS: 4026531840, Local: netip.MustParseAddr("10.0.0.7"), Remote: addr("10.2.0.9:5432")},
+		TimeWait: 26911, Parked: 4, Established: 20, Limit: 28232, Outlook: pressure.Outlook{Used: 26935}, Severity: event.Crit}
 	s.Severity, s.Finding = Crit, "TW101  ports to 10.2.0.9:5432 run out in ~41s"
 	row := func(sev Severity, comm string, pid uint32, peer string, tw uint64, open float64, life time.Duration, l, r uint64, ports int) Row {
 		return Row{Severity: sev, NetNS: 4026531840, Owner: event.Proc{PID: pid, Comm: comm}, PIDs: 1, Owners: 1, Peers: 1, Role: event.Client,
@@ -101,7 +102,8 @@ func sixes() *State {
 	s.Rates = Rates{In: 410, Out: 410, Open: 410, Close: 410}
 	s.Buckets.Used, s.Buckets.Only, s.Buckets.NetNS = 23000, false, 4026532281
 	far := addr("[2001:db8:85a3:8d3:1319:8a2e:370:7348]:65535")
-	s.Worst = &conn.Destination{Local: netip.MustParseAddr("2001:db8:85a3:8d3:1319:8a2e:370:1"), Remote: far, TimeWait: 22990, Usable: 28232}
+	s.Worst = &pressure.Gauge{Key: pressure.Key{Local: netip.MustParseAddr("2001:db8:85a3:8d3:1319:8a2e:370:1"), Remote: far},
+		TimeWait: 22990, Limit: 28232, Outlook: pressure.Outlook{Used: 22990}, Severity: event.Warn}
 	for i, peer := range []netip.AddrPort{far, addr("[2001:db8::1]:80"), addr("[fe80::1%eth0]:443"), addr("[2001:db8:85a3:8d3:1319:8a2e:370:7348]:80")} {
 		s.Rows = append(s.Rows, Row{Owner: event.Proc{PID: 4194303, Comm: "fifteen-letters"}, PIDs: 1, Owners: 1, Peers: 1, Role: event.Client,
 			Local: from("2001:db8:85a3:8d3:1319:8a2e:370:1"), Remote: peer, TimeWait: 22990 / uint64(1+i*i*9), Rates: Rates{In: 400, Out: 400, Open: 400},
@@ -130,8 +132,8 @@ func losses() *State {
 	s.Lost[event.StageRing], s.Lost[event.StageMap], s.Lost[event.StageTW] = 12045, 3, 1
 	s.TimeWait, s.Rates.In = 12_345_678, 1_234_567
 	s.Rows[2].TimeWait, s.Rows[2].Open, s.Rows[2].In = 12_300_000, 1_200_000, 1_200_000
-	s.Buckets = Buckets{Severity: Crit, Used: 262144, Max: 262144, Only: true}
-	s.Worst.Usable = 0
+	s.Buckets = Buckets{Severity: Crit, Refusing: true, Used: 262144, Max: 262144, Only: true}
+	s.Worst.Limit = 0
 	for i := range 60 {
 		s.Rows = append(s.Rows, Row{Owner: event.Proc{PID: uint32(i + 1), Comm: "many"}, Role: event.Client, Peers: 1, Owners: 1,
 			Local: from("10.0.0.7"), Remote: addr("10.9.9.9:80"), TimeWait: uint64(i), Ports: 1830})

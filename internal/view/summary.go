@@ -2,6 +2,7 @@ package view
 
 import (
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // Summary is what stays on the normal screen after the live view: five lines,
@@ -14,11 +15,16 @@ func Summary(s *State, c Caps) []string {
 	if w := s.Worst; w == nil {
 		lines = append(lines, "ports     no client connections")
 	} else {
-		line := "ports     " + output.Count(uint64(w.Used()))
-		if w.Usable > 0 {
-			line += " of " + output.Count(uint64(w.Usable)) + " (" + output.Percent(uint64(w.Used()), uint64(w.Usable)) + ")"
+		line := "ports     " + output.Count(uint64(w.Used))
+		if w.Limit > 0 {
+			line += " of " + output.Count(uint64(w.Limit)) + " (" + output.Percent(uint64(w.Used), uint64(w.Limit)) + ")"
 		}
-		lines = append(lines, line+"  "+c.safe(w.Local.String())+" "+c.signs().out+" "+c.safe(w.Remote.String()))
+		if w.What == pressure.LocalPorts {
+			line += "  " + worstTo(w, c)
+		} else {
+			line += "  " + c.safe(w.Local.String()) + " " + c.signs().out + " " + c.safe(w.Remote.String())
+		}
+		lines = append(lines, line)
 	}
 	top := "top       "
 	if rows := Arrange(s.Rows, ByFlow, SortTimeWait); len(rows) == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/pressure"
 )
 
 // Severity is how bad something is.
@@ -69,8 +70,9 @@ type State struct {
 	Rates       Rates
 	History     []uint64 // TIME_WAIT at the last intervals, oldest first
 
-	Buckets Buckets
-	Worst   *conn.Destination // the destination that has used most of its ports, nil if there is none
+	Pressure pressure.Reading // of all limits, the worst first
+	Buckets  Buckets          // of those, the fullest namespace's TIME_WAIT sockets
+	Worst    *pressure.Gauge  // of those, where the ports are used most, nil if nowhere
 
 	Severity Severity // of Finding
 	Finding  string   // the top finding in words with its rule, "" if there is none
@@ -90,6 +92,7 @@ type Buckets struct {
 	Name     string // of the namespace, "" if it has none
 	Used     uint64 // mini-sockets, in TIME_WAIT and parked
 	Max      uint64 // 0 if unknown
+	Refusing bool   // some were refused in the last interval
 	Only     bool   // no other namespace was seen
 }
 

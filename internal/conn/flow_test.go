@@ -1,0 +1,130 @@
+package conn
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// A flow has the rates of the last seconds, the age of every TIME_WAIT, and who
+// opens most.
+func TestFlow(t *testing.T) {
+	tab := New(Options{})
+	var cookie uint64
+	open := func(sec float64, n int, p event.Proc) (first uint64) {
+		first = cookie + 1
+		for range n {
+			cookie++
+			apply(tab, with(at(sec, event.Open), func(e *event.Event) { e.Cookie, e.Opener = cookie, p }))
+		}
+		return first
+	}
+	end := func(sec float64, first uint64, n int, k event.Kind, stamps event.Tri) {
+		for c := first; c < first+uint64(n); c++ {
+			apply(tab, with(at(sec, k), func(e *event.Event) { e.Cookie, e.Stamps = c, stamps }))
+		}
+	}
+	big, small := event.Proc{PID: 7, Comm: "big"}, event.Proc{PID: 8, Comm: "small"}
+	a := open(0, 100, big)
+	end(0.5, a, 60, event.TimeWaitEnter, event.Yes)
+	b := open(1, 20, small)
+	end(2.5, a+60, 10, event.TimeWaitEnter, event.No)
+	end(3, b, 20, event.Close, event.Unknown)
+	end(4, a, 5, event.TimeWaitExit, event.Yes)
+	tab.now = t0 + 4*second
+
+	d := tab.Destinations(nil)
+	if len(d) != 1 || d[0].Flow == nil {
+		t.Fatalf("destinations %+v", d)
+	}
+	f := d[0].Flow
+	if f.Known != 4*time.Second || f.Stamped[4] != 55 || f.Age[2] != 10 {
+		t.Errorf("known for %v; 4 s old with timestamps %d, 2 s old without %d", f.Known, f.Stamped[4], f.Age[2])
+	}
+	if want := (PerSecond{Opens: 30, Enters: 17.5, Frees: 5, Exits: 1.25}); f.Long != want {
+		t.Errorf("rates %+v, want %+v", f.Long, want)
+	}
+	if want := (PerSecond{Opens: 20.0 / 3, Enters: 10.0 / 3, Frees: 20.0 / 3, Exits: 5.0 / 3}); f.Short != want {
+		t.Errorf("rates of 3 s %+v, want %+v", f.Short, want)
+	}
+	if h := f.Holders; len(h) != 2 || h[0].Process != big || h[0].N != 100-busyPorts+1 || h[1].Process != small || h[1].PIDs != 1 {
+		t.Errorf("holders %+v", h)
+	}
+	s := tab.Spaces(nil)
+	if len(s) != 1 || s[0].TimeWait != 65 || s[0].OfClient != 65 || s[0].Flow.Stamped[4] != 55 {
+		t.Errorf("spaces %+v", s)
+	}
+
+	// What is too old for the ring is forgotten, and not counted elsewhere.
+	tab.now = t0 + 100*second
+	f = tab.Destinations(nil)[0].Flow
+	if f.Stamped != ([MaxAge]uint16{}) || f.Age != ([MaxAge]uint16{}) || f.Long != (PerSecond{}) {
+		t.Errorf("after 100 s: %+v", f)
+	}
+	end(100, a+5, 55, event.TimeWaitExit, event.Yes)
+}
+
+// A scan of a million destinations takes the room of some thousand, and does not
+// hide the one that is asked for often.
+func TestScan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	tab := New(Options{})
+	var cookie uint64
+	conn := func(i int, sec float64, remote netip.AddrPort, comm string) {
+		cookie++
+		for _, k := range []event.Kind{event.Open, event.TimeWaitEnter} {
+			apply(tab, with(at(sec, k), func(e *event.Event) {
+				e.Cookie, e.Remote, e.Opener.Comm = cookie, remote, comm
+			}))
+		}
+	}
+	victim := netip.MustParseAddrPort("10.9.9.9:5432")
+	const scanned = 1_000_000
+	for i := range scanned {
+		sec := float64(i) / 20000
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], 0x0b000000+uint32(i/65536))
+		conn(i, sec, netip.AddrPortFrom(netip.AddrFrom4(a), uint16(i)), "scanner")
+		if i%50 == 0 && i > scanned/2 {
+			conn(i, sec, victim, "checkout")
+		}
+	}
+	v := tab.Totals()
+	if v.Destinations > DefaultMaxDestinations || v.DestinationsRefused < scanned-DefaultMaxDestinations {
+		t.Errorf("%d destinations held, %d connections without one", v.Destinations, v.DestinationsRefused)
+	}
+	for _, d := range tab.Destinations(nil) {
+		if d.Remote != victim {
+			continue
+		}
+		if n := scanned / 2 / 50; d.TimeWait < n-2*doorKnocks || d.Flow.Holders[0].Process.Comm != "checkout" {
+			t.Errorf("%d of %d held, by %+v", d.TimeWait, n, d.Flow.Holders)
+		}
+		return
+	}
+	t.Error("the destination that is asked for often is not held")
+}
+
+// Connects that get no answer are told by a look at the sockets.
+func TestWaiting(t *testing.T) {
+	tab := New(Options{})
+	w := Waiting{NetNS: 1, Local: clientEnd.Addr(), Remote: database, N: 12}
+	tab.SetWaiting(t0, []Waiting{w})
+	if d := tab.Destinations(nil); len(d) != 1 || d[0].SynSent != 12 || d[0].Used() != 12 {
+		t.Errorf("%+v", d)
+	}
+	tab.Sweep(t0 + 1000*second)
+	if len(tab.Destinations(nil)) != 1 {
+		t.Error("dropped while somebody waits")
+	}
+	tab.SetWaiting(t0, nil)
+	tab.Sweep(t0 + 1000*second)
+	if d := tab.Destinations(nil); len(d) != 0 {
+		t.Errorf("still there: %+v", d)
+	}
+}
