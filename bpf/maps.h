@@ -139,7 +139,7 @@ struct signed_pair {
 /*
  * cpus: what this CPU is in the middle of.
  * pending: the mini-socket whose timer was taken off the wheel and of which it is not
- * yet known whether it is armed anew, has expired, or was killed; see timewait.h.
+ * yet known whether it is armed anew, has expired, or was killed; see timers.h.
  * verdict: what a segment or an abort is about to do to a mini-socket; trampolines.h.
  * handled: transitions that `state` has handled and `state_caught` not yet seen, by
  * hash; two for the case that one interrupts the other. See state.h.

@@ -8,7 +8,6 @@
 /* Byte 13 of the TCP header. */
 #define TCP_FLAGS_OFFSET 13
 #define TCP_FLAG_FIN_BYTE 0x01
-#define TCP_FLAG_SYN_BYTE 0x02
 #define TCP_FLAG_RST_BYTE 0x04
 
 static __always_inline __u8 tcp_flags(struct sk_buff *skb)

@@ -178,7 +178,7 @@ static __always_inline bool refused(struct sock *sk, const struct change *ch)
 
 /*
  * The full socket is gone. With a mini-socket the connection goes on there, and
- * timewait.h has the rest of its life.
+ * mini.h has the rest of its life.
  */
 static __always_inline void on_close(struct sock *sk, const struct change *ch)
 {
