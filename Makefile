@@ -89,9 +89,9 @@ test-vm: ## Run the kernel matrix: Debian's kernels in a VM, with each set of ho
 	@mkdir -p bin/test
 	CGO_ENABLED=0 go test -c -o bin/test/ $(addprefix ./,$(IN_VM))
 	go run ./internal/kerneltest/vm matrix $(if $(KERNELS),--kernels $(KERNELS)) $(if $(HOOKS),--hooks $(HOOKS)) \
-		--mem 4096 --timeout 40m --markdown bin/matrix.md \
+		--mem 4096 --timeout 80m --markdown bin/matrix.md \
 		--env CI=true --env TWTRACE_VM=1 $(GUEST_FILES) -- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)), \
-		--and-- bin/test/$(p).test -test.v -test.timeout 20m -test.parallel 4 -test.run '$(RUN_$(p))'))
+		--and-- bin/test/$(p).test -test.v -test.timeout 40m -test.parallel 4 -test.run '$(RUN_$(p))'))
 
 lint: ## Check formatting, go vet, staticcheck and the direction of imports
 	@$(call install,$(TO_LINT))

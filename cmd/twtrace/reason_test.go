@@ -18,9 +18,6 @@ import (
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-// patience is for what should happen at once, on a busy machine too.
-const patience = 2 * time.Minute
-
 // fact is what a record says of the begin or the end of a connection.
 type fact struct {
 	event  string

@@ -336,15 +336,17 @@ func TestOwnerOfSnapshot(t *testing.T) {
 		return p
 	}
 	owners := func() map[string]int {
-		// New ones each time: a trace may take as long to start as TIME_WAIT lasts.
-		if _, err := connect(workload.HalfClose, n).Wait(); err != nil {
-			t.Fatal(err)
-		}
-		tr := startTrace(t, "-N", ns.Path())
-		tr.stop()
 		got := make(map[string]int)
-		for _, r := range tr.of("snapshot", ns.Inum()) {
-			got[fmt.Sprintf("%d by %s", r.PID, r.Owner)]++
+		// On a slow machine a trace may take longer to start than TIME_WAIT lasts.
+		for begin := time.Now(); len(got) == 0 && time.Since(begin) < patience; {
+			if _, err := connect(workload.HalfClose, n).Wait(); err != nil {
+				t.Fatal(err)
+			}
+			tr := startTrace(t, "-N", ns.Path())
+			tr.stop()
+			for _, r := range tr.of("snapshot", ns.Inum()) {
+				got[fmt.Sprintf("%d by %s", r.PID, r.Owner)]++
+			}
 		}
 		return got
 	}
