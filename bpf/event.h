@@ -69,9 +69,9 @@ struct proc {
 	__u64 start;  /* start_boottime of the thread group leader, ns */
 	__u64 cgroup; /* id of its cgroup v2 */
 	__u32 tgid;
-	__u32 uid;  /* real, as the initial user namespace has it */
-	__u32 ppid; /* tgid of the parent */
-	__u32 pad;
+	__u32 uid;           /* real, as the initial user namespace has it */
+	__u32 ppid;          /* tgid of the parent */
+	__u32 followed;      /* see follow.h */
 	char comm[COMM_LEN]; /* of the thread group leader */
 	char pcomm[COMM_LEN];
 };
@@ -125,6 +125,7 @@ enum loss {
 	LOSS_CONNS,  /* no room in conns: an owner or a lifetime is not known */
 	LOSS_NETNS,  /* no room in tallies: counted under inode 0 */
 	LOSS_PROCS,  /* no room in procs: of an owner the pid alone is known */
+	LOSS_FOLLOW, /* no room in followed: a child is not followed */
 	LOSS_CAUGHT, /* transitions skipped by `state`, handled by `state_caught` */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
 	LOSS_MAX,

@@ -7,11 +7,13 @@
 #ifndef TWTRACE_FILTER_H
 #define TWTRACE_FILTER_H
 
-#include "event.h"
+#include "maps.h"
 
 #define FILTER_NETNS 8
 #define FILTER_PORTS 16
 #define FILTER_NETS 4
+#define FILTER_PIDS 16
+#define FILTER_UIDS 8
 
 struct port_range {
 	__u16 low, high;
@@ -32,6 +34,10 @@ struct filter_rules {
 	struct port_range rports[FILTER_PORTS];
 	struct prefix laddrs[FILTER_NETS];
 	struct prefix raddrs[FILTER_NETS];
+	__u32 pids_len, uids_len;
+	__u32 pids[FILTER_PIDS];
+	__u32 uids[FILTER_UIDS];
+	__u32 follow; /* only processes that are followed */
 };
 
 const volatile struct filter_rules filter = { .kinds = ~0U };
@@ -104,6 +110,56 @@ static __always_inline __u8 family_of(const struct event *e)
 	return e->family;
 }
 
+static __always_inline bool number_in(const volatile __u32 *list, __u32 len, __u32 n)
+{
+	for (int i = 0; i < FILTER_PIDS; i++) {
+		if (i >= len)
+			break;
+		if (list[i] == n)
+			return true;
+	}
+	return false;
+}
+
+_Static_assert(FILTER_PIDS >= FILTER_UIDS, "number_in() goes through both");
+
+/*
+ * Whose connection it is: one of its processes has to be in each list. Without the first,
+ * the opener or accepter, it may still be one that user space alone knows of.
+ */
+static __always_inline bool wanted_pid(const struct event *e)
+{
+	bool in = number_in(filter.pids, filter.pids_len, e->origin >> PROC_TGID_SHIFT) ||
+		  number_in(filter.pids, filter.pids_len, e->closer >> PROC_TGID_SHIFT);
+
+	return in || !e->origin;
+}
+
+static __always_inline bool wanted_uid(const struct event *e, const struct proc *origin,
+				       const struct proc *closer)
+{
+	bool in = (origin && number_in(filter.uids, filter.uids_len, origin->uid)) ||
+		  (closer && number_in(filter.uids, filter.uids_len, closer->uid));
+
+	return in || !origin || (e->closer && !closer);
+}
+
+static __always_inline bool wanted_procs(const struct event *e)
+{
+	const struct proc *origin, *closer;
+
+	if (filter.pids_len && !wanted_pid(e))
+		return false;
+	if (!filter.uids_len && !filter.follow)
+		return true;
+	origin = bpf_map_lookup_elem(&twtrace_procs, &e->origin);
+	closer = bpf_map_lookup_elem(&twtrace_procs, &e->closer);
+	if (filter.uids_len && !wanted_uid(e, origin, closer))
+		return false;
+	return !filter.follow || !origin || origin->followed || (closer && closer->followed) ||
+	       (e->closer && !closer);
+}
+
 static __always_inline bool wanted_kind(__u8 kind)
 {
 	return filter.kinds & (1U << kind);
@@ -122,7 +178,9 @@ static __always_inline bool wanted(const struct event *e)
 		return false;
 	if (filter.laddrs_len && !addr_in(filter.laddrs, filter.laddrs_len, e->laddr, e->family))
 		return false;
-	return !filter.raddrs_len || addr_in(filter.raddrs, filter.raddrs_len, e->raddr, e->family);
+	if (filter.raddrs_len && !addr_in(filter.raddrs, filter.raddrs_len, e->raddr, e->family))
+		return false;
+	return wanted_procs(e);
 }
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef TWTRACE_OWNER_H
 #define TWTRACE_OWNER_H
 
-#include "maps.h"
+#include "follow.h"
 
 static __always_inline __u64 mix(__u64 hash, __u64 value)
 {
@@ -44,6 +44,7 @@ static __noinline __u64 current_proc(void)
 	if (bpf_map_lookup_elem(&twtrace_procs, &id))
 		return id;
 	bpf_core_read(p.pcomm, sizeof(p.pcomm), &t->real_parent->group_leader->comm);
+	p.followed = is_followed(p.tgid, p.start);
 	if (bpf_map_update_elem(&twtrace_procs, &id, &p, BPF_ANY))
 		count(LOSS_PROCS);
 	return id;

@@ -180,6 +180,19 @@ int BPF_PROG(uring_complete_cqe, void *ring, void *req, struct io_uring_cqe *cqe
 	return on_uring_complete(req, BPF_CORE_READ(cqe, res));
 }
 
+/* Only to follow: the children of the processes that are traced. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return on_fork(parent, child);
+}
+
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(process_free, struct task_struct *task)
+{
+	return on_task_gone(task);
+}
+
 /* Not attached: user space runs it on a CPU of its choice. */
 SEC("raw_tp")
 int settle_cpu(void *ctx)

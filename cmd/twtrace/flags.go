@@ -31,6 +31,13 @@ func filterFlags() []cli.Flag {
 	return []cli.Flag{
 		f("pid", "opened, accepted or closed by process `PID`", "p"),
 		f("comm", "... by a process named `COMM`; * and ? are wildcards"),
+		f("uid", "... by a process of user `UID`"),
+		f("exe", "... by an executable, `PATH` or name"),
+		f("parent", "... by a child of process `PID` or COMM"),
+		f("cgroup", "... from cgroup `PATH` or below it"),
+		f("unit", "... of systemd unit `NAME`"),
+		f("container", "... in container `ID`, the begin of one, or its name"),
+		f("pod", "... in Kubernetes pod `UID`, or NAMESPACE/NAME"),
 		f("lport", "local `PORT` or range, 8000-8099", "L"),
 		f("rport", "remote `PORT` or range", "D"),
 		f("laddr", "local address or prefix, `CIDR`"),
@@ -73,6 +80,34 @@ func tracerFlags() []cli.Flag {
 	}
 }
 
+func followFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "follow", Usage: "with --pid: also what the process has started, and starts", Category: categoryFilter}
+}
+
+// parseFollow returns the processes to follow, and has the filter let them through.
+func parseFollow(c *cli.Context, f *filter.Filter) ([]tracer.Root, error) {
+	args, err := jobArgs(c)
+	switch {
+	case err != nil:
+		return nil, err
+	case args != nil && (f.PIDs.Active() || c.Bool("follow")):
+		return nil, usagef("--pid and --follow are of no use with a command to run: it and what it starts are traced")
+	case args != nil:
+		f.Follow = true
+		return []tracer.Root{jobRoot()}, nil
+	case !c.Bool("follow"):
+		return nil, nil
+	case !f.PIDs.Active() || f.PIDs.Not:
+		return nil, usagef("--follow needs --pid to tell whom")
+	}
+	f.Follow = true
+	roots := make([]tracer.Root, len(f.PIDs.Items))
+	for i, pid := range f.PIDs.Items {
+		roots[i].PID = pid
+	}
+	return roots, nil
+}
+
 func durationFlag() cli.Flag {
 	return &cli.DurationFlag{Name: "duration", Usage: "stop after `TIME`, such as 30s", Category: categoryTrace}
 }
@@ -91,6 +126,13 @@ func parseFilter(c *cli.Context) (*filter.Filter, error) {
 	err := firstError(
 		set(c, "pid", &f.PIDs, filter.ParsePIDs),
 		set(c, "comm", &f.Comms, filter.ParseComms),
+		set(c, "uid", &f.UIDs, filter.ParseUIDs),
+		set(c, "exe", &f.Exes, filter.ParseExes),
+		set(c, "parent", &f.Parents, filter.ParseParents),
+		set(c, "cgroup", &f.Cgroups, filter.ParseCgroups),
+		set(c, "unit", &f.Units, filter.ParseUnits),
+		set(c, "container", &f.Containers, filter.ParseIDs),
+		set(c, "pod", &f.Pods, filter.ParseIDs),
 		set(c, "lport", &f.LPorts, filter.ParsePorts),
 		set(c, "rport", &f.RPorts, filter.ParsePorts),
 		set(c, "laddr", &f.LAddrs, filter.ParsePrefixes),

@@ -105,6 +105,9 @@ func (s *session) describe(owners map[uint64]event.Proc) {
 		d, ok := known[p]
 		if !ok {
 			d = s.stream.resolver.Describe(p)
+			if s.tracer.Follows(p) {
+				d.Who.Followed = true // it is still ours alone
+			}
 			known[p] = d
 		}
 		owners[inode] = d

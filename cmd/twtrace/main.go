@@ -66,7 +66,9 @@ func main() {
 
 // run is main with its world passed in. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	return report(newApp(stdout, stderr).Run(args), stderr)
+	app := newApp(stdout, stderr)
+	app.Metadata = map[string]any{metaArgs: args}
+	return report(app.Run(args), stderr)
 }
 
 // report prints err, one line with the cause and the next step, and returns the

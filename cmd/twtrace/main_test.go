@@ -61,6 +61,15 @@ type record struct {
 	OpenerComm string `json:"opener_comm"`
 	CloserPID  uint32 `json:"closer_pid"`
 	CloserComm string `json:"closer_comm"`
+	PIDStart   uint64 `json:"pid_start"`
+	UID        *uint32
+	PPID       uint32
+	PComm      string
+	Exe        string
+	Cgroup     string
+	Unit       string
+	Container  string
+	Pod        string
 	Oldstate   string
 	Newstate   string
 	Reason     string

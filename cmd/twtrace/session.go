@@ -37,6 +37,7 @@ type session struct {
 	wanted   func(*event.Event) bool       // what the table is to hold, of what static lets through
 	talk     func(format string, a ...any) // to stderr; nil if that is not to be written to
 	duration time.Duration
+	job      *job              // the command that is traced, nil if none is
 	named    []kernel.NetNS    // by the user, who wants to see these alone
 	names    map[uint32]string // of the namespaces there are; "" for one that has none
 
@@ -74,6 +75,9 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if topts.Follow, err = parseFollow(c, f); err != nil {
+		return nil, err
+	}
 	topts.AllStates = c.String("states") == "all"
 	var named []kernel.NetNS
 	if f.NetNS.Active() && !f.NetNS.Not {
@@ -98,6 +102,9 @@ func newSession(topts tracer.Options, options conn.Options, named ...kernel.NetN
 		adopted: make(map[uint64]struct{}), lost: make(map[event.Stage]uint64),
 		reconcile: reconciler{known: make(map[uint32]bool)}}
 	if f != nil {
+		if k := f.Kernel(); k.Processes() {
+			s.wanted = s.relevant // the stream tells nothing of others, nor when they end
+		}
 		s.static = filter.Filter{Family: f.Family, NetNS: f.NetNS,
 			LPorts: f.LPorts, RPorts: f.RPorts, LAddrs: f.LAddrs, RAddrs: f.RAddrs}
 	}
@@ -251,6 +258,9 @@ func (s *session) repeated(e *event.Event) bool {
 
 // tend does what is due beside reading.
 func (s *session) tend(idle bool, handle func(*event.Event) error) error {
+	if s.job != nil && idle && s.job.over() {
+		s.stop("command")
+	}
 	if err := s.reportLosses(handle); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 func topFlags() []cli.Flag {
-	return slices.Concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{durationFlag()})
+	return slices.Concat(filterFlags(), []cli.Flag{followFlag()}, tracerFlags(), viewFlags(), []cli.Flag{durationFlag()})
 }
 
 func viewFlags() []cli.Flag {

@@ -18,13 +18,15 @@ import (
 
 func traceCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "trace",
-		Usage: "print every begin and end of TIME_WAIT, with its owner, as it happens",
+		Name:      "trace",
+		Usage:     "print every begin and end of TIME_WAIT, with its owner, as it happens",
+		ArgsUsage: "[-- CMD [ARG...]]",
 		Description: examples(
 			"twtrace trace -p 4242 --duration 30s              what process 4242 opens and closes",
 			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT towards port 3306, its begins only",
+			"twtrace trace -- curl -s http://db:8080/           what a command and its children open and close; it ends with it",
 			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
-		Flags: slices.Concat(recordFilterFlags(), tracerFlags(), []cli.Flag{
+		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			durationFlag(),
@@ -47,11 +49,16 @@ func runTrace(c *cli.Context) error {
 	if s := c.String("states"); s != "" && s != "all" {
 		return usagef("--states: bad value %q: the only one is all", s)
 	}
+	job, err := parseJob(c, c.App.ErrWriter) // stdout is for records
+	if err != nil {
+		return err
+	}
 	s, err := openSession(c, conn.Options{})
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	s.job = job
 	defer s.stopOn(c.Context)()
 	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })
 	if err != nil {
@@ -63,7 +70,11 @@ func runTrace(c *cli.Context) error {
 		return err
 	}
 	p := printer{session: s, out: w, left: c.Int("count")}
-	if err := p.run(); err != nil {
+	err = p.run()
+	if job != nil {
+		err = errors.Join(err, job.end())
+	}
+	if err != nil {
 		return err
 	}
 	return s.verdict(c)
@@ -84,6 +95,11 @@ func (p *printer) run() error {
 	if err := p.out.Write(&first); err != nil {
 		return err
 	}
+	if job := p.session.job; job != nil {
+		if err := errors.Join(p.out.Flush(), job.start()); err != nil {
+			return err
+		}
+	}
 	if err := p.session.read(p.print, p.out.Flush); err != nil {
 		return err
 	}
@@ -99,6 +115,9 @@ func (p *printer) run() error {
 func (p *printer) print(e *event.Event) error {
 	if !e.Kind.Record() || !p.session.filter.Match(e) {
 		return nil
+	}
+	if p.session.job != nil {
+		p.session.job.witness(e)
 	}
 	counts := e.Kind != event.Lost && e.Kind != event.Snapshot
 	if counts && p.left < 0 {

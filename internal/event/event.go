@@ -39,13 +39,17 @@ type Who struct {
 	PPID   uint32 // the parent's, 0 if it has none or it is not known
 	PComm  string // the parent's
 
-	CgroupID  uint64 // id of its cgroup v2
-	Cgroup    string // path of its cgroup
-	Unit      string // systemd unit
-	Container string // id of the container
-	Pod       string // UID of the Kubernetes pod
+	CgroupID uint64 // id of its cgroup v2
+	Followed bool   // it is one of the processes that the trace was told to follow
 
-	Exe string // path of the executable
+	Exe           string // path of the executable
+	Cgroup        string // path of its cgroup
+	Unit          string // systemd unit
+	Container     string // id of the container
+	ContainerName string
+	Runtime       string // that runs it
+	Pod           string // UID of the Kubernetes pod
+	PodName       string // with its namespace, "shop/checkout-0"
 }
 
 // Event is one fact about one TCP connection, or about the trace itself (Start,

@@ -30,18 +30,26 @@ type Ports struct {
 // The zero Filter matches all, and so does a nil one. A Filter must not be
 // changed while it is in use; then any number of goroutines can use it.
 type Filter struct {
-	PIDs    Set[uint32]       // of the owner, the opener, the accepter or the closer
-	Comms   Set[Glob]         // of the same
-	LPorts  Set[Ports]        // local port
-	RPorts  Set[Ports]        // remote port
-	LAddrs  Set[netip.Prefix] // local address; as ParsePrefixes makes them: masked, none IPv4-mapped
-	RAddrs  Set[netip.Prefix] // remote address
-	Family  uint8             // 4 or 6, 0 for both; an IPv4-mapped connection is 4
-	NetNS   Set[uint32]       // inode numbers
-	Roles   Set[event.Role]
-	Closers Set[event.Side]
-	Events  Set[event.Kind]
-	Reasons Set[event.Reason]
+	PIDs       Set[uint32] // of the owner, the opener, the accepter or the closer
+	Follow     bool        // of a process that the trace was told to follow; PIDs are those it began with
+	Comms      Set[Glob]   // of the same four, as are the next
+	UIDs       Set[uint32]
+	Exes       Set[Path]   // executables
+	Parents    Set[Parent] // pids or comms of parents
+	Cgroups    Set[Path]   // or what is below it
+	Units      Set[Glob]   // systemd units
+	Containers Set[ID]
+	Pods       Set[ID]
+	LPorts     Set[Ports]        // local port
+	RPorts     Set[Ports]        // remote port
+	LAddrs     Set[netip.Prefix] // local address; as ParsePrefixes makes them: masked, none IPv4-mapped
+	RAddrs     Set[netip.Prefix] // remote address
+	Family     uint8             // 4 or 6, 0 for both; an IPv4-mapped connection is 4
+	NetNS      Set[uint32]       // inode numbers
+	Roles      Set[event.Role]
+	Closers    Set[event.Side]
+	Events     Set[event.Kind]
+	Reasons    Set[event.Reason]
 }
 
 // Match reports whether e is to be shown. It never hides what is about the
@@ -65,7 +73,7 @@ func (f *Filter) Match(e *event.Event) bool {
 		hasAddr(&f.LAddrs, e.Local.Addr()) &&
 		hasAddr(&f.RAddrs, e.Remote.Addr()) &&
 		f.matchPID(e) &&
-		f.matchComm(e)
+		f.matchProcesses(e)
 }
 
 // has reports whether v is in s. The zero value is "not known" in every type
@@ -104,6 +112,9 @@ func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func (f *Filter) matchPID(e *event.Event) bool {
 	s := &f.PIDs
+	if f.Follow {
+		return f.followed(e)
+	}
 	if len(s.Items) == 0 {
 		return true
 	}
@@ -116,16 +127,53 @@ func (f *Filter) matchPID(e *event.Event) bool {
 	return s.Not
 }
 
-func (f *Filter) matchComm(e *event.Event) bool {
-	s := &f.Comms
+// followed goes by the pid where nothing else is known of a process.
+func (f *Filter) followed(e *event.Event) bool {
+	for _, p := range processes(e) {
+		if p.Who != nil && p.Who.Followed || p.Who == nil && slices.Contains(f.PIDs.Items, p.PID) {
+			return true
+		}
+	}
+	return false
+}
+
+// processes are those whose e may be.
+func processes(e *event.Event) [4]*event.Proc {
+	return [...]*event.Proc{&e.Process, &e.Opener, &e.Accepter, &e.CloseProc}
+}
+
+func (f *Filter) matchProcesses(e *event.Event) bool {
+	return hasProc(&f.Comms, e, func(g Glob, p *event.Proc) bool { return g.Match(p.Comm) }) &&
+		hasWho(&f.UIDs, e, func(uid uint32, w *event.Who) bool { return w.HasUID && w.UID == uid }) &&
+		hasWho(&f.Exes, e, func(x Path, w *event.Who) bool { return x.matchFile(w.Exe) }) &&
+		hasWho(&f.Parents, e, Parent.match) &&
+		hasWho(&f.Cgroups, e, func(x Path, w *event.Who) bool { return x.matchTree(w.Cgroup) }) &&
+		hasWho(&f.Units, e, func(g Glob, w *event.Who) bool { return g.Match(w.Unit) }) &&
+		hasWho(&f.Containers, e, func(x ID, w *event.Who) bool { return x.match(w.Container, w.ContainerName) }) &&
+		hasWho(&f.Pods, e, func(x ID, w *event.Who) bool { return x.match(w.Pod, w.PodName) })
+}
+
+// hasProc reports whether one of the processes of e is in s.
+func hasProc[T any](s *Set[T], e *event.Event, match func(T, *event.Proc) bool) bool {
 	if len(s.Items) == 0 {
 		return true
 	}
-	for _, g := range s.Items {
-		if g.Match(e.Process.Comm) || g.Match(e.Opener.Comm) ||
-			g.Match(e.Accepter.Comm) || g.Match(e.CloseProc.Comm) {
-			return !s.Not
+	for _, p := range processes(e) {
+		for _, item := range s.Items {
+			if match(item, p) {
+				return !s.Not
+			}
 		}
 	}
 	return s.Not
+}
+
+// hasWho is hasProc for what may be known of a process or not.
+func hasWho[T any](s *Set[T], e *event.Event, match func(T, *event.Who) bool) bool {
+	return hasProc(s, e, func(item T, p *event.Proc) bool { return p.Who != nil && match(item, p.Who) })
+}
+
+// Names reports whether f asks for what has to be looked up outside of the kernel.
+func (f *Filter) Names() bool {
+	return f != nil && (f.Exes.Active() || f.Cgroups.Active() || f.Units.Active() || f.Containers.Active() || f.Pods.Active())
 }

@@ -9,10 +9,10 @@ import (
 // commBytes is what the kernel keeps of a comm: TASK_COMM_LEN less the NUL.
 const commBytes = 15
 
-// Glob is a pattern for a comm: * stands for any bytes and ? for any one byte;
+// Glob is a pattern for a comm or another name: * stands for any bytes and ? for any one byte;
 // \xNN is that byte, so that a comm can be pasted as text prints it, and \
 // before any other byte is that byte. The zero Glob matches nothing, and no
-// Glob matches an unknown (empty) comm.
+// Glob matches what is unknown (empty).
 type Glob struct {
 	pattern string
 	ops     []op
@@ -61,37 +61,27 @@ func (g Glob) Match(comm string) bool {
 // ParseComms parses a list of comms and patterns: "nginx,php*". A "!" in front
 // means all others; \, is a comma in a name.
 func ParseComms(value string) (Set[Glob], error) {
-	var out Set[Glob]
-	items, err := list(value, "comm", "nginx,php*", &out.Not)
-	if err != nil {
-		return Set[Glob]{}, err
-	}
-	for _, item := range items {
-		g, err := parseGlob(item)
-		if err != nil {
-			return Set[Glob]{}, err
-		}
-		out.Items = append(out.Items, g)
-	}
-	return out, nil
+	return each(value, "comm", "nginx,php*", func(item string) (Glob, error) { return parseGlob(item, "comm", commBytes) })
 }
 
-func parseGlob(pattern string) (Glob, error) {
+// parseGlob parses a pattern for what is a value of; of a value the kernel keeps the
+// first longest bytes, if that is not 0.
+func parseGlob(pattern, what string, longest int) (Glob, error) {
 	g := Glob{pattern: pattern}
 	least := 0
 	for rest := pattern; rest != ""; {
 		o, n, err := parseOp(rest)
 		if err != nil {
-			return Glob{}, fmt.Errorf("bad comm %q: %w", pattern, err)
+			return Glob{}, fmt.Errorf("bad %s %q: %w", what, pattern, err)
 		}
 		if o != anyBytes {
 			least++
 		}
 		g.ops = append(g.ops, o)
 		rest = rest[n:]
-		if least == commBytes && strings.Trim(rest, "*") != "" {
-			return Glob{}, fmt.Errorf("bad comm %q: the kernel keeps %d bytes of a comm; use %q",
-				pattern, commBytes, pattern[:len(pattern)-len(rest)])
+		if least == longest && longest > 0 && strings.Trim(rest, "*") != "" {
+			return Glob{}, fmt.Errorf("bad %s %q: the kernel keeps %d bytes of a comm; use %q",
+				what, pattern, longest, pattern[:len(pattern)-len(rest)])
 		}
 	}
 	return g, nil

@@ -10,14 +10,16 @@ const (
 	MaxNetNS    = 8
 	MaxPorts    = 16 // ranges, each of local and remote
 	MaxPrefixes = 4  // each of local and remote
+	MaxPIDs     = 16
+	MaxUIDs     = 8
 )
 
 // KernelFilter is the part of a filter that the BPF programs apply: a
 // connection has to satisfy every list whose count is not 0. It speaks of what
 // stays the same over a connection's life, and accepts what is not known yet: a
 // port that is 0 (the local one at SYN_SENT and at the last CLOSE), an address
-// that is all zero, a namespace that is 0. Lists with "!" and everything about
-// processes, reasons and roles stay in user space.
+// that is all zero, a namespace that is 0, an opener or accepter that is nobody.
+// Lists with "!" and what only user space finds out stay there.
 type KernelFilter struct {
 	Family     uint8 // 4 or 6, 0 for both
 	NetNSCount uint8
@@ -25,12 +27,17 @@ type KernelFilter struct {
 	RPortCount uint8
 	LAddrCount uint8
 	RAddrCount uint8
+	PIDCount   uint8
+	UIDCount   uint8
+	Follow     bool // only processes that are followed
 
 	NetNS  [MaxNetNS]uint32
 	LPorts [MaxPorts]Ports // host order
 	RPorts [MaxPorts]Ports
 	LAddrs [MaxPrefixes]KernelPrefix
 	RAddrs [MaxPrefixes]KernelPrefix
+	PIDs   [MaxPIDs]uint32
+	UIDs   [MaxUIDs]uint32
 }
 
 // KernelPrefix is a prefix in network order. An IPv4 one is of the mapped
@@ -43,6 +50,10 @@ type KernelPrefix struct {
 
 // Active reports whether the programs have anything to apply.
 func (k *KernelFilter) Active() bool { return *k != KernelFilter{} }
+
+// Processes reports whether the programs leave out connections for whose they are,
+// which no look at the sockets themselves can tell.
+func (k *KernelFilter) Processes() bool { return k.PIDCount > 0 || k.UIDCount > 0 || k.Follow }
 
 // Kernel returns the part of f that the BPF programs can apply. Whatever Match
 // accepts, it accepts; the reverse does not hold.
@@ -57,6 +68,10 @@ func (f *Filter) Kernel() KernelFilter {
 	k.RPortCount = fill(k.RPorts[:], f.RPorts)
 	k.LAddrCount = fill(k.LAddrs[:], kernelPrefixes(f.LAddrs))
 	k.RAddrCount = fill(k.RAddrs[:], kernelPrefixes(f.RAddrs))
+	if k.Follow = f.Follow; !k.Follow { // else the pids are those that it begins with
+		k.PIDCount = fill(k.PIDs[:], f.PIDs)
+	}
+	k.UIDCount = fill(k.UIDs[:], f.UIDs)
 	return k
 }
 

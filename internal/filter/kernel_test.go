@@ -17,7 +17,20 @@ func (k *KernelFilter) accepts(e *event.Event) bool {
 		portAccepted(k.LPorts[:k.LPortCount], e.Local.Port()) &&
 		portAccepted(k.RPorts[:k.RPortCount], e.Remote.Port()) &&
 		addrAccepted(k.LAddrs[:k.LAddrCount], e.Local.Addr()) &&
-		addrAccepted(k.RAddrs[:k.RAddrCount], e.Remote.Addr())
+		addrAccepted(k.RAddrs[:k.RAddrCount], e.Remote.Addr()) &&
+		k.procsAccepted(e)
+}
+
+// procsAccepted is wanted_procs(): the kernel knows of two processes.
+func (k *KernelFilter) procsAccepted(e *event.Event) bool {
+	origin := e.Opener
+	if e.Role == event.Server {
+		origin = e.Accepter
+	}
+	either := func(in func(event.Proc) bool) bool { return !origin.Known() || in(origin) || in(e.CloseProc) }
+	return (k.PIDCount == 0 || either(func(p event.Proc) bool { return slices.Contains(k.PIDs[:k.PIDCount], p.PID) })) &&
+		(k.UIDCount == 0 || either(func(p event.Proc) bool { return p.Known() && slices.Contains(k.UIDs[:k.UIDCount], p.Who.UID) })) &&
+		(!k.Follow || either(func(p event.Proc) bool { return p.Known() && p.Who.Followed }))
 }
 
 func portAccepted(ranges []Ports, port uint16) bool {
@@ -61,7 +74,10 @@ func TestKernel(t *testing.T) {
 	if k.RAddrCount != 1 || k.RAddrs[0] != want {
 		t.Errorf("remote prefix %v, want %v", k.RAddrs[0], want)
 	}
-	for _, f := range []*Filter{nil, {}, {PIDs: pids("1"), Comms: comms("a"), RPorts: ports("!80"), Roles: enum[event.Role]("client")}} {
+	if k.PIDCount != 1 || k.PIDs[0] != 1 || !k.Processes() {
+		t.Errorf("the kernel got %d pids of 1", k.PIDCount)
+	}
+	for _, f := range []*Filter{nil, {}, {PIDs: pids("!1"), Comms: comms("a"), RPorts: ports("!80"), Roles: enum[event.Role]("client")}} {
 		if k := f.Kernel(); k.Active() {
 			t.Errorf("%v: the kernel has something to do: %+v", f, k)
 		}
@@ -88,6 +104,14 @@ func TestKernelFull(t *testing.T) {
 		if k, want := f.Kernel(), (i+1)%(MaxPrefixes+1); int(k.RAddrCount) != want {
 			t.Errorf("%d prefixes: the kernel got %d, want %d", i+1, k.RAddrCount, want)
 		}
+	}
+}
+
+// TestKernelFollow: with --follow the pids are where it begins, not all there is.
+func TestKernelFollow(t *testing.T) {
+	k := (&Filter{PIDs: pids("1"), Follow: true}).Kernel()
+	if k.PIDCount != 0 || !k.Follow || !k.Processes() {
+		t.Errorf("Kernel() = %+v", k)
 	}
 }
 
@@ -148,9 +172,9 @@ func randomFilter(rng *rand.Rand) *Filter {
 		NetNS:  randomSet(rng, ParsePIDs, []string{"1", "2", "3"}),
 		Family: []uint8{0, 0, 0, 4, 6}[rng.IntN(5)],
 	}
-	if rng.IntN(4) == 0 {
-		f.PIDs = pids("1")
-	}
+	f.PIDs = randomSet(rng, ParsePIDs, []string{"1", "2", "3"})
+	f.UIDs = randomSet(rng, ParseUIDs, []string{"0", "1", "2"})
+	f.Follow = rng.IntN(8) == 0 && !f.PIDs.Not
 	if rng.IntN(8) == 0 { // too long for the kernel
 		for i := range MaxPorts {
 			f.LPorts.Items = append(f.LPorts.Items, Ports{uint16(3*i + 1), uint16(3*i + 1)})
@@ -162,11 +186,28 @@ func randomFilter(rng *rand.Rand) *Filter {
 // randomEvent returns an event about a connection: the others never meet the
 // kernel's filter.
 func randomEvent(rng *rand.Rand) event.Event {
-	return event.Event{
+	e := event.Event{
 		Kind: event.Snapshot + event.Kind(rng.IntN(int(event.Fail-event.Snapshot)+1)), NetNS: uint32(rng.IntN(4)),
-		Local: randomEnd(rng), Remote: randomEnd(rng),
-		Process: event.Proc{PID: uint32(rng.IntN(2))},
+		Local: randomEnd(rng), Remote: randomEnd(rng), Role: event.Role(rng.IntN(3)), CloseProc: randomProc(rng),
 	}
+	if e.Role == event.Server {
+		e.Accepter = randomProc(rng)
+	} else {
+		e.Opener = randomProc(rng)
+	}
+	e.Process, e.Owner = e.KnownOwner()
+	if !e.Opener.Known() && !e.Accepter.Known() {
+		e.Process = randomProc(rng) // from a table: what /proc says, or a listener
+	}
+	return e
+}
+
+func randomProc(rng *rand.Rand) event.Proc {
+	pid := uint32(rng.IntN(4))
+	if pid == 0 {
+		return event.Proc{}
+	}
+	return event.Proc{PID: pid, Who: &event.Who{Start: 1, HasUID: true, UID: uint32(rng.IntN(3)), Followed: rng.IntN(2) == 0}}
 }
 
 func randomEnd(rng *rand.Rand) netip.AddrPort {

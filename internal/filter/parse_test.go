@@ -157,7 +157,7 @@ func TestGlob(t *testing.T) {
 		{"**a", "bca", true},
 		{"?", "\xff", true},
 	} {
-		g, err := parseGlob(tt.pattern)
+		g, err := parseGlob(tt.pattern, "comm", commBytes)
 		if err != nil {
 			t.Errorf("%q: %v", tt.pattern, err)
 		} else if got := g.Match(tt.comm); got != tt.want {

@@ -22,7 +22,17 @@ func (f *Filter) String() string {
 		}
 	}
 	add(words("pid", f.PIDs, decimal))
+	if f.Follow {
+		add("processes that are followed")
+	}
 	add(words("comm", f.Comms, Glob.String))
+	add(words("uid", f.UIDs, decimal))
+	add(words("exe", f.Exes, Path.String))
+	add(words("parent", f.Parents, Parent.String))
+	add(words("cgroup", f.Cgroups, Path.String))
+	add(words("unit", f.Units, Glob.String))
+	add(words("container", f.Containers, ID.String))
+	add(words("pod", f.Pods, ID.String))
 	add(words("local port", f.LPorts, Ports.String))
 	add(words("remote port", f.RPorts, Ports.String))
 	add(addrWords("local address", f.LAddrs))

@@ -10,7 +10,7 @@ const enrichedMax = 1 << 16
 // Enricher completes the processes of events. It is for one goroutine.
 type Enricher struct {
 	r     *Resolver
-	known map[event.Proc]enriched
+	known map[*event.Who]enriched // what a source tells of a process is one thing to all its events
 	names Names
 }
 
@@ -21,14 +21,14 @@ type Names struct {
 }
 
 type enriched struct {
-	who  *event.Who // nil: as it was
+	who  *event.Who
 	done bool
 	late bool // counted as throttled
 }
 
 // NewEnricher returns one that asks r.
 func NewEnricher(r *Resolver) *Enricher {
-	return &Enricher{r: r, known: make(map[event.Proc]enriched)}
+	return &Enricher{r: r, known: make(map[*event.Who]enriched)}
 }
 
 // Complete completes the processes of e with what is known by now, and reports
@@ -53,19 +53,17 @@ func (n *Enricher) Late(e *event.Event) {
 }
 
 func (n *Enricher) late(p event.Proc) {
-	if w := n.known[p]; !w.done && !w.late {
+	if w := n.known[p.Who]; !w.done && !w.late {
 		w.late = true
-		n.remember(p, w)
+		n.remember(p.Who, w)
 		n.names.Throttled++
 	}
 }
 
 func (n *Enricher) complete(p *event.Proc) (more bool) {
-	was := n.known[*p]
+	was := n.known[p.Who]
 	if was.done {
-		if was.who != nil {
-			p.Who = was.who
-		}
+		p.Who = was.who
 		return false
 	}
 	info, got := n.r.find(keyOf(*p))
@@ -75,22 +73,21 @@ func (n *Enricher) complete(p *event.Proc) (more bool) {
 	if got != all {
 		return got == coming
 	}
-	now := enriched{who: info.over(p.Who), done: true, late: was.late}
-	n.remember(*p, now)
 	if info.Gone {
 		n.names.Gone++
 	}
-	p.Who = now.who
-	// Who comes with this from elsewhere, as from a table, is complete.
-	n.remember(*p, enriched{done: true})
+	now := info.over(p.Who)
+	n.remember(p.Who, enriched{who: now, done: true})
+	n.remember(now, enriched{who: now, done: true}) // it may come again, out of a table
+	p.Who = now
 	return false
 }
 
-func (n *Enricher) remember(p event.Proc, w enriched) {
+func (n *Enricher) remember(told *event.Who, w enriched) {
 	if len(n.known) >= enrichedMax {
 		clear(n.known)
 	}
-	n.known[p] = w
+	n.known[told] = w
 }
 
 // Names returns the counts so far.
@@ -122,6 +119,10 @@ func (i *Info) over(told *event.Who) *event.Who {
 		w.PPID, w.PComm = i.PPID, i.PComm
 	}
 	w.Exe = i.Exe
-	w.Cgroup, w.Unit, w.Container, w.Pod = i.Cgroup, i.Unit, i.Container, i.Pod
+	w.Cgroup, w.Unit, w.Pod = i.Cgroup, i.Unit, i.Pod
+	w.Container, w.ContainerName, w.Runtime = i.Container, i.ContainerName, i.Runtime
+	if w.PodName = i.PodName; w.PodName != "" && i.PodNamespace != "" {
+		w.PodName = i.PodNamespace + "/" + i.PodName
+	}
 	return &w
 }

@@ -179,7 +179,8 @@ func (t *Tracer) readAccount() (Account, error) {
 	a.Late = losses[bpfLossLOSS_LATE]
 	a.Caught = losses[bpfLossLOSS_CAUGHT]
 	a.lose(event.StageRing, losses[bpfLossLOSS_RING])
-	t.account.noRoom = losses[bpfLossLOSS_CONNS] + losses[bpfLossLOSS_NETNS] + losses[bpfLossLOSS_PROCS]
+	t.account.noRoom = losses[bpfLossLOSS_CONNS] + losses[bpfLossLOSS_NETNS] + losses[bpfLossLOSS_PROCS] +
+		losses[bpfLossLOSS_FOLLOW]
 	a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 	a.lose(event.StageTW, ledgerMisses(misses))
 	a.lose(event.StageDecode, t.account.undecoded)

@@ -135,6 +135,18 @@ type bpfFilterRules struct {
 		Addr [16]uint8
 		Mask [16]uint8
 	}
+	PidsLen uint32
+	UidsLen uint32
+	Pids    [16]uint32
+	Uids    [8]uint32
+	Follow  uint32
+}
+
+type bpfFollow struct {
+	_            structs.HostLayout
+	Start        uint64
+	ChildrenOnly uint32
+	Pad          uint32
 }
 
 type bpfKind uint32
@@ -158,9 +170,10 @@ const (
 	bpfLossLOSS_CONNS  bpfLoss = 1
 	bpfLossLOSS_NETNS  bpfLoss = 2
 	bpfLossLOSS_PROCS  bpfLoss = 3
-	bpfLossLOSS_CAUGHT bpfLoss = 4
-	bpfLossLOSS_LATE   bpfLoss = 5
-	bpfLossLOSS_MAX    bpfLoss = 6
+	bpfLossLOSS_FOLLOW bpfLoss = 4
+	bpfLossLOSS_CAUGHT bpfLoss = 5
+	bpfLossLOSS_LATE   bpfLoss = 6
+	bpfLossLOSS_MAX    bpfLoss = 7
 )
 
 type bpfMiniState uint32
@@ -173,15 +186,15 @@ const (
 )
 
 type bpfProc struct {
-	_      structs.HostLayout
-	Start  uint64
-	Cgroup uint64
-	Tgid   uint32
-	Uid    uint32
-	Ppid   uint32
-	Pad    uint32
-	Comm   [16]int8
-	Pcomm  [16]int8
+	_        structs.HostLayout
+	Start    uint64
+	Cgroup   uint64
+	Tgid     uint32
+	Uid      uint32
+	Ppid     uint32
+	Followed uint32
+	Comm     [16]int8
+	Pcomm    [16]int8
 }
 
 type bpfRole uint32
@@ -251,6 +264,7 @@ const (
 	bpfMapConnecting        = "connecting"
 	bpfMapCpus              = "cpus"
 	bpfMapEvents            = "events"
+	bpfMapFollowed          = "followed"
 	bpfMapLosses            = "losses"
 	bpfMapParkedMinis       = "parked_minis"
 	bpfMapTallies           = "tallies"
@@ -263,6 +277,8 @@ const (
 	bpfProgExitSocket       = "exit_socket"
 	bpfProgKfreeSkbAny      = "kfree_skb_any"
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
+	bpfProgProcessFork      = "process_fork"
+	bpfProgProcessFree      = "process_free"
 	bpfProgSettleCpu        = "settle_cpu"
 	bpfProgSockAbort        = "sock_abort"
 	bpfProgSockAccept       = "sock_accept"
@@ -348,6 +364,8 @@ type bpfProgramSpecs struct {
 	ExitSocket       *ebpf.ProgramSpec `ebpf:"exit_socket"`
 	KfreeSkbAny      *ebpf.ProgramSpec `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
+	ProcessFork      *ebpf.ProgramSpec `ebpf:"process_fork"`
+	ProcessFree      *ebpf.ProgramSpec `ebpf:"process_free"`
 	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
 	SockAbort        *ebpf.ProgramSpec `ebpf:"sock_abort"`
 	SockAccept       *ebpf.ProgramSpec `ebpf:"sock_accept"`
@@ -374,6 +392,7 @@ type bpfMapSpecs struct {
 	Connecting   *ebpf.MapSpec `ebpf:"connecting"`
 	Cpus         *ebpf.MapSpec `ebpf:"cpus"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
+	Followed     *ebpf.MapSpec `ebpf:"followed"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
 	ParkedMinis  *ebpf.MapSpec `ebpf:"parked_minis"`
 	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
@@ -427,6 +446,7 @@ type bpfMaps struct {
 	Connecting   *ebpf.Map `ebpf:"connecting"`
 	Cpus         *ebpf.Map `ebpf:"cpus"`
 	Events       *ebpf.Map `ebpf:"events"`
+	Followed     *ebpf.Map `ebpf:"followed"`
 	Losses       *ebpf.Map `ebpf:"losses"`
 	ParkedMinis  *ebpf.Map `ebpf:"parked_minis"`
 	Tallies      *ebpf.Map `ebpf:"tallies"`
@@ -439,6 +459,7 @@ func (m *bpfMaps) Close() error {
 		m.Connecting,
 		m.Cpus,
 		m.Events,
+		m.Followed,
 		m.Losses,
 		m.ParkedMinis,
 		m.Tallies,
@@ -481,6 +502,8 @@ type bpfPrograms struct {
 	ExitSocket       *ebpf.Program `ebpf:"exit_socket"`
 	KfreeSkbAny      *ebpf.Program `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
+	ProcessFork      *ebpf.Program `ebpf:"process_fork"`
+	ProcessFree      *ebpf.Program `ebpf:"process_free"`
 	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
 	SockAbort        *ebpf.Program `ebpf:"sock_abort"`
 	SockAccept       *ebpf.Program `ebpf:"sock_accept"`
@@ -509,6 +532,8 @@ func (p *bpfPrograms) Close() error {
 		p.ExitSocket,
 		p.KfreeSkbAny,
 		p.KfreeSkbRx,
+		p.ProcessFork,
+		p.ProcessFree,
 		p.SettleCpu,
 		p.SockAbort,
 		p.SockAccept,

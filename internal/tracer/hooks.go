@@ -47,6 +47,8 @@ type hook struct {
 
 	preemptible bool // only of use where tracing programs can be preempted
 
+	follow bool // only to follow processes
+
 	// calls: attached with --syscalls on only. The target is a classic tracepoint if
 	// syscall is set.
 	calls, syscall bool
@@ -91,6 +93,11 @@ var hooks = []hook{
 		tells: "TIME_WAIT ends early", without: "ends"},
 	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true,
 		tells: "TIME_WAIT begins, or is refused", without: "begins"},
+
+	{program: bpfProgProcessFork, target: "sched_process_fork", follow: true, needed: true,
+		tells: "which processes those start that are followed"},
+	{program: bpfProgProcessFree, target: "sched_process_free", follow: true, needed: true,
+		tells: "when they are gone"},
 
 	{program: bpfProgExitConnect, target: "sys_exit_connect", calls: true, syscall: true,
 		tells: "every connect() that fails, with its errno", without: withoutConnect},
@@ -138,7 +145,7 @@ var (
 
 // in reports whether o has h in use with a set, where the kernel can.
 func (o Options) in(h hook, set HookSet) bool {
-	return (h.set == "" || h.set == set) && (!h.calls || o.Syscalls)
+	return (h.set == "" || h.set == set) && (!h.calls || o.Syscalls) && (!h.follow || len(o.Follow) > 0)
 }
 
 // state is what is known of h on this host.

@@ -24,6 +24,7 @@ type Options struct {
 	MaxConns  int            // connections that can be known at once; 0 is 360,448
 	BTF       string         // file with the kernel's types, "" for the running kernel's own
 	Hooks     HookSet        // "" is Auto
+	Follow    []Root         // with Filter.Follow: whose connections to report
 	Syscalls  bool           // hook the exits of system calls too, which slows every call on the host
 }
 
@@ -90,6 +91,9 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 	if !o.Syscalls {
 		spec.Maps[bpfMapConnecting].MaxEntries = 1
 	}
+	if len(o.Follow) == 0 {
+		spec.Maps[bpfMapFollowed].MaxEntries = 1
+	}
 	vars := map[string]any{
 		bpfVarAllStates:         o.AllStates,
 		bpfVarSeesRefusals:      set == Fentry,
@@ -127,6 +131,11 @@ func kernelRules(f *filter.Filter) bpfFilterRules {
 		LaddrsLen: uint32(k.LAddrCount),
 		RaddrsLen: uint32(k.RAddrCount),
 		Netns:     k.NetNS,
+		PidsLen:   uint32(k.PIDCount),
+		UidsLen:   uint32(k.UIDCount),
+		Pids:      k.PIDs,
+		Uids:      k.UIDs,
+		Follow:    number(k.Follow),
 	}
 	for i := range k.LPorts {
 		r.Lports[i].Low, r.Lports[i].High = k.LPorts[i].First, k.LPorts[i].Last

@@ -60,7 +60,7 @@ func (p *procs) find(id uint64) (bpfProc, bool) {
 
 func (p *bpfProc) who() *event.Who {
 	return &event.Who{Start: process.StartTicks(p.Start), UID: p.Uid, HasUID: true,
-		PPID: p.Ppid, PComm: commString(&p.Pcomm), CgroupID: p.Cgroup}
+		PPID: p.Ppid, PComm: commString(&p.Pcomm), CgroupID: p.Cgroup, Followed: p.Followed != 0}
 }
 
 // commString returns the bytes before the first NUL, whatever they are.

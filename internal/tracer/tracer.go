@@ -120,6 +120,9 @@ func (t *Tracer) start(usable []hook) error {
 	if err := t.account.begin(); err != nil {
 		return err
 	}
+	if err := t.follow(t.options.Follow); err != nil {
+		return err
+	}
 	t.Began = time.Now()
 	return t.enable(true)
 }
