@@ -18,7 +18,7 @@ enum kind {
 	KIND_EXIT,     /* TIME_WAIT ended */
 	KIND_CLOSE,    /* ended with no TIME_WAIT, or parked and never promoted */
 	KIND_FAIL,     /* a call failed */
-	KIND_LISTEN,   /* a process called listen() */
+	KIND_LISTEN,   /* a process called listen(), or, new being CLOSE, nobody does any more */
 };
 
 /* Why a mini-socket began or ended, or a full socket ended without one. */

@@ -188,6 +188,8 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 
 	if (c && c->mini == MINI_REFUSED)
 		bpf_map_delete_elem(&twtrace_conns, &cookie);
+	if (ch->old == TCP_LISTEN)
+		emit_change(sk, ch, NULL, KIND_LISTEN, WHY_NONE);
 	if (ch->old == TCP_LISTEN || (c && c->mini))
 		return;
 	if (ch->old == TCP_SYN_SENT || (ch->old == TCP_SYN_RECV && c && c->role == ROLE_CLIENT)) {

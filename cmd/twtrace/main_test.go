@@ -59,6 +59,8 @@ type record struct {
 	Owner      string
 	OpenerPID  uint32 `json:"opener_pid"`
 	OpenerComm string `json:"opener_comm"`
+	AcceptPID  uint32 `json:"accepter_pid"`
+	AcceptComm string `json:"accepter_comm"`
 	CloserPID  uint32 `json:"closer_pid"`
 	CloserComm string `json:"closer_comm"`
 	PIDStart   uint64 `json:"pid_start"`
@@ -225,11 +227,14 @@ func (tr *trace) ownerBy(role event.Role) string {
 	switch {
 	case role == event.Client:
 		return "connect"
-	case slices.Contains(tr.all()[0].Hooks, "sock_accept"):
+	case tr.hooked("sock_accept"), tr.hooked("exit_accept"):
 		return "accept"
 	}
 	return "close"
 }
+
+// hooked reports whether the trace uses a hook.
+func (tr *trace) hooked(name string) bool { return slices.Contains(tr.all()[0].Hooks, name) }
 
 // stop ends the trace with SIGINT and returns its end record.
 func (tr *trace) stop() record {

@@ -74,7 +74,7 @@ func New(o Options) *Table {
 		opt:       o,
 		seed:      seed,
 		sockets:   socketSet{ids: make(map[uint64]uint32)},
-		listeners: make(listeners),
+		listeners: listeners{at: make(map[listenKey][]listener)},
 		groups:    newGroupSet(seed),
 		dests:     newDestSet(),
 		spaces:    make(spaceSet),
@@ -111,7 +111,7 @@ func (t *Table) Apply(e *event.Event) {
 	case event.Fail:
 		t.fail(e)
 	case event.Listen:
-		if !t.listeners.add(e) {
+		if !t.listeners.note(e) {
 			t.total.ListenersRefused++
 		}
 	case event.Lost:

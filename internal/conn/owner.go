@@ -2,6 +2,7 @@ package conn
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -15,21 +16,56 @@ type listenKey struct {
 	local netip.AddrPort
 }
 
-// listeners tells who called listen() on an address. A later call on the same
-// address replaces the earlier one; nothing tells when a listener is closed, and
-// a connection it accepted may outlive it.
-type listeners map[listenKey]event.Proc
+// listener is a socket that listens, or did: a connection it accepted may outlive it.
+type listener struct {
+	cookie uint64
+	proc   event.Proc
+	closed bool
+}
 
-func (l listeners) add(e *event.Event) bool {
+// listeners tells who called listen() on an address. There is more than one at a
+// time with SO_REUSEPORT.
+type listeners struct {
+	at map[listenKey][]listener
+	n  int
+}
+
+// note takes a listen() into account, or the end of a listener. It reports false
+// if there is no room.
+func (l *listeners) note(e *event.Event) bool {
+	k := listenKey{e.NetNS, unmap(e.Local)}
+	if e.New == event.Closed {
+		l.close(k, e.Cookie)
+		return true
+	}
 	if !e.Process.Known() || e.Local.Port() == 0 {
 		return true
 	}
-	k := listenKey{e.NetNS, unmap(e.Local)}
-	if _, ok := l[k]; !ok && len(l) >= maxListeners {
-		return false
+	all := l.at[k]
+	l.n -= len(all)
+	// Of a listener without a cookie no end is seen, so the next one takes its place.
+	all = slices.DeleteFunc(all, func(o listener) bool { return o.closed || o.cookie == 0 || o.cookie == e.Cookie })
+	room := l.n+len(all) < maxListeners
+	if room {
+		all = append(all, listener{cookie: e.Cookie, proc: kept(e.Process)})
+		l.at[k] = all
 	}
-	l[k] = kept(e.Process)
-	return true
+	l.n += len(all)
+	return room
+}
+
+// close forgets a listener, but for the last one on its address.
+func (l *listeners) close(k listenKey, cookie uint64) {
+	all := l.at[k]
+	i := slices.IndexFunc(all, func(o listener) bool { return o.cookie == cookie })
+	switch {
+	case i < 0:
+	case len(all) == 1:
+		all[0].closed = true
+	default:
+		l.at[k] = slices.Delete(all, i, i+1)
+		l.n--
+	}
 }
 
 // kept is a process for longer than its event. A name is short, and what it is cut
@@ -39,23 +75,36 @@ func kept(p event.Proc) event.Proc {
 	return p
 }
 
-// find looks for the listener of a local end: on the address itself, then on
-// the wildcards. A socket on :: takes IPv4 connections too.
-func (l listeners) find(netns uint32, local netip.AddrPort) (event.Proc, bool) {
-	if len(l) == 0 {
+// find looks for the listener of a local end: on the address itself, then on the
+// wildcards. A socket on :: takes IPv4 connections too. It reports whether there is one;
+// if processes share the address, it is not known which.
+func (l *listeners) find(netns uint32, local netip.AddrPort) (event.Proc, bool) {
+	if len(l.at) == 0 {
 		return event.Proc{}, false
 	}
 	local = unmap(local)
-	if p, ok := l[listenKey{netns, local}]; ok {
+	if p, ok := l.on(netns, local); ok {
 		return p, true
 	}
 	if local.Addr().Is4() {
-		if p, ok := l[listenKey{netns, netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())}]; ok {
+		if p, ok := l.on(netns, netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())); ok {
 			return p, true
 		}
 	}
-	p, ok := l[listenKey{netns, netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())}]
-	return p, ok
+	return l.on(netns, netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port()))
+}
+
+func (l *listeners) on(netns uint32, local netip.AddrPort) (event.Proc, bool) {
+	all := l.at[listenKey{netns, local}]
+	if len(all) == 0 {
+		return event.Proc{}, false
+	}
+	for _, o := range all[1:] {
+		if !o.proc.Is(all[0].proc) {
+			return event.Proc{}, true
+		}
+	}
+	return all[0].proc, true
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {
@@ -84,7 +133,7 @@ func rank(o event.OwnerFrom) int {
 func (t *Table) complete(e *event.Event, s *socket) {
 	e.Process, e.Owner = e.KnownOwner()
 	if rank(e.Owner) < rank(event.ByListen) && t.role(e) == event.Server {
-		if p, ok := t.listeners.find(e.NetNS, e.Local); ok {
+		if p, _ := t.listeners.find(e.NetNS, e.Local); p.Known() {
 			e.Process, e.Owner = p, event.ByListen
 		}
 	}

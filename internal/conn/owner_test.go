@@ -12,6 +12,12 @@ func TestOwner(t *testing.T) {
 	on := func(addr string, ns uint32) event.Event {
 		return with(listen, func(e *event.Event) { e.Local, e.NetNS = netip.MustParseAddrPort(addr), ns })
 	}
+	shared := func(cookie uint64, p event.Proc) event.Event {
+		return with(on("0.0.0.0:443", 1), func(e *event.Event) { e.Cookie, e.Process = cookie, p })
+	}
+	closed := func(cookie uint64) event.Event {
+		return with(on("0.0.0.0:443", 1), func(e *event.Event) { e.Cookie, e.Process, e.New = cookie, event.Proc{}, event.Closed })
+	}
 	served := func(k event.Kind, f func(*event.Event)) event.Event {
 		e := event.Event{Kind: k, Time: t0, Cookie: 5, NetNS: 1, Role: event.Server, Local: webEnd, Remote: visitor}
 		if f != nil {
@@ -47,6 +53,15 @@ func TestOwner(t *testing.T) {
 		{"server: not the one on another port", []event.Event{on("0.0.0.0:80", 1)}, served(event.Open, nil), event.Proc{}, event.OwnerNone},
 		{"server: IPv6 is not served by 0.0.0.0", []event.Event{on("0.0.0.0:443", 1)},
 			served(event.Open, func(e *event.Event) { e.Local = netip.MustParseAddrPort("[2001:db8::7]:443") }), event.Proc{}, event.OwnerNone},
+		{"server: nobody, if listeners of two processes share the address", []event.Event{shared(1, nginx), shared(2, worker)},
+			served(event.Open, nil), event.Proc{}, event.OwnerNone},
+		{"server: the process that has both listeners", []event.Event{shared(1, nginx), shared(2, nginx)},
+			served(event.Open, nil), nginx, event.ByListen},
+		{"server: the listener that is left of two", []event.Event{shared(1, nginx), shared(2, worker), closed(1)},
+			served(event.Open, nil), worker, event.ByListen},
+		{"server: a listener that is closed", []event.Event{shared(1, nginx), closed(1)}, served(event.Open, nil), nginx, event.ByListen},
+		{"server: the listener after one that is closed", []event.Event{shared(1, nginx), closed(1), shared(2, worker)},
+			served(event.Open, nil), worker, event.ByListen},
 		{"snapshot: the listener on its port", []event.Event{on("0.0.0.0:443", 1)},
 			served(event.Snapshot, func(e *event.Event) { e.Role = event.RoleNone }), nginx, event.ByListen},
 	}

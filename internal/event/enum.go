@@ -25,7 +25,7 @@ const (
 	End
 
 	Parked // a mini-socket was born in FIN_WAIT2
-	Listen // a process called listen()
+	Listen // a process called listen(), or the listener is closed (New)
 	Held   // in trace files, a Snapshot of a connection that is not in TIME_WAIT
 )
 

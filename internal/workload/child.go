@@ -71,7 +71,11 @@ func Main() {
 	if mode == modeExit {
 		os.Exit(0)
 	}
-	if err := runChild(); err != nil {
+	runMode := runChild
+	if mode == modeHand {
+		runMode = runHand
+	}
+	if err := runMode(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -131,9 +135,8 @@ func runChild() error {
 // prepare names the process and opens what its threads wait on.
 func (c *child) prepare() (err error) {
 	if c.spec.Comm != "" {
-		// For a process, this is the name of its thread group leader.
-		if err := os.WriteFile("/proc/self/comm", []byte(c.spec.Comm), 0); err != nil {
-			return fmt.Errorf("name the workload: %w", err)
+		if err := nameProcess(c.spec.Comm); err != nil {
+			return err
 		}
 	}
 	if err := limitFiles(c.spec.Files); err != nil {
@@ -144,6 +147,14 @@ func (c *child) prepare() (err error) {
 	}
 	if c.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return fmt.Errorf("create an eventfd: %w", err)
+	}
+	return nil
+}
+
+// nameProcess names the process, which is to name its thread group leader.
+func nameProcess(name string) error {
+	if err := os.WriteFile("/proc/self/comm", []byte(name), 0); err != nil {
+		return fmt.Errorf("name the workload: %w", err)
 	}
 	return nil
 }
