@@ -1,0 +1,82 @@
+package record
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+)
+
+// block is some records, packed.
+type block struct {
+	Header // without Part and Block, which are the file's
+	frame  []byte
+}
+
+// packer collects records and makes blocks of them.
+type packer struct {
+	enc    *zstd.Encoder
+	raw    []byte
+	begun  time.Time // when the first record of the block came
+	h      Header    // of the block that is being filled
+	first  int64
+	last   int64
+	lost   map[string]uint64
+	packed uint64 // bytes of records in the blocks so far
+}
+
+func newPacker(trace string) (*packer, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithWindowSize(1<<19), zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
+	if err != nil {
+		return nil, fmt.Errorf("set up zstd: %w", err)
+	}
+	return &packer{enc: enc, h: Header{Trace: trace}, raw: make([]byte, 0, blockBytes+8<<10), lost: make(map[string]uint64)}, nil
+}
+
+// add takes a record in, or a fact that only trace files have.
+func (p *packer) add(e *event.Event) {
+	if e.Kind == event.Lost {
+		p.lost[e.Stage.String()] += e.Count
+	}
+	if p.h.Records == 0 {
+		p.first, p.last = e.Time, e.Time
+	}
+	p.first, p.last = min(p.first, e.Time), max(p.last, e.Time)
+	p.h.Records++
+	p.raw = append(output.AppendJSON(p.raw, e), '\n')
+}
+
+func (p *packer) empty() bool { return p.h.Records == 0 }
+
+func (p *packer) full() bool { return len(p.raw) >= blockBytes }
+
+// take packs what was collected, which may be nothing, and begins anew.
+func (p *packer) take() block {
+	b := block{Header: p.h}
+	if !p.empty() {
+		first, last := time.Unix(0, p.first).UTC(), time.Unix(0, p.last).UTC()
+		b.First, b.Last = &first, &last
+	}
+	if len(p.lost) > 0 {
+		b.Lost = make(map[string]uint64, len(p.lost))
+		for stage, n := range p.lost {
+			b.Lost[stage] = n
+		}
+	}
+	b.Raw = len(p.raw)
+	b.frame = p.enc.EncodeAll(p.raw, make([]byte, 0, len(p.raw)/4+64))
+	p.packed += uint64(len(p.raw))
+	p.h = Header{Trace: p.h.Trace, Before: p.h.Before + p.h.Records}
+	p.raw = p.raw[:0]
+	if cap(p.raw) > 2*blockBytes { // a giant record must not hold its memory for ever
+		p.raw = make([]byte, 0, blockBytes+8<<10)
+	}
+	return b
+}
+
+// nothing is a frame with no record in it.
+func (p *packer) nothing() []byte { return p.enc.EncodeAll(nil, nil) }

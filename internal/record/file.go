@@ -1,0 +1,74 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+)
+
+// partFile is one file of a recording, being written.
+type partFile struct {
+	w      io.Writer
+	file   *os.File // nil if w is a pipe
+	name   string   // in its directory
+	size   int64    // of the blocks that were written whole
+	blocks int
+	part   int
+	torn   bool // the last block is not whole, and stays so
+	buf    []byte
+}
+
+// put writes a block, in one write. After a failure the file ends with the last
+// block that is whole.
+func (f *partFile) put(b block, start *event.Event) error {
+	h := b.Header
+	h.Part, h.Block = f.part, f.blocks
+	if f.blocks == 0 {
+		h.Clock, h.Start = clock, output.AppendJSON(nil, start)
+	}
+	var err error
+	if f.buf, err = appendBlock(f.buf[:0], &h, b.frame); err != nil {
+		return err
+	}
+	if _, err := f.w.Write(f.buf); err != nil {
+		if f.file == nil {
+			return err
+		}
+		whole := fmt.Sprintf("the file is whole up to record %d", b.Before)
+		if cut := f.rewind(); cut != nil {
+			f.torn, whole = true, "its last block is torn"
+		}
+		return fmt.Errorf("%w; %s", err, whole)
+	}
+	f.blocks++
+	f.size += int64(len(f.buf))
+	return nil
+}
+
+// rewind takes away what was written of a block that failed.
+func (f *partFile) rewind() error {
+	if err := f.file.Truncate(f.size); err != nil {
+		return err
+	}
+	_, err := f.file.Seek(f.size, io.SeekStart)
+	return err
+}
+
+// close has the file on the disk before it closes it.
+func (f *partFile) close() error {
+	if f.file == nil {
+		return nil
+	}
+	// A file for a post-mortem is no use in the page cache of a host that dies.
+	err := f.file.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS) { // no file that can be synced
+		err = nil
+	}
+	return errors.Join(err, f.file.Close())
+}

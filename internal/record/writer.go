@@ -1,0 +1,342 @@
+package record
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// Options say where and how a trace is written.
+type Options struct {
+	Path   string    // of the file, "-" for Stdout
+	Stdout io.Writer // a pipe, usually
+	Force  bool      // replace a file that is there already
+	As     *User     // write with the rights of this user, nil for those of the process
+
+	Size  int64         // begin a new file when one would grow over so many bytes; 0: never
+	Every time.Duration // begin a new file after so long; 0: never
+	Keep  int           // delete the oldest file when there are more; 0: never
+
+	MinFree uint64 // stop when the file system has less room than so many bytes
+
+	Ring      time.Duration // keep so much in memory, and write it when told; 0: write all
+	RingBytes int64         // the same by size, packed
+	After     time.Duration // of a ring, how long to go on after the moment it was written for
+
+	Redact *Redactor // nil: write what was seen
+}
+
+// Rotates tells whether there may be more than one file.
+func (o *Options) Rotates() bool {
+	return o.Size > 0 || o.Every > 0 || o.Keep > 0 || o.Flight()
+}
+
+// Flight tells whether only the last part is kept, until it is asked for.
+func (o *Options) Flight() bool { return o.Ring > 0 || o.RingBytes > 0 }
+
+// Stats is what was written so far.
+type Stats struct {
+	Records uint64 // taken in
+	Raw     uint64 // their bytes
+	Bytes   int64  // written to files
+	Blocks  int
+	Files   int
+	Name    string // of the file being written, "" if there is none
+	Held    int64  // bytes that a ring holds
+}
+
+// Writer writes the records of a trace to files. It is not safe for concurrent
+// use. Any error is final: it says so, and the file is whole up to there.
+type Writer struct {
+	o     Options
+	start event.Event
+	dir   *directory // nil on stdout
+	name  namer
+	pack  *packer
+	file  *partFile // nil if none is open
+	born  time.Time // of the file
+	made  []string  // names that are there, oldest first
+	ring  ring
+	parts int
+	past  Stats // of the files that are closed
+	now   time.Time
+	err   error
+	e     event.Event
+}
+
+// NewWriter begins a recording with its start record, and the first file unless it
+// is kept in memory.
+func NewWriter(o Options, start *event.Event, now time.Time) (*Writer, error) {
+	id := make([]byte, 8)
+	if _, err := rand.Read(id); err != nil {
+		return nil, fmt.Errorf("name the recording: %w", err)
+	}
+	pack, err := newPacker(hex.EncodeToString(id))
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{o: o, start: *start, pack: pack, now: now, ring: ring{length: o.Ring, bytes: o.RingBytes}}
+	if o.Redact != nil {
+		o.Redact.Event(&w.start)
+	}
+	if o.Path != "-" {
+		var name string
+		if w.dir, name, err = openDirectory(o.Path, o.As); err != nil {
+			return nil, err
+		}
+		w.name = newNamer(name, o.Rotates())
+	}
+	w.pack.add(&w.start)
+	if o.Flight() {
+		return w, nil
+	}
+	w.pack.begun = now
+	// At once, so that a file says what it is from the first moment.
+	if err := w.flush(); err != nil {
+		w.abandon()
+		return nil, err
+	}
+	return w, nil
+}
+
+// abandon closes what is open, as it is.
+func (w *Writer) abandon() {
+	if w.file != nil && w.file.file != nil {
+		w.file.file.Close()
+	}
+	if w.dir != nil {
+		w.dir.close()
+	}
+}
+
+// Write takes one record in, or a fact that only files have. It is in the file by
+// the time that Tick says, or after Flush.
+func (w *Writer) Write(e *event.Event) error {
+	if w.err != nil {
+		return w.err
+	}
+	if held := e.Kind == event.Snapshot && e.New != event.TimeWait && e.New != event.StateNone; held || w.o.Redact != nil {
+		w.e = *e
+		e = &w.e
+		if held {
+			e.Kind = event.Held
+		}
+		if w.o.Redact != nil {
+			w.o.Redact.Event(e)
+		}
+	}
+	if w.pack.empty() {
+		w.pack.begun = w.now
+	}
+	w.pack.add(e)
+	if w.pack.full() {
+		return w.flush()
+	}
+	return nil
+}
+
+// Tick tells the time. It is to be called several times a second; blocks are
+// written and files begun by it.
+func (w *Writer) Tick(now time.Time) error {
+	w.now = now
+	if w.err != nil {
+		return w.err
+	}
+	if !w.pack.empty() && now.Sub(w.pack.begun) >= blockPeriod {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if w.ring.until != nil && !now.Before(*w.ring.until) {
+		return w.endFlight()
+	}
+	if w.o.Every > 0 && w.file != nil && w.file.blocks > 1 && now.Sub(w.born) >= w.o.Every {
+		return w.fail(w.closeFile("rotated"))
+	}
+	return nil
+}
+
+// Flush writes what was collected, or has the ring keep it.
+func (w *Writer) Flush() error {
+	if w.err != nil || w.pack.empty() {
+		return w.err
+	}
+	return w.flush()
+}
+
+func (w *Writer) flush() error {
+	b := w.pack.take()
+	if w.o.Flight() && w.ring.until == nil {
+		w.ring.push(b)
+		return nil
+	}
+	return w.fail(w.put(b))
+}
+
+// fail keeps the first error.
+func (w *Writer) fail(err error) error {
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return w.err
+}
+
+// put writes a block, to a new file where one is due.
+func (w *Writer) put(b block) error {
+	full := w.o.Size > 0 && w.file != nil && w.file.blocks > 1 && w.file.size+int64(len(b.frame))+headerRoom > w.o.Size
+	if full {
+		if err := w.closeFile("rotated"); err != nil {
+			return err
+		}
+	}
+	if err := w.room(len(b.frame)); err != nil {
+		return err
+	}
+	if w.file == nil {
+		if err := w.openFile(); err != nil {
+			return err
+		}
+	}
+	return w.file.put(b, &w.start)
+}
+
+// headerRoom is what the header of a block and the closing block take, about.
+const headerRoom = 1 << 10
+
+// room fails where the file system is about to be full.
+func (w *Writer) room(need int) error {
+	if w.dir == nil || w.o.MinFree == 0 {
+		return nil
+	}
+	free, err := w.dir.free()
+	if err != nil {
+		return err
+	}
+	if free < w.o.MinFree+uint64(need) {
+		return fmt.Errorf("%s: %w", w.dir.path, &NoRoomError{Free: free, Least: w.o.MinFree})
+	}
+	return nil
+}
+
+// NoRoomError says that a file system has less room than is to be left free.
+type NoRoomError struct{ Free, Least uint64 }
+
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("%d KiB are free, and %d KiB are to be left (--min-free)", e.Free>>10, e.Least>>10)
+}
+
+func (w *Writer) openFile() error {
+	w.parts++
+	f := &partFile{w: w.o.Stdout, part: w.parts, name: "-"}
+	if w.dir != nil {
+		f.name = w.name.next(w.now)
+		file, err := w.dir.create(f.name, w.o.Force)
+		if errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("%w; it is kept: choose another name, or --force", err)
+		}
+		if err != nil {
+			return err
+		}
+		f.file, f.w = file, file
+		w.made = append(w.made, f.name)
+	}
+	w.file, w.born = f, w.now
+	for w.o.Keep > 0 && len(w.made) > w.o.Keep {
+		if err := w.dir.remove(w.made[0]); err != nil {
+			return err
+		}
+		w.made = w.made[1:]
+	}
+	return nil
+}
+
+// closeFile ends the file with a block that says why.
+func (w *Writer) closeFile(why string) error {
+	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.pack.h.Before, Close: why}, frame: w.pack.nothing()}
+	return w.closeWith(b)
+}
+
+func (w *Writer) closeWith(b block) error {
+	f := w.file
+	w.file = nil
+	err := errors.Join(f.put(b, &w.start), f.close())
+	w.past.Bytes += f.size
+	w.past.Blocks += f.blocks
+	w.past.Files++
+	return err
+}
+
+// Close ends the recording with its end record. Without one, the trace failed.
+func (w *Writer) Close(end *event.Event) error {
+	defer w.abandon()
+	if w.err != nil {
+		if w.file != nil && !w.file.torn {
+			_ = w.closeFile("failed") // a file with no end says that, too
+		}
+		return w.err
+	}
+	if w.o.Flight() {
+		if w.ring.until == nil {
+			return nil
+		}
+		return w.endFlight()
+	}
+	why := "failed"
+	if end != nil {
+		if w.o.Redact != nil {
+			w.o.Redact.Event(end)
+		}
+		why = end.End.Why
+		w.pack.add(end)
+	}
+	b := w.pack.take()
+	b.Close = why
+	if end != nil {
+		b.End = encode(end)
+	}
+	if w.file == nil {
+		if err := w.openFile(); err != nil {
+			return w.fail(err)
+		}
+	}
+	return w.fail(w.closeWith(b))
+}
+
+// Reopen begins a new file where rotation by others has taken the name of the one
+// that is open, or names change. It reports whether it did.
+func (w *Writer) Reopen() (bool, error) {
+	if w.err != nil || w.file == nil || w.dir == nil || !w.o.Rotates() && w.dir.holds(w.file.name, w.file.file) {
+		return false, w.err
+	}
+	if err := w.Flush(); err != nil {
+		return false, err
+	}
+	if err := w.closeFile("reopened"); err != nil {
+		return false, w.fail(err)
+	}
+	return true, w.fail(w.openFile())
+}
+
+// Stats tells what was written.
+func (w *Writer) Stats() Stats {
+	s := w.past
+	s.Records = w.pack.h.Before + w.pack.h.Records
+	s.Raw = w.pack.packed + uint64(len(w.pack.raw))
+	s.Held = w.ring.size
+	if f := w.file; f != nil {
+		s.Bytes += f.size
+		s.Blocks += f.blocks
+		s.Files++
+		s.Name = f.name
+		if w.dir != nil {
+			s.Name = w.dir.join(f.name)
+		}
+	}
+	return s
+}
