@@ -173,6 +173,9 @@ func (cl *client) next() (int, bool) {
 func (t *connecter) once(i int) error {
 	p := t.plan
 	n := i % len(t.to)
+	if p.Way == Dialer {
+		return t.dial(p.To[n])
+	}
 	rec := Record{Role: event.Client, Remote: unmap(p.To[n]), Closer: p.Closer}
 	fd, err := newSocket(p.To[n].Addr())
 	if err != nil {
@@ -183,7 +186,11 @@ func (t *connecter) once(i int) error {
 			return t.failed(fd, rec, event.Bind, err)
 		}
 	}
-	if err := connect(fd, t.to[n]); err != nil {
+	call := connect
+	if p.Way == NonBlocking {
+		call = connectNonBlocking
+	}
+	if err := call(fd, t.to[n]); err != nil {
 		return t.failed(fd, rec, event.Connect, err)
 	}
 	rec.Opened = time.Now().UnixNano()

@@ -35,6 +35,7 @@ type Way string
 const (
 	Plain       Way = ""
 	NonBlocking Way = "non-blocking"
+	Again       Way = "again"        // as NonBlocking, and a second connect() is told how the first ended
 	Uring       Way = "uring"        // by the thread that submits it
 	UringWorker Way = "uring-worker" // by a worker of the ring
 	UringPoll   Way = "uring-poll"   // by the thread that polls the submission queue
@@ -250,9 +251,9 @@ func (h *Hand) Exec(comm string) error {
 	return err
 }
 
-// Limit sets the number of descriptors that h can have to those it has and n more.
-func (h *Hand) Limit(n int) error {
-	_, err := h.do(handOrder{Op: opLimit, N: n})
+// Limit has h find no further descriptor.
+func (h *Hand) Limit() error {
+	_, err := h.do(handOrder{Op: opLimit})
 	return err
 }
 

@@ -51,7 +51,6 @@ type (
 		FDs  []int
 		At   netip.AddrPort
 		Comm string
-		N    int
 		Socketing
 
 		pass int // descriptor that goes with it
@@ -73,6 +72,7 @@ type (
 
 // hand is the process of a Hand.
 type hand struct {
+	who   event.Proc // asked for before there may be no descriptor to ask with
 	rings map[Way]*ring
 }
 
@@ -82,6 +82,10 @@ func runHand() error {
 		return err
 	}
 	h := &hand{rings: make(map[Way]*ring)}
+	var err error
+	if h.who, err = self(); err != nil {
+		return err
+	}
 	for {
 		text, passed, err := receive(handFD, 0)
 		if errors.Is(err, errEnded) {
@@ -100,9 +104,7 @@ func runHand() error {
 			r.Err = err.Error()
 			errors.As(err, &r.Errno)
 		}
-		if r.By, err = self(); err != nil {
-			return err
-		}
+		r.By = h.who
 		if text, err = json.Marshal(r); err != nil {
 			return err
 		}
@@ -173,7 +175,7 @@ func (h *hand) carryOut(o *handOrder) (handReply, error) {
 	case opExec:
 		return handReply{after: func() { execSelf(o.Comm) }}, nil
 	case opLimit:
-		return handReply{}, limitToMore(o.N)
+		return handReply{}, limitHere()
 	case opExit:
 		return handReply{after: func() { os.Exit(0) }}, nil
 	}
@@ -239,6 +241,8 @@ func (h *hand) connect(o *handOrder) (handReply, error) {
 		err = connect(fd, to)
 	case NonBlocking:
 		err = connectNonBlocking(fd, to)
+	case Again:
+		err = connectAgain(fd, to)
 	default:
 		err = h.uring(o.Way, func(u *ring) (int, error) { return u.connect(fd, o.At) }, nil)
 	}
@@ -252,6 +256,21 @@ func (h *hand) connect(o *handOrder) (handReply, error) {
 		return r, err
 	}
 	return r, describe(fd, &r)
+}
+
+// connectAgain asks for the end of a non-blocking connect() by a second one, once the
+// peer has sent something.
+func connectAgain(fd int, to unix.Sockaddr) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return err
+	}
+	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
+		return err
+	}
+	if _, err := poll(fd, unix.POLLIN); err != nil {
+		return err
+	}
+	return unix.Connect(fd, to)
 }
 
 // connectNonBlocking waits for the end of a non-blocking connect().
@@ -374,11 +393,12 @@ func execSelf(comm string) {
 	os.Exit(1)
 }
 
-// limitToMore lets the process have n more descriptors than it has.
-func limitToMore(n int) error {
-	fds, err := os.ReadDir("/proc/self/fd")
+// limitHere has the process find no further descriptor.
+func limitHere() error {
+	lowest, err := unix.Dup(handFD)
 	if err != nil {
 		return err
 	}
-	return limitFiles(uint64(len(fds) - 1 + n)) // without the directory's own
+	unix.Close(lowest)
+	return limitFiles(uint64(lowest))
 }

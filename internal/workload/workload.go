@@ -55,6 +55,7 @@ type Connect struct {
 	Source netip.AddrPort // bound before connect, if valid; port 0 lets bind() take one
 	// LatePort has connect() take the port, not bind() (IP_BIND_ADDRESS_NO_PORT).
 	LatePort bool
+	Way      Way  // Plain, NonBlocking, or Dialer with End Close
 	Greet    bool // wait for the server's byte, so that it has accepted
 	End      End
 	Count    int        // attempts; 0 for no limit

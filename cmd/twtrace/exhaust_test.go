@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// TestExhaust has processes run out of ports, and compares how often each was told so
+// with what it counted at its own calls.
+func TestExhaust(t *testing.T) {
+	t.Parallel()
+	const ports, fails = 100, 1009
+	ns := churnNS(t)
+	ns.Sysctl(t, "net.ipv4.ip_local_port_range", fmt.Sprintf("40000 %d", 40000+ports-1))
+	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
+	tr := startTrace(t, "-N", ns.Path(), "--event", "fail")
+	server := start(t, ns, workload.Spec{Comm: "server", Workers: 2, CountOnly: true, Serve: &workload.Serve{
+		At: []netip.AddrPort{workload.IPv4, exhaustIPv6}, End: workload.WaitEOF}})
+	_, err := server.Ready()
+	must(t, err)
+	var clients []*workload.Process
+	for _, way := range []workload.Way{workload.Plain, workload.NonBlocking, workload.Dialer} {
+		for _, to := range []netip.AddrPort{workload.IPv4, exhaustIPv6} {
+			p := start(t, ns, workload.Spec{Comm: "exhaust", ThreadComm: "pool", Workers: 2, CountOnly: true,
+				Connect: &workload.Connect{To: []netip.AddrPort{to}, Way: way, End: workload.Close, Fails: fails}})
+			clients = append(clients, p)
+			_, err := p.Ready()
+			must(t, err)
+		}
+	}
+	for _, p := range clients {
+		must(t, p.Go())
+	}
+	want := make(map[uint32]uint64)
+	total := 0
+	for _, p := range clients {
+		log := finish(t, p)
+		n := log.Failed[workload.Failure{Call: event.Connect, Errno: unix.EADDRNOTAVAIL}]
+		if n < fails || len(log.Failed) != 1 {
+			t.Errorf("%d failed with %v, want nothing but EADDRNOTAVAIL", log.PID, log.Failed)
+		}
+		want[log.PID] = n
+		total += int(n)
+	}
+	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+		n := len(tr.of("fail", ns.Inum()))
+		return n >= total, fmt.Sprintf("%d of %d records", n, total)
+	})
+	checkLost(t, tr.stop())
+	got := make(map[uint32]uint64)
+	for _, r := range tr.of("fail", ns.Inum()) {
+		if r.Call != "connect" || r.Errno != "EADDRNOTAVAIL" || r.Comm != "exhaust" || r.Owner != "connect" || r.StateNs <= 0 {
+			t.Fatalf("record %+v", r)
+		}
+		got[r.PID]++
+	}
+	for pid, n := range want {
+		if got[pid] != n {
+			t.Errorf("process %d counted %d, the trace %d", pid, n, got[pid])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d processes failed, want %d", len(got), len(want))
+	}
+	t.Logf("%d failed calls of %d processes", total, len(want))
+}
+
+var exhaustIPv6 = netip.AddrPortFrom(workload.IPv6.Addr(), 7001)
