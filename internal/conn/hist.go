@@ -46,11 +46,16 @@ func histLowest(i int) int64 {
 func (h *Hist) Add(d time.Duration) {
 	i := histBucket(int64(d))
 	if h.n[i] == ^uint16(0) {
-		for j := range h.n {
-			h.n[j] /= 2
-		}
+		h.Fade()
 	}
 	h.n[i]++
+}
+
+// Fade halves all counts, so that old values matter less.
+func (h *Hist) Fade() {
+	for i := range h.n {
+		h.n[i] /= 2
+	}
 }
 
 // Merge adds what o counted.

@@ -19,10 +19,10 @@ func (s *sketch) add(hash uint64) {
 }
 
 // count is the estimate; it says how many were at least there once the bits are used up.
-func (s *sketch) count() int { return linear(s[:]) }
+func (s *sketch) count() int { return Distinct(s[:]) }
 
-// linear is how many distinct values have set the bits of words.
-func linear(words []uint64) int {
+// Distinct is how many distinct values have each set a random bit of words, about.
+func Distinct(words []uint64) int {
 	size := 64 * len(words)
 	zeros := size
 	for _, w := range words {

@@ -45,7 +45,7 @@ func (w *who) credit(p event.Proc) {
 		h.pids, h.proc.Comm = [4]uint64{}, strings.Clone(p.Comm)
 	}
 	h.n++
-	h.proc.PID = p.PID
+	h.proc.PID, h.proc.Who = p.PID, p.Who
 	bit := p.PID * 0x9E3779B1 >> 24
 	h.pids[bit/64] |= 1 << (bit % 64)
 }
@@ -60,7 +60,7 @@ func (w *who) list() []Holder {
 	var out []Holder
 	for _, h := range w {
 		if h.n > 0 {
-			out = append(out, Holder{Process: h.proc, PIDs: linear(h.pids[:]), N: h.n})
+			out = append(out, Holder{Process: h.proc, PIDs: Distinct(h.pids[:]), N: h.n})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Holder) int { return cmp.Compare(b.N, a.N) })

@@ -73,7 +73,7 @@ func (s State) String() string { return name(stateNames[:], int(s)) }
 // Reason says why something began or ended.
 type Reason uint8
 
-// Reasons of begins, refusals, ends and closes.
+// Reasons of begins, refusals, ends and closes; Buckets is one of storms too.
 const (
 	ReasonNone Reason = iota
 	ActiveClose
@@ -92,6 +92,8 @@ const (
 	ResetReceived
 	Timeout
 	FinWait2Timeout
+	Ports // of storms: local ports run out
+	Churn // of storms: short-lived connections, fast
 )
 
 var reasonNames = [...]string{
@@ -99,7 +101,7 @@ var reasonNames = [...]string{
 	Buckets: "buckets", Memory: "memory", Expired: "expired", Reused: "reused", Syn: "syn",
 	Reset: "reset", Destroyed: "destroyed", NetnsExit: "netns_exit", PassiveClose: "passive_close",
 	ResetSent: "reset_sent", ResetReceived: "reset_received", Timeout: "timeout",
-	FinWait2Timeout: "fin_wait2_timeout",
+	FinWait2Timeout: "fin_wait2_timeout", Ports: "ports", Churn: "churn",
 }
 
 func (r Reason) String() string { return name(reasonNames[:], int(r)) }

@@ -88,6 +88,22 @@ type Event struct {
 
 	Start *StartInfo // on Start only
 	End   *EndInfo   // on End only
+	Storm *StormInfo // on StormStart, StormUpdate and StormEnd only
+}
+
+// StormInfo is the evidence of a storm, whose owner and destination are those of the
+// event: the processes of the owner's name that open most.
+type StormInfo struct {
+	Severity   Severity
+	Rate       float64 // connections opened per second; of Buckets, TIME_WAIT begun
+	ShortShare float64 // of the owner's connections that ended, the short-lived; not known if LifeP50 is 0
+	LifeP50    int64   // ns, of the owner's connections
+	Used       uint64  // ports, or buckets, in use
+	Usable     uint64  // how many there are, 0 if there is no limit or it is not known
+	Projected  uint64  // the most in use within five minutes, were there no limit
+	ExhaustsIn float64 // seconds until all are in use; negative if that is not foreseen
+	Fails      uint64  // refused since the storm began: calls or, of Buckets, TIME_WAIT sockets
+	PIDs       int     // processes of the owner, about
 }
 
 // StartInfo describes the trace: what is observed, on what, and what is not.

@@ -130,7 +130,7 @@ func (m *Meter) ports(d *conn.Destination, bound int) Gauge {
 	g.Holders = flow.Holders
 	g.Opens, g.Frees = flow.Long.Opens, flow.Long.Frees+flow.Long.Exits
 	now := going(flow)
-	in := max(now.Opens-now.Frees, 0)
+	in := lasting(now)
 	load.Growth = leak(flow, g.Established, g.Limit)
 	load.Rate = max(in-load.Growth, 0)
 	l, known := m.limits(d.NetNS)
@@ -156,6 +156,17 @@ func going(f *conn.Flow) conn.PerSecond {
 		return f.Short
 	}
 	return f.Long
+}
+
+// lasting is how many of the ports taken per second stay taken for a minute after
+// their connection: of those that ended, the share that left a mini-socket. As long
+// as hardly any has ended it is all of them.
+func lasting(r conn.PerSecond) float64 {
+	ends := r.Enters + r.Frees
+	if ends < r.Opens/5 || ends == 0 {
+		return r.Opens
+	}
+	return r.Opens * r.Enters / ends
 }
 
 // leak is by how much live connections grow per second without any end in sight.
