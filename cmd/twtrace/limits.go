@@ -7,23 +7,27 @@ import (
 	"github.com/twtrace/twtrace/internal/kernel"
 )
 
-// limitsAge is how old the known limits may get before they are read again, and
-// so how long a new namespace goes without.
+// limitsAge is how old the known limits may get before they are read again.
 const limitsAge = 5 * time.Second
+
+// limitsAgain is how soon that is at the earliest, for the sake of a namespace that
+// is asked for and not known.
+const limitsAgain = time.Second
 
 // limitsCache knows the limits of all namespaces. Asking it costs a map lookup.
 type limitsCache struct {
-	known map[uint32]kernel.Limits
-	due   time.Time
+	known  map[uint32]kernel.Limits
+	read   time.Time
+	missed bool // one was asked for that is not known
 }
 
 // refresh reads the limits if they are due. A namespace that cannot be read has none.
 func (l *limitsCache) refresh() {
-	now := time.Now()
-	if now.Before(l.due) {
+	age := time.Since(l.read)
+	if age < limitsAgain || age < limitsAge && !l.missed {
 		return
 	}
-	l.due = now.Add(limitsAge)
+	l.read, l.missed = time.Now(), false
 	namespaces, err := kernel.ListNetNS()
 	if err != nil {
 		return
@@ -39,6 +43,7 @@ func (l *limitsCache) refresh() {
 // of is a conn.LimitsFunc.
 func (l *limitsCache) of(netns uint32) (conn.Limits, bool) {
 	k, ok := l.known[netns]
+	l.missed = l.missed || !ok
 	return connLimits(&k), ok
 }
 

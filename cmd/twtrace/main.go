@@ -27,8 +27,9 @@ const (
 	exitOK      = 0
 	exitFailed  = 1
 	exitUsage   = 2
-	exitNoTrace = 3 // this host cannot be traced
-	exitLossy   = 4 // events were lost, and --strict
+	exitNoTrace = 3  // this host cannot be traced
+	exitLossy   = 4  // events were lost, and --strict
+	exitStorm   = 10 // storms saw one
 
 	exitDoctorUnknown = 3 // doctor has a scale of its own, as monitoring plugins do
 )
@@ -126,7 +127,7 @@ func rightsHint() string {
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "ports", "doctor", "explain", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "ports", "storms", "doctor", "explain", "check", "demo"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -144,7 +145,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		// Errors are printed and turned into exit codes in one place, report.
 		ExitErrHandler:         func(*cli.Context, error) {},
 		OnUsageError:           onUsageError,
-		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
+		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
 		Flags:                  topFlags(),
 		Action:                 rootAction,
 		HideHelpCommand:        true,

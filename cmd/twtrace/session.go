@@ -48,6 +48,7 @@ type session struct {
 	seen        int64               // the latest event, ns since the epoch
 	reconcile   reconciler
 	waiters     waiters
+	storms      *stormWatch // nil if nobody wants to know
 
 	lost    map[event.Stage]uint64 // reported so far
 	late    uint64                 // begins of TIME_WAIT that were found at its end only
@@ -226,6 +227,7 @@ func (s *session) read(handle func(*event.Event) error, idle func() error) error
 		case err == nil:
 			repeated := s.repeated(&e)
 			s.table.Apply(&e)
+			s.storms.observe(&e)
 			if !repeated {
 				err = handle(&e)
 			}
@@ -265,6 +267,9 @@ func (s *session) tend(idle bool, handle func(*event.Event) error) error {
 		return err
 	}
 	s.countWaiting()
+	if err := s.storms.tick(time.Now(), handle); err != nil {
+		return err
+	}
 	return s.reconcileTable(idle, handle)
 }
 

@@ -26,7 +26,7 @@ func traceCommand() *cli.Command {
 			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT towards port 3306, its begins only",
 			"twtrace trace -- curl -s http://db:8080/           what a command and its children open and close; it ends with it",
 			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
-		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), []cli.Flag{
+		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			durationFlag(),
@@ -53,12 +53,19 @@ func runTrace(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c, conn.Options{})
+	churn, err := parseStorms(c)
+	if err != nil {
+		return err
+	}
+	limits := &limitsCache{}
+	limits.refresh()
+	s, err := openSession(c, conn.Options{Limits: limits.of})
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	s.job = job
+	s.storms = newStormWatch(s.table, limits, churn)
 	defer s.stopOn(c.Context)()
 	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })
 	if err != nil {
@@ -84,7 +91,9 @@ func runTrace(c *cli.Context) error {
 type printer struct {
 	session *session
 	out     output.Writer
-	left    int // records still to print if there is a limit
+	left    int                // records still to print if there is a limit
+	also    func(*event.Event) // is told of each as well, if not nil
+	printed int                // but for start, lost, snapshot and end
 }
 
 func (p *printer) run() error {
@@ -125,6 +134,12 @@ func (p *printer) print(e *event.Event) error {
 	}
 	if err := p.out.Write(e); err != nil {
 		return err
+	}
+	if counts {
+		p.printed++
+		if p.also != nil {
+			p.also(e)
+		}
 	}
 	if counts && p.left > 0 {
 		if p.left--; p.left == 0 {

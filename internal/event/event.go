@@ -96,15 +96,18 @@ type Event struct {
 type StormInfo struct {
 	Severity   Severity
 	Rate       float64 // connections opened per second; of Buckets, TIME_WAIT begun
-	ShortShare float64 // of the owner's connections that ended, the short-lived; not known if LifeP50 is 0
+	ShortShare float64 // of the owner's connections that ended, the short-lived; negative if not known
 	LifeP50    int64   // ns, of the owner's connections
 	Used       uint64  // ports, or buckets, in use
 	Usable     uint64  // how many there are, 0 if there is no limit or it is not known
 	Projected  uint64  // the most in use within five minutes, were there no limit
 	ExhaustsIn float64 // seconds until all are in use; negative if that is not foreseen
 	Fails      uint64  // refused since the storm began: calls or, of Buckets, TIME_WAIT sockets
-	PIDs       int     // processes of the owner, about
+	PIDs       uint32  // processes of the owner, about
 }
+
+// NewStorm returns a StormInfo of which nothing is known.
+func NewStorm() *StormInfo { return &StormInfo{ShortShare: -1, ExhaustsIn: -1} }
 
 // StartInfo describes the trace: what is observed, on what, and what is not.
 type StartInfo struct {

@@ -48,6 +48,11 @@ func (d *Decoder) Decode(line []byte, e *event.Event) error {
 	} else if e.End == nil {
 		e.End = new(event.EndInfo)
 	}
+	if !storm(e) {
+		e.Storm = nil
+	} else if e.Storm == nil {
+		e.Storm = event.NewStorm()
+	}
 	d.shareWho(e)
 	return nil
 }
@@ -159,6 +164,8 @@ func (d *Decoder) setOther(p any, raw []byte) (err error) {
 		*p, err = enum[event.Call](d, raw)
 	case *event.Stage:
 		*p, err = enum[event.Stage](d, raw)
+	case *event.Severity:
+		*p, err = enum[event.Severity](d, raw)
 	case *[]string:
 		return setList(p, raw)
 	case *map[string]string:

@@ -68,6 +68,8 @@ func TestDecodeEveryField(t *testing.T) {
 			e.Kind = event.End
 		case "lost":
 			e.Kind = event.Lost
+		case onStorm:
+			e.Kind = event.StormUpdate
 		}
 		fill(t, f.at(&e), i)
 		line := AppendJSON(nil, &e)

@@ -27,6 +27,7 @@ func Docs() string {
 		fields []Field
 	}{
 		{"Fields of connections, and of `lost`", connFields},
+		{"Fields of `storm_start`, `storm_update` and `storm_end`", stormFields},
 		{"Fields of `start`", startFields},
 		{"Fields of `end`", endFields},
 	} {

@@ -43,12 +43,13 @@ func TestKinds(t *testing.T) {
 // TestFieldTable checks the table of fields against itself: names are unique and
 // sound, types are those of the values, enumerations hold the values.
 func TestFieldTable(t *testing.T) {
-	name := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	name := regexp.MustCompile(`^[a-z]+(_[a-z0-9]+)*$`)
 	seen := map[string]bool{}
 	e := full()
 	e.Start = &event.StartInfo{Version: "v", Schema: 1, Host: "h", Kernel: "k", BootID: "b", Hooks: []string{"h"},
 		Missing: []string{"m"}, Limits: map[string]string{"a": "b"}, Filter: "f"}
 	e.End = &event.EndInfo{Why: "w"}
+	e.Storm = &event.StormInfo{Severity: event.Warn, LifeP50: 1, Used: 1, Usable: 2, Projected: 3, PIDs: 4}
 	var zero event.Event
 	for _, f := range Fields() {
 		if !name.MatchString(f.Name) || seen[f.Name] || f.Doc == "" {

@@ -112,8 +112,8 @@ func names(fields []*Field) []string {
 	return out
 }
 
-// all is the table: the fields of connections, then those of start and end.
-var all = join(connFields, startFields, endFields)
+// all is the table: the fields of connections, of storms, then those of start and end.
+var all = join(connFields, stormFields, startFields, endFields)
 
 func join(parts ...[]Field) []*Field {
 	var out []*Field
@@ -171,8 +171,17 @@ func shortEvent(dst []byte, e *event.Event) []byte {
 	return append(dst, s...)
 }
 
-// whyText is the reason, and on fail, which has none, the errno.
+// whyText is the reason, and on fail, which has none, the errno. On storms it is
+// followed by the severity and the ports in use.
 func whyText(dst []byte, e *event.Event) []byte {
+	if s := e.Storm; s != nil {
+		dst = append(append(dst, e.Reason.String()...), ',')
+		dst = append(dst, s.Severity.String()...)
+		if s.Usable > 0 {
+			dst = append(append(dst, ','), Percent(s.Used, s.Usable)...)
+		}
+		return dst
+	}
 	if e.Kind == event.Fail && e.Reason == event.ReasonNone {
 		return errnoOf(e.Errno).appendText(dst)
 	}

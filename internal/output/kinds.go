@@ -22,9 +22,10 @@ var kinds = []struct {
 		[]event.Reason{event.PassiveClose, event.ResetSent, event.ResetReceived, event.Timeout, event.FinWait2Timeout,
 			event.Destroyed, event.NetnsExit}},
 	{event.Fail, "a call failed; a connect that never was established is only this", nil},
-	{event.StormStart, "a storm of short-lived connections began", nil},
-	{event.StormUpdate, "it goes on", nil},
-	{event.StormEnd, "it ended", nil},
+	{event.StormStart, "something fills up, or one group of processes opens and closes short-lived connections fast; [storms.md](storms.md)",
+		[]event.Reason{event.Ports, event.Buckets, event.Churn}},
+	{event.StormUpdate, "it goes on, or has become worse or better", []event.Reason{event.Ports, event.Buckets, event.Churn}},
+	{event.StormEnd, "it has been over for half a minute", []event.Reason{event.Ports, event.Buckets, event.Churn}},
 	{event.Lost, "something was not seen", nil},
 	{event.End, "last: the account of the trace, against the kernel's own counters", nil},
 }

@@ -194,10 +194,9 @@ func keyOf(g *pressure.Gauge) key {
 
 // ofGauge is what a gauge says of a storm.
 func (d *Detector) ofGauge(g *pressure.Gauge, at int64) event.Event {
-	info := &event.StormInfo{
-		Severity: g.Severity, Rate: g.Opens, Used: uint64(g.Used), Usable: uint64(g.Limit),
-		Projected: uint64(g.Steady), ExhaustsIn: -1, Fails: g.Refused,
-	}
+	info := event.NewStorm()
+	info.Severity, info.Rate, info.Fails = g.Severity, g.Opens, g.Refused
+	info.Used, info.Usable, info.Projected = uint64(g.Used), uint64(g.Limit), uint64(g.Steady)
 	switch {
 	case g.Refused > 0:
 		info.ExhaustsIn = 0
@@ -211,7 +210,7 @@ func (d *Detector) ofGauge(g *pressure.Gauge, at int64) event.Event {
 	}
 	if len(g.Holders) > 0 {
 		h := &g.Holders[0]
-		e.Process, e.Owner, info.PIDs = h.Process, event.Inferred, h.PIDs
+		e.Process, e.Owner, info.PIDs = h.Process, event.Inferred, uint32(h.PIDs)
 		if e.Role == event.Client {
 			e.Owner = event.ByConnect
 		}
@@ -233,7 +232,8 @@ func (d *Detector) churn(at int64) map[key]event.Event {
 		if !churns && known == nil {
 			continue
 		}
-		info := &event.StormInfo{Rate: g.rate(d.opt.Window), ExhaustsIn: -1, PIDs: g.pids()}
+		info := event.NewStorm()
+		info.Rate, info.PIDs = g.rate(d.opt.Window), uint32(g.pids())
 		if churns {
 			info.Severity = event.Warn
 		}
