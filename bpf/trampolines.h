@@ -197,12 +197,18 @@ static __always_inline int on_abort(struct sock *sk)
 	return 0;
 }
 
-/* inet_accept(), on return. */
+/*
+ * inet_accept() and, of an MPTCP listener, which every Go server has, mptcp_stream_accept(),
+ * on return. What it accepted may be a plain TCP socket.
+ */
 static __always_inline int on_accept(struct socket *newsock)
 {
 	struct sock *sk = BPF_CORE_READ(newsock, sk);
 
-	if (sk && enabled)
+	if (!sk || !enabled)
+		return 0;
+	sk = tcp_sock_of(sk);
+	if (sk)
 		set_accepter(sk);
 	return 0;
 }

@@ -136,6 +136,12 @@ int BPF_PROG(sock_accept, struct socket *sock, struct socket *newsock)
 	return on_accept(newsock);
 }
 
+SEC("fexit/mptcp_stream_accept")
+int BPF_PROG(mptcp_accept, struct socket *sock, struct socket *newsock)
+{
+	return on_accept(newsock);
+}
+
 /* The exits of system calls: with --syscalls on only. */
 SEC("tracepoint/syscalls/sys_exit_connect")
 int exit_connect(struct trace_event_raw_sys_exit *ctx)

@@ -277,6 +277,7 @@ const (
 	bpfProgExitSocket       = "exit_socket"
 	bpfProgKfreeSkbAny      = "kfree_skb_any"
 	bpfProgKfreeSkbRx       = "kfree_skb_rx"
+	bpfProgMptcpAccept      = "mptcp_accept"
 	bpfProgProcessFork      = "process_fork"
 	bpfProgProcessFree      = "process_free"
 	bpfProgSettleCpu        = "settle_cpu"
@@ -364,6 +365,7 @@ type bpfProgramSpecs struct {
 	ExitSocket       *ebpf.ProgramSpec `ebpf:"exit_socket"`
 	KfreeSkbAny      *ebpf.ProgramSpec `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
+	MptcpAccept      *ebpf.ProgramSpec `ebpf:"mptcp_accept"`
 	ProcessFork      *ebpf.ProgramSpec `ebpf:"process_fork"`
 	ProcessFree      *ebpf.ProgramSpec `ebpf:"process_free"`
 	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
@@ -502,6 +504,7 @@ type bpfPrograms struct {
 	ExitSocket       *ebpf.Program `ebpf:"exit_socket"`
 	KfreeSkbAny      *ebpf.Program `ebpf:"kfree_skb_any"`
 	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
+	MptcpAccept      *ebpf.Program `ebpf:"mptcp_accept"`
 	ProcessFork      *ebpf.Program `ebpf:"process_fork"`
 	ProcessFree      *ebpf.Program `ebpf:"process_free"`
 	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
@@ -532,6 +535,7 @@ func (p *bpfPrograms) Close() error {
 		p.ExitSocket,
 		p.KfreeSkbAny,
 		p.KfreeSkbRx,
+		p.MptcpAccept,
 		p.ProcessFork,
 		p.ProcessFree,
 		p.SettleCpu,

@@ -78,6 +78,8 @@ var hooks = []hook{
 
 	{program: bpfProgSockAccept, target: "inet_accept", set: Fentry,
 		tells: "who accepts", without: "accepters (the closer or the listener is shown instead)"},
+	{program: bpfProgMptcpAccept, target: "mptcp_stream_accept", set: Fentry, // where there is MPTCP
+		tells: "who accepts on an MPTCP listener, as Go servers have"},
 	{program: bpfProgSockAbort, target: "tcp_abort", set: Fentry,
 		tells: "TIME_WAIT ended by ss -K", without: "reason destroyed"},
 	{program: bpfProgTwskSegment, target: "tcp_timewait_state_process", set: Fentry, needed: true,
