@@ -84,7 +84,7 @@ func TestUsageErrors(t *testing.T) {
 		{"top -i -1s", "top", "--interval: bad duration -1s"},
 		{"top bogus", "top", `unexpected argument "bogus"`},
 		{"trace --bogus", "trace", "unknown flag -bogus"},
-		{"trace web -o json", "trace", `unexpected argument "web": trace takes flags only`},
+		{"trace web -o json", "trace", `unexpected argument "web": trace takes flags, and behind -- a command`},
 		{"trace -o json web", "trace", `unexpected argument "web"`},
 		{"trace --pid", "trace", "needs an argument: -pid"},
 		{"trace -p 12,x", "trace", `--pid: bad pid "x"`},

@@ -211,6 +211,21 @@ func parseOutput(c *cli.Context) (output.Options, error) {
 	return o, nil
 }
 
+// parseTable is parseOutput for a table, whose columns are its own.
+func parseTable(c *cli.Context) (output.Options, error) {
+	format, err := output.ParseFormat(c.String("output"))
+	if err != nil {
+		return output.Options{}, usagef("--output: %v", err)
+	}
+	o := output.Options{Format: format}
+	if c.IsSet("fields") {
+		for _, f := range strings.Split(c.String("fields"), ",") {
+			o.Fields = append(o.Fields, strings.TrimSpace(f))
+		}
+	}
+	return o, nil
+}
+
 func parseTracer(c *cli.Context, f *filter.Filter) (tracer.Options, error) {
 	buffer, err := parseSize(c.String("buffer"))
 	if err != nil || buffer < 4096 || buffer > 1<<30 {

@@ -23,10 +23,12 @@ func listCommand() *cli.Command {
 		Usage: "list the sockets that are in TIME_WAIT now, with the owners that a running twtrace knows",
 		Description: examples(
 			"twtrace list -D 3306 -o wide        those towards port 3306",
+			"twtrace list --by unit              how many of which systemd unit",
 			"twtrace list -N web -o json         those of the network namespace web, an object a line"),
 		Flags: slices.Concat(filterFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
+			byFlag(),
 		}),
 		Action: runList,
 	}
@@ -40,14 +42,7 @@ func runList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	opts, err := parseOutput(c)
-	if err != nil {
-		return err
-	}
-	if opts.Fields == nil && (opts.Format == output.Text || opts.Format == output.Wide) {
-		opts.Fields = listFields
-	}
-	w, err := output.New(c.App.Writer, opts)
+	w, err := listWriter(c)
 	if err != nil {
 		return err
 	}
@@ -73,6 +68,21 @@ func runList(c *cli.Context) error {
 		note(c, "%s", words)
 	}
 	return nil
+}
+
+// listWriter is what the flags want to see of the sockets.
+func listWriter(c *cli.Context) (output.Writer, error) {
+	if c.IsSet("by") {
+		return newCounter(c, c.App.Writer)
+	}
+	opts, err := parseOutput(c)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Fields == nil && (opts.Format == output.Text || opts.Format == output.Wide) {
+		opts.Fields = listFields
+	}
+	return output.New(c.App.Writer, opts)
 }
 
 // unseen says in words what the list lacks, "" if nothing; hidden of all

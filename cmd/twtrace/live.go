@@ -26,6 +26,7 @@ type live struct {
 	snapshot conn.Snapshot
 	every    atomic.Int64 // ns between two states
 	due      time.Time
+	by       view.Grouping
 
 	cpu   time.Duration // own use at the last state
 	cpuAt time.Time
@@ -73,6 +74,7 @@ func (l *live) Next(ctx context.Context) (*view.State, error) {
 	l.session.table.Snapshot(now.UnixNano(), &l.snapshot)
 	s := l.builder.Build(&l.snapshot)
 	s.Mode, s.Interval, s.Filter = "LIVE", l.interval(), l.session.filter.String()
+	s.Grouping = l.by
 	cpu := ownCPU()
 	s.SelfCPU = float64(cpu-l.cpu) / float64(now.Sub(l.cpuAt))
 	l.cpu, l.cpuAt = cpu, now

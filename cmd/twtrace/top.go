@@ -27,6 +27,7 @@ func viewFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "batch", Aliases: []string{"b"}, Usage: "plain tables, also on a terminal", Category: categoryOutput},
 		&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: time.Second, Usage: "`TIME` between two views", Category: categoryOutput},
 		&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` views", Category: categoryOutput},
+		byFlag(),
 		&cli.BoolFlag{Name: "ascii", Usage: "no characters beyond ASCII", Category: categoryOutput},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
 	}
@@ -53,6 +54,9 @@ func runTop(c *cli.Context) error {
 	if c.IsSet("count") && c.Int("count") < 1 {
 		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
 	}
+	if _, err := parseBy(c); err != nil {
+		return err
+	}
 	limits := &limitsCache{}
 	limits.refresh()
 	s, err := openSession(c, conn.Options{Limits: limits.of})
@@ -66,6 +70,10 @@ func runTop(c *cli.Context) error {
 // watch shows a session on the terminal, or as tables where there is none.
 func watch(c *cli.Context, s *session, src *live) error {
 	defer s.stopOn(c.Context)()
+	var err error
+	if src.by, err = parseBy(c); err != nil {
+		return err
+	}
 	out, isFile := c.App.Writer.(*os.File)
 	if c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
 		if err := view.RunBatch(c.Context, src, c.App.Writer, c.Int("count")); err != nil {
@@ -73,7 +81,7 @@ func watch(c *cli.Context, s *session, src *live) error {
 		}
 		return s.verdict(c)
 	}
-	err := view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Interval: src.interval(),
+	err = view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Interval: src.interval(), Grouping: src.by,
 		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color"))})
 	if err != nil {
 		return err

@@ -25,12 +25,15 @@ func traceCommand() *cli.Command {
 			"twtrace trace -p 4242 --duration 30s              what process 4242 opens and closes",
 			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT towards port 3306, its begins only",
 			"twtrace trace -- curl -s http://db:8080/           what a command and its children open and close; it ends with it",
+			"twtrace trace --duration 1m --summary --by unit    which systemd units opened and closed what",
 			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
 		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			durationFlag(),
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryTrace},
+			&cli.BoolFlag{Name: "summary", Usage: "print no records, but a table of them at the end", Category: categoryOutput},
+			byFlag(),
 			&cli.StringFlag{Name: "states", Usage: "`all`: print every transition", Category: categoryOutput},
 		}),
 		Action: runTrace,
@@ -39,7 +42,7 @@ func traceCommand() *cli.Command {
 
 func runTrace(c *cli.Context) error {
 	defer catchSignals(c)()
-	opts, err := parseOutput(c)
+	out, err := traceWriter(c)
 	if err != nil {
 		return err
 	}
@@ -72,11 +75,7 @@ func runTrace(c *cli.Context) error {
 		return err
 	}
 	defer release()
-	w, err := output.New(c.App.Writer, opts)
-	if err != nil {
-		return err
-	}
-	p := printer{session: s, out: w, left: c.Int("count")}
+	p := printer{session: s, out: out, left: c.Int("count")}
 	err = p.run()
 	if job != nil {
 		err = errors.Join(err, job.end())
@@ -85,6 +84,21 @@ func runTrace(c *cli.Context) error {
 		return err
 	}
 	return s.verdict(c)
+}
+
+// traceWriter is what the flags want to see of a trace.
+func traceWriter(c *cli.Context) (output.Writer, error) {
+	switch {
+	case c.Bool("summary"):
+		return newSummarizer(c, c.App.Writer)
+	case c.IsSet("by"):
+		return nil, usagef("--by is of no use without --summary")
+	}
+	opts, err := parseOutput(c)
+	if err != nil {
+		return nil, err
+	}
+	return output.New(c.App.Writer, opts)
 }
 
 // printer writes the records of a session.

@@ -64,7 +64,7 @@ func TestSwarm(t *testing.T) {
 	check(t, tab)
 	if gs := tab.Groups(nil); len(gs) != 5 {
 		t.Fatalf("%d groups, want 4 and their crowd", len(gs))
-	} else if c := gs[4]; c.Kind != GroupComm || c.Owner != (event.Proc{Comm: "curl"}) || c.TimeWait != 996 || c.PIDs < 950 || c.PIDs > 1040 {
+	} else if c := gs[4]; c.Kind != GroupComm || c.Owner != (event.Proc{Comm: "curl"}) || c.TimeWait != 996 || c.PIDs != 1000 || c.About {
 		t.Errorf("the crowd: kind %d %v, %d in TIME_WAIT, %d processes", c.Kind, c.Owner, c.TimeWait, c.PIDs)
 	}
 	for i := range 1000 {

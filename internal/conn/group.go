@@ -26,11 +26,16 @@ const (
 )
 
 // groupKey has no pointers and no padding, so that it hashes in one go. Clients
-// have lport 0; servers and unknown roles have raddr and rport 0.
+// have lport 0; servers and unknown roles have raddr and rport 0. A process is one by
+// pid, start and comm; one of many by the comm and what they have in common, which is
+// their parent, user and cgroup.
 type groupKey struct {
 	laddr, raddr [16]byte
 	comm         [16]byte // TASK_COMM_LEN
+	start        uint64
+	cgroup       uint64
 	netns, pid   uint32
+	ppid, uid    uint32
 	lport, rport uint16
 	role         event.Role
 	kind         GroupKind
@@ -46,8 +51,10 @@ type group struct {
 	first   int64
 	last    int64
 	life    Hist
-	pids    *sketch // of GroupComm
+	family  uint64  // hash of what it has in common with others
+	pids    *crowd  // of GroupComm
 	clients *sketch // of servers
+	mixed   bool    // of GroupComm: they have different executables
 }
 
 func (g *group) touch(e *event.Event) {
@@ -63,7 +70,8 @@ type groupSet struct {
 	ids    map[groupKey]uint32
 	all    []*group // by number; nil if free
 	free   []uint32
-	pids   map[uint64]int32 // groups by hash of their key without the pid
+	pids   map[uint64]int32 // groups of one process, by family
+	exact  int              // processes counted one by one in all crowds
 	serial uint64
 }
 
@@ -86,7 +94,8 @@ func (s *groupSet) add(k groupKey, e *event.Event) uint32 {
 	g.proc = kept(e.Process)
 	g.proc.PID = k.pid
 	if k.kind == GroupComm {
-		g.pids = new(sketch)
+		g.pids = &crowd{exact: make(map[uint64]struct{})}
+		g.proc.Who = common(e.Process.Who)
 	}
 	if k.role == event.Server {
 		g.clients = new(sketch)
@@ -100,37 +109,77 @@ func (s *groupSet) add(k groupKey, e *event.Event) uint32 {
 	}
 	s.ids[k] = id
 	if k.kind == GroupProcess && k.pid != 0 {
-		s.pids[s.family(k)]++
+		g.family = s.hash(k.family(e))
+		s.pids[g.family]++
 	}
 	return id
 }
 
 func (s *groupSet) remove(id uint32) {
-	k := s.all[id].key
-	delete(s.ids, k)
+	g := s.all[id]
+	delete(s.ids, g.key)
 	s.all[id] = nil
 	s.free = append(s.free, id)
-	if k.kind != GroupProcess || k.pid == 0 {
+	if g.pids != nil {
+		s.exact -= len(g.pids.exact)
+	}
+	if g.family == 0 {
 		return
 	}
-	f := s.family(k)
-	if s.pids[f]--; s.pids[f] <= 0 {
-		delete(s.pids, f)
+	if s.pids[g.family]--; s.pids[g.family] <= 0 {
+		delete(s.pids, g.family)
 	}
 }
 
-// family names the groups that differ by pid only.
-func (s *groupSet) family(k groupKey) uint64 {
-	return maphash.Comparable(s.seed, k.family())
-}
+func (s *groupSet) hash(k groupKey) uint64 { return maphash.Comparable(s.seed, k) }
 
-func (k groupKey) family() groupKey {
-	k.pid, k.kind = 0, GroupComm
+// family is the key of the group of many that e belongs to.
+func (k groupKey) family(e *event.Event) groupKey {
+	k.pid, k.start, k.kind = 0, 0, GroupComm
+	if w := e.Process.Who; w != nil {
+		k.ppid, k.uid, k.cgroup = w.PPID, w.UID, w.CgroupID
+	}
 	return k
 }
 
+// common is what is said of many processes, going by one of them.
+func common(w *event.Who) *event.Who {
+	if w == nil {
+		return nil
+	}
+	c := *w
+	c.Start = 0
+	return &c
+}
+
+// learn takes over what an event knows of the group's process that the group does
+// not. Of many, an executable that they do not share is none.
+func (g *group) learn(p event.Proc) {
+	if p.Who == nil || p.Who == g.proc.Who {
+		return
+	}
+	if g.pids == nil {
+		if p.PID == g.key.pid && p.Start() == g.key.start {
+			g.proc.Who = p.Who
+		}
+		return
+	}
+	have := g.proc.Who
+	switch {
+	case have == nil || p.Who.Exe == "" || p.Who.Exe == have.Exe || g.mixed:
+		return
+	case have.Exe != "":
+		g.mixed = true
+	}
+	c := common(p.Who)
+	if g.mixed {
+		c.Exe = ""
+	}
+	g.proc.Who = c
+}
+
 func (t *Table) groupKey(e *event.Event) groupKey {
-	k := groupKey{netns: e.NetNS, pid: e.Process.PID, role: t.role(e)}
+	k := groupKey{netns: e.NetNS, pid: e.Process.PID, start: e.Process.Start(), role: t.role(e)}
 	copy(k.comm[:], e.Process.Comm)
 	k.laddr = e.Local.Addr().As16()
 	switch {
@@ -151,12 +200,12 @@ func (t *Table) group(e *event.Event) uint32 {
 		return id
 	}
 	if k.pid != 0 {
-		family := k.family()
+		family := k.family(e)
 		if id, ok = s.ids[family]; ok {
-			t.tally(s.all[id].pids, uint64(k.pid))
+			t.join(s.all[id].pids, e.Process)
 			return id
 		}
-		if int(s.pids[s.family(k)]) >= t.opt.MaxPIDs {
+		if int(s.pids[s.hash(family)]) >= t.opt.MaxPIDs {
 			k = family
 		}
 	}
@@ -166,7 +215,8 @@ func (t *Table) group(e *event.Event) uint32 {
 	}
 	id = s.add(k, e)
 	if k.kind == GroupComm {
-		t.tally(s.all[id].pids, uint64(e.Process.PID))
+		t.gather(s.all[id], s.hash(k))
+		t.join(s.all[id].pids, e.Process)
 	}
 	return id
 }
@@ -177,11 +227,13 @@ func (t *Table) place(e *event.Event, s *socket) *group {
 	if s.alive() && rank(s.owner) >= rank(e.Owner) {
 		g := t.groups.get(s.group)
 		g.touch(e)
+		g.learn(e.Process)
 		return g
 	}
 	id := t.group(e)
 	g := t.groups.get(id)
 	g.touch(e)
+	g.learn(e.Process)
 	g.from = e.Owner
 	if g.clients != nil && (s.phase == unborn || id != s.group) {
 		t.tallyAddr(g.clients, e.Remote.Addr())
@@ -202,7 +254,6 @@ func (t *Table) place(e *event.Event, s *socket) *group {
 	return g
 }
 
-func (t *Table) tally(s *sketch, v uint64)         { s.add(maphash.Comparable(t.seed, v)) }
 func (t *Table) tallyAddr(s *sketch, a netip.Addr) { s.add(maphash.Comparable(t.seed, a)) }
 
 // Sweep drops the groups and destinations that are idle at now. Apply does it by

@@ -22,7 +22,8 @@ type Group struct {
 	Remote netip.AddrPort // not valid of a server
 	Counters
 	Life    Hist  // lifetimes
-	PIDs    int   // of GroupComm an estimate of how many processes there were, else 1, 0 if unknown
+	PIDs    int   // of GroupComm how many processes there were, those with a group of their own included; else 1, 0 if unknown
+	About   bool  // PIDs is an estimate
 	Clients int   // of a server an estimate of how many remote addresses there were
 	First   int64 // first and last activity, ns since the epoch
 	Last    int64
@@ -45,7 +46,7 @@ func (t *Table) Groups(list []Group) []Group {
 		}
 		switch {
 		case g.pids != nil:
-			v.PIDs = g.pids.count()
+			v.PIDs, v.About = g.pids.count()
 		case g.proc.Known():
 			v.PIDs = 1
 		}

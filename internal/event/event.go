@@ -30,28 +30,6 @@ func (p Proc) Start() uint64 {
 	return p.Who.Start
 }
 
-// Who says more of a process. It may be shared by many events, so it is never
-// changed; who learns more makes another.
-type Who struct {
-	Start  uint64 // when the process started, in clock ticks after boot as /proc has it
-	HasUID bool   // UID is known
-	UID    uint32 // real user id
-	PPID   uint32 // the parent's, 0 if it has none or it is not known
-	PComm  string // the parent's
-
-	CgroupID uint64 // id of its cgroup v2
-	Followed bool   // it is one of the processes that the trace was told to follow
-
-	Exe           string // path of the executable
-	Cgroup        string // path of its cgroup
-	Unit          string // systemd unit
-	Container     string // id of the container
-	ContainerName string
-	Runtime       string // that runs it
-	Pod           string // UID of the Kubernetes pod
-	PodName       string // with its namespace, "shop/checkout-0"
-}
-
 // Event is one fact about one TCP connection, or about the trace itself (Start,
 // Lost, End). The zero value of a field means "not known" and is never printed
 // as a value. Ports are in host order. Times and durations are nanoseconds.

@@ -89,9 +89,14 @@ func identity(a, b *Row) int {
 	return cmp.Compare(a.NetNS, b.NetNS)
 }
 
+// Name is what stands for the row on its own, "" if nothing is known.
+func (r *Row) Name() string { return r.name() }
+
 // name is what stands for the owner, "" if nothing is known.
 func (r *Row) name() string {
 	switch {
+	case r.Label != "":
+		return r.Label
 	case r.Kind == conn.GroupOther:
 		return "(other)"
 	case r.PreStart:
@@ -100,40 +105,6 @@ func (r *Row) name() string {
 		return "(" + strconv.Itoa(r.Owners) + " owners)"
 	}
 	return r.Owner.Comm
-}
-
-// rowKey says which rows fall together.
-type rowKey struct {
-	netns    uint32
-	owner    event.Proc
-	kind     conn.GroupKind
-	preStart bool
-	role     event.Role
-	local    netip.AddrPort
-	remote   netip.AddrPort
-}
-
-func group(rows []Row, g Grouping) []Row {
-	if g == ByFlow {
-		return slices.Clone(rows)
-	}
-	var out []Row
-	at := make(map[rowKey]int)
-	for i := range rows {
-		r := &rows[i]
-		k := rowKey{netns: r.NetNS, kind: r.Kind, owner: r.Owner, preStart: r.PreStart}
-		if g == ByPeer && r.Kind != conn.GroupOther {
-			k = rowKey{netns: r.NetNS, role: r.Role, local: r.Local, remote: r.Remote}
-		}
-		j, ok := at[k]
-		if !ok {
-			at[k] = len(out)
-			out = append(out, *r)
-			continue
-		}
-		out[j].merge(r, g)
-	}
-	return out
 }
 
 // merge adds o to r. What differs is no longer known.
@@ -154,21 +125,52 @@ func (r *Row) merge(o *Row, g Grouping) {
 	for i, n := range o.Closer {
 		r.Closer[i] += n
 	}
+	r.Total.Add(&o.Total)
+	if r.NetNS != o.NetNS {
+		r.NetNS = 0
+	}
+	r.PIDs += o.PIDs
+	r.About = r.About || o.About
+	r.mergeOwner(&o.Owner)
+	if g == ByFlow { // a swarm
+		r.Kind, r.Clients = conn.GroupComm, max(r.Clients, o.Clients)
+		return
+	}
+	r.PreStart = r.PreStart && o.PreStart
 	if g == ByPeer {
-		r.PIDs += o.PIDs
 		r.Owners += o.Owners
 		r.Clients = max(r.Clients, o.Clients)
-		if r.Owner.Comm != o.Owner.Comm {
-			r.Owner.Comm = ""
-		}
-		if r.Owner.PID != o.Owner.PID {
-			r.Owner.PID = 0
-		}
-		r.PreStart = r.PreStart && o.PreStart
+		return
+	}
+	r.mergePeer(o)
+}
+
+// mergeOwner leaves of r's owner what o is too.
+func (r *Row) mergeOwner(o *event.Proc) {
+	if r.Owner.Comm != o.Comm {
+		r.Owner.Comm = ""
+	}
+	if r.Owner.PID != o.PID {
+		r.Owner.PID = 0
+	}
+	have, other := r.Owner.Who, o.Who
+	if have == other {
+		return
+	}
+	if have == nil || other == nil {
+		r.Owner.Who = nil
+		return
+	}
+	r.Owner.Who = have.Common(other)
+}
+
+// mergePeer leaves of where r's connections go to what o has too.
+func (r *Row) mergePeer(o *Row) {
+	r.Clients += o.Clients
+	if r.Role == o.Role && r.Local == o.Local && r.Remote == o.Remote {
 		return
 	}
 	r.Peers += o.Peers
-	r.Clients += o.Clients
 	if r.Role != o.Role {
 		r.Role = event.RoleNone
 	}

@@ -45,6 +45,22 @@ var batchColumns = []struct {
 	{"NETNS", func(r *Row) string { return batchNumber(uint64(r.NetNS)) }},
 	{"PIDS", func(r *Row) string { return batchNumber(uint64(r.PIDs)) }},
 	{"PEERS", batchPeers},
+	{"PPID", batchParent},
+	{"PCOMM", func(r *Row) string { return r.who().PComm }},
+	{"UID", batchUID},
+	{"EXE", func(r *Row) string { return r.who().Exe }},
+	{"UNIT", func(r *Row) string { return r.who().Unit }},
+	{"CONTAINER", func(r *Row) string { return either(r.who().ContainerName, r.who().Container) }},
+	{"POD", func(r *Row) string { return either(r.who().PodName, r.who().Pod) }},
+}
+
+func batchParent(r *Row) string { return batchNumber(uint64(r.who().PPID)) }
+
+func batchUID(r *Row) string {
+	if !r.who().HasUID {
+		return ""
+	}
+	return decimal(r.who().UID)
 }
 
 func batchNumber(n uint64) string {

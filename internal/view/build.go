@@ -118,11 +118,12 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64) {
 			continue
 		}
 		r := Row{
-			NetNS: g.NetNS, Kind: g.Kind, Owner: g.Owner, PIDs: g.PIDs, Role: g.Role,
+			NetNS: g.NetNS, Kind: g.Kind, Owner: g.Owner, PIDs: g.PIDs, About: g.About, Role: g.Role,
 			PreStart: preStart(g),
 			Local:    g.Local, Remote: g.Remote, Owners: 1, Peers: 1, Clients: g.Clients,
 			TimeWait: g.TimeWait, Parked: g.Parked, Established: g.Established,
 			Rates: rates(b.groups[g.ID], now, over), Life: g.Life, Closer: g.Closer,
+			Total: g.Counters,
 		}
 		if v := gauges[pressure.Key{What: pressure.Ports, NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]; v != nil {
 			r.Severity, r.Ports, r.Usable = Severity(v.Severity), int(v.Used), v.Limit

@@ -9,6 +9,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 )
@@ -164,9 +165,36 @@ func (r *Row) pid(c Caps) string {
 	case r.Owner.PID != 0:
 		return strconv.FormatUint(uint64(r.Owner.PID), 10)
 	case r.PIDs > 1:
-		return c.signs().times + count(uint64(r.PIDs), 6)
+		return c.signs().times + count(uint64(r.PIDs), 6-about(r)) + strings.Repeat("~", about(r))
 	}
 	return unknown
+}
+
+// about is 1 if it is an estimate how many processes there are.
+func about(r *Row) int {
+	if r.About {
+		return 1
+	}
+	return 0
+}
+
+// who is what is known of the row's owner.
+func (r *Row) who() event.Who {
+	if r.Owner.Who == nil {
+		return event.Who{}
+	}
+	return *r.Owner.Who
+}
+
+// call is what the row is called on a screen: a swarm by its parent too.
+func (r *Row) call(c Caps, width int) string {
+	if r.Label != "" {
+		return c.shorten(c.word(r.Label), width) // of a path both ends tell something
+	}
+	if p := r.who().PComm; r.Kind == conn.GroupComm && p != "" {
+		return c.safe(p) + "/" + c.word(r.name())
+	}
+	return c.word(r.name())
 }
 
 // peer words where the connections go to or come from, with the direction.

@@ -22,7 +22,7 @@ const noSort = sorts
 
 // columns in the order of the screen.
 var columns = []column{
-	{"COMM", SortComm, 0, 12, false, func(r *Row, c Caps, _ int) string { return c.word(r.name()) }},
+	{"COMM", SortComm, 0, 12, false, func(r *Row, c Caps, w int) string { return r.call(c, w) }},
 	{"PID", noSort, 0, 7, true, func(r *Row, c Caps, _ int) string { return r.pid(c) }},
 	{"LOCAL", noSort, 132, 15, false, func(r *Row, c Caps, w int) string { return c.endpoint(r.Local, w) }},
 	{"  PEER", noSort, 0, 0, false, func(r *Row, c Caps, w int) string { return r.peer(c, w) }},

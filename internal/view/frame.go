@@ -293,6 +293,9 @@ func tabs(s *State, rows, room, width int, c Caps) string {
 			left += "  " + g.String() + " "
 		}
 	}
+	if s.Grouping > groupings {
+		left += " [" + s.Grouping.String() + "]"
+	}
 	shown := plural(rows, "row")
 	if rows > room {
 		shown = fmt.Sprintf("%d of %s", room, shown)

@@ -29,21 +29,6 @@ func (s Severity) String() string { return [...]string{"", "WARN", "CRIT"}[min(s
 // mark is the sign of a severity: colour is never the only one.
 func (s Severity) mark() string { return [...]string{" ", "~", "!"}[min(s, Crit)] }
 
-// Grouping says what one row of the table is.
-type Grouping uint8
-
-// The groupings, in the order the key g goes through.
-const (
-	ByFlow    Grouping = iota // an owner and where it connects to
-	ByProcess                 // an owner
-	ByPeer                    // where connections go to, whoever opens them
-	groupings
-)
-
-var groupingNames = [...]string{ByFlow: "Flows", ByProcess: "Processes", ByPeer: "Peers"}
-
-func (g Grouping) String() string { return groupingNames[g%groupings] }
-
 // Rates are per second over the last interval; NaN where no interval has passed.
 type Rates struct {
 	In    float64 // begins of TIME_WAIT
@@ -103,8 +88,10 @@ type Row struct {
 	Kind     conn.GroupKind
 	PreStart bool // sockets from before the trace, of which no owner can be known
 	Owner    event.Proc
-	PIDs     int // how many processes, 0 if unknown
-	Owners   int // how many owners fall together in the row
+	Label    string // what the row is called, if it is not its owner
+	PIDs     int    // how many processes, 0 if unknown
+	About    bool   // PIDs is an estimate
+	Owners   int    // how many owners fall together in the row
 	Role     event.Role
 	Local    netip.AddrPort // port 0 of clients
 	Remote   netip.AddrPort // not valid of servers
@@ -115,6 +102,7 @@ type Row struct {
 	Parked      uint64
 	Established uint64
 	Rates
+	Total  conn.Counters // what happened since the start of the trace
 	Life   conn.Hist
 	Closer [event.BothSides + 1]uint64
 	Ports  int // local ports in use towards the destination, by anyone; of many the worst

@@ -1,0 +1,257 @@
+package view
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+)
+
+// Grouping says what one row of the table is.
+type Grouping uint8
+
+// The groupings: those that the key g goes through, in its order, and the others,
+// which --by has too.
+const (
+	ByFlow    Grouping = iota // an owner, or a swarm of them, and where it connects to
+	ByProcess                 // an owner
+	ByPeer                    // where connections go to, whoever opens them
+	groupings
+	ByComm
+	ByExe
+	ByParent
+	ByUnit
+	ByContainer
+	ByPod
+	ByUID
+	ByNetNS
+	ByLocalPort
+	allGroupings
+)
+
+// groupingNames are what the table is called, and what --by calls it.
+var groupingNames = [allGroupings]struct{ title, flag string }{
+	ByFlow: {"Flows", "flow"}, ByProcess: {"Processes", "process"}, ByPeer: {"Peers", "peer"},
+	ByComm: {"Comms", "comm"}, ByExe: {"Executables", "exe"}, ByParent: {"Parents", "parent"},
+	ByUnit: {"Units", "unit"}, ByContainer: {"Containers", "container"}, ByPod: {"Pods", "pod"},
+	ByUID: {"Users", "uid"}, ByNetNS: {"Namespaces", "netns"}, ByLocalPort: {"Local ports", "lport"},
+}
+
+func (g Grouping) String() string { return groupingNames[g%allGroupings].title }
+
+// GroupingNames returns the names that ParseGrouping knows.
+func GroupingNames() []string {
+	var out []string
+	for _, n := range groupingNames {
+		if n.flag != "" {
+			out = append(out, n.flag)
+		}
+	}
+	return out
+}
+
+// ParseGrouping returns the grouping of that name.
+func ParseGrouping(name string) (Grouping, error) {
+	for i, n := range groupingNames {
+		if n.flag == name && name != "" {
+			return Grouping(i), nil
+		}
+	}
+	return 0, fmt.Errorf("bad grouping %q: use %s", name, strings.Join(GroupingNames(), ", "))
+}
+
+// swarm is from how many processes on that have their comm, parent, user and cgroup
+// in common, and where they connect to, their flows are one.
+const swarm = 8
+
+// rowKey says which rows fall together.
+type rowKey struct {
+	netns    uint32
+	kind     conn.GroupKind
+	preStart bool
+	role     event.Role
+	local    netip.AddrPort
+	remote   netip.AddrPort
+	pid      uint32
+	start    uint64
+	word     string
+	more     [3]uint64
+}
+
+// key is what names r among rows grouped by g.
+func (r *Row) key(g Grouping) rowKey {
+	process := rowKey{netns: r.NetNS, kind: r.Kind, preStart: r.PreStart,
+		pid: r.Owner.PID, start: r.Owner.Start(), word: r.Owner.Comm}
+	if r.Kind == conn.GroupComm {
+		process.more = r.family().more
+	}
+	switch g {
+	case ByFlow:
+		process.role, process.local, process.remote = r.Role, r.Local, r.Remote
+		return process
+	case ByProcess:
+		return process
+	case ByPeer:
+		if r.Kind == conn.GroupOther {
+			return process
+		}
+		return rowKey{netns: r.NetNS, role: r.Role, local: r.Local, remote: r.Remote}
+	case ByNetNS:
+		return rowKey{netns: r.NetNS}
+	case ByParent:
+		if w := r.Owner.Who; w != nil {
+			return rowKey{pid: w.PPID, word: w.PComm}
+		}
+		return rowKey{}
+	}
+	return rowKey{word: r.labelBy(g)}
+}
+
+// family is what a process has in common with others of a swarm.
+func (r *Row) family() rowKey {
+	k := rowKey{netns: r.NetNS, kind: conn.GroupComm, role: r.Role, local: r.Local, remote: r.Remote, word: r.Owner.Comm}
+	if w := r.Owner.Who; w != nil {
+		k.more = [3]uint64{uint64(w.PPID), uint64(w.UID), w.CgroupID}
+	}
+	return k
+}
+
+// labelBy is what a row of g is called where that is not its owner, else "".
+func (r *Row) labelBy(g Grouping) string {
+	if g <= groupings {
+		return ""
+	}
+	s := r.common(g)
+	switch {
+	case s != "":
+		return s
+	case r.Owner.Who != nil && r.Owner.Who.Cgroup != "" && (g == ByUnit || g == ByContainer || g == ByPod),
+		g == ByLocalPort && r.Role == event.Client:
+		return "(none)"
+	}
+	return "(unknown)"
+}
+
+// common is what the rows of g have in common, "" if it is not known.
+func (r *Row) common(g Grouping) string {
+	switch g {
+	case ByComm:
+		return r.Owner.Comm
+	case ByNetNS:
+		return decimal(r.NetNS)
+	case ByLocalPort:
+		if r.Local.Port() == 0 {
+			return ""
+		}
+		return ":" + decimal(uint32(r.Local.Port()))
+	}
+	w := r.Owner.Who
+	if w == nil {
+		return ""
+	}
+	switch g {
+	case ByExe:
+		return w.Exe
+	case ByParent:
+		if w.PPID != 0 {
+			return fmt.Sprintf("%s[%d]", w.PComm, w.PPID)
+		}
+	case ByUnit:
+		return w.Unit
+	case ByContainer:
+		return either(w.ContainerName, w.Container)
+	case ByPod:
+		return either(w.PodName, w.Pod)
+	case ByUID:
+		if w.HasUID {
+			return decimal(w.UID)
+		}
+	}
+	return ""
+}
+
+func either(name, id string) string {
+	if name != "" {
+		return name
+	}
+	return id
+}
+
+func decimal(n uint32) string { return fmt.Sprint(n) }
+
+// members are the distinct processes of rows that fall together.
+type members map[rowKey]map[[2]uint64]struct{}
+
+// add counts the process of r among those of k, and reports whether it is a new one.
+// How many are new of a row of many is not known, and taken to be all.
+func (p members) add(k rowKey, r *Row) bool {
+	if r.Owner.PID == 0 {
+		return true
+	}
+	set := p[k]
+	if set == nil {
+		set = make(map[[2]uint64]struct{})
+		p[k] = set
+	}
+	id := [2]uint64{uint64(r.Owner.PID), r.Owner.Start()}
+	_, had := set[id]
+	set[id] = struct{}{}
+	return !had
+}
+
+// swarms are the families among rows whose flows are one: those that have many rows,
+// and the crowded ones, with a row of many that counts the processes of all.
+func swarms(rows []Row) (many, crowded map[rowKey]bool) {
+	count := make(map[rowKey]int)
+	many, crowded = make(map[rowKey]bool), make(map[rowKey]bool)
+	for i := range rows {
+		switch r := &rows[i]; {
+		case r.Owner.Who == nil: // nothing says that they belong together
+		case r.Kind == conn.GroupComm:
+			crowded[r.family()], many[r.family()] = true, true
+		case r.Kind == conn.GroupProcess:
+			count[r.family()]++
+		}
+	}
+	for k, n := range count {
+		if n >= swarm {
+			many[k] = true
+		}
+	}
+	return many, crowded
+}
+
+// group merges the rows that are one by g. It does not change rows.
+func group(rows []Row, g Grouping) []Row {
+	many, crowded := swarms(rows)
+	out := make([]Row, 0, len(rows))
+	at := make(map[rowKey]int, len(rows))
+	seen := make(members)
+	for i := range rows {
+		r := rows[i]
+		k := r.key(g)
+		if r.Owner.Who != nil && len(many) > 0 {
+			f := r.family()
+			if g == ByFlow && many[f] {
+				k = f
+			}
+			if g != ByProcess && crowded[f] && r.Kind != conn.GroupComm {
+				r.PIDs = 0 // the crowd counts it
+			}
+		}
+		if !seen.add(k, &r) {
+			r.PIDs = 0
+		}
+		j, ok := at[k]
+		if !ok {
+			at[k] = len(out)
+			r.Label = r.labelBy(g)
+			out = append(out, r)
+			continue
+		}
+		out[j].merge(&r, g)
+	}
+	return out
+}
