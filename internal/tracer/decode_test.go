@@ -81,6 +81,35 @@ func TestDecodeReasons(t *testing.T) {
 	}
 }
 
+// A failed call has the process that made it, and no end that it did not name.
+func TestDecodeFailures(t *testing.T) {
+	local, remote := netip.MustParseAddrPort("10.0.0.7:80"), netip.MustParseAddrPort("10.0.0.9:90")
+	who := event.Proc{PID: 42, Comm: "abc"}
+	for _, tt := range []struct {
+		call bpfCall
+		role bpfRole
+		want event.Event
+	}{
+		{bpfCallCALL_CONNECT, bpfRoleROLE_CLIENT, event.Event{Call: event.Connect, Role: event.Client,
+			Local: local, Remote: remote, Opener: who}},
+		{bpfCallCALL_BIND, bpfRoleROLE_UNKNOWN, event.Event{Call: event.Bind, Local: local, Process: who, Owner: event.ByCall}},
+		{bpfCallCALL_ACCEPT, bpfRoleROLE_SERVER, event.Event{Call: event.Accept, Role: event.Server, Local: local, Accepter: who}},
+		{bpfCallCALL_SOCKET, bpfRoleROLE_UNKNOWN, event.Event{Call: event.Socket, Process: who, Owner: event.ByCall}},
+	} {
+		raw := bpfEvent{Kind: uint8(bpfKindKIND_FAIL), Family: 4, Call: uint8(tt.call), Role: uint8(tt.role), Err: 24,
+			Lport: 80, Rport: 90, Origin: 42<<pidShift | 7}
+		copy(raw.Laddr[:], local.Addr().AsSlice())
+		copy(raw.Raddr[:], remote.Addr().AsSlice())
+		tt.want.Kind, tt.want.Errno = event.Fail, 24
+		d := newDecoder(0)
+		d.procs.known[raw.Origin] = who
+		var got event.Event
+		if err := d.decode(sample(t, raw), &got); err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("got  %+v\nwant %+v (%v)", got, tt.want, err)
+		}
+	}
+}
+
 // FuzzDecode has the cast agree with encoding/binary, and refuse the rest.
 func FuzzDecode(f *testing.F) {
 	f.Add(sample(f, bpfEvent{Kind: uint8(bpfKindKIND_OPEN), Family: 4, Lport: 1, Cookie: 2}))
@@ -101,7 +130,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if e.Cookie != raw.Cookie || e.NetNS != raw.Netns || e.Local.Port() != raw.Lport ||
+		if e.Cookie != raw.Cookie || e.NetNS != raw.Netns || e.Call != event.Socket && e.Local.Port() != raw.Lport ||
 			e.Kind != kinds[raw.Kind] || e.Time != int64(raw.Time) || e.Life < 0 || e.InState < 0 {
 			t.Fatalf("%+v is not %+v", e, raw)
 		}

@@ -23,7 +23,8 @@ type Hand struct {
 	Inherited []*Listening // what it was started with
 
 	cmd    *exec.Cmd
-	fd     int // of the socket to it
+	fd     int        // of the socket to it
+	who    event.Proc // as it was last told
 	stderr strings.Builder
 	ended  bool
 }
@@ -114,11 +115,8 @@ func StartHand(ctx context.Context, netns, comm string, inherited ...*Listening)
 	return h, nil
 }
 
-// Who is the process.
-func (h *Hand) Who() (event.Proc, error) {
-	r, err := h.do(handOrder{Op: opHello})
-	return r.By, err
-}
+// Who is the process, with the comm that it has since its last exec.
+func (h *Hand) Who() event.Proc { return h.who }
 
 // Listen listens on at.
 func (h *Hand) Listen(at netip.AddrPort, s Socketing) (*Listening, error) {
@@ -284,7 +282,7 @@ func (h *Hand) wait(cs []*Held) error {
 		return fmt.Errorf("wait for a hand: %w", err)
 	}
 	for _, c := range cs {
-		c.Closer = event.Proc{PID: c.PID, Comm: c.Comm}
+		c.Closer = h.who
 	}
 	return nil
 }
@@ -310,6 +308,7 @@ func (h *Hand) do(o handOrder) (handReply, error) {
 	if err != nil {
 		return r, fmt.Errorf("order %s: %w: %s", o.Op, err, h.stderr.String())
 	}
+	h.who = r.By
 	switch {
 	case r.Errno != 0:
 		return r, &CallError{Failure{r.Call, r.Errno}, r.By, r.Cookie}

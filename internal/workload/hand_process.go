@@ -388,7 +388,8 @@ func (h *hand) fork(o *handOrder) (handReply, error) {
 
 // execSelf returns only if it fails.
 func execSelf(comm string) {
-	err := unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), envComm+"="+comm))
+	os.Setenv(envComm, comm)
+	err := unix.Exec("/proc/self/exe", os.Args, os.Environ())
 	fmt.Fprintln(os.Stderr, "exec:", err)
 	os.Exit(1)
 }
