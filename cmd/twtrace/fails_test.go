@@ -71,6 +71,7 @@ var connectWays = []workload.Way{workload.Plain, workload.NonBlocking, workload.
 // TestFails has every kind of call fail in every way, and compares the records with
 // what the processes were told.
 func TestFails(t *testing.T) {
+	t.Attr("row", "calls that fail: connect, bind, accept, socket")
 	t.Parallel()
 	for _, calls := range []string{"auto", "on"} {
 		t.Run("syscalls "+calls, func(t *testing.T) {

@@ -89,6 +89,7 @@ type handCase struct {
 // TestHands has connections pass through processes in every way there is, and
 // compares each owner with what the processes said about themselves.
 func TestHands(t *testing.T) {
+	t.Attr("row", "owners through fork, exec, passed descriptors, io_uring, MPTCP")
 	t.Parallel()
 	for _, calls := range []string{"auto", "on"} {
 		t.Run("syscalls "+calls, func(t *testing.T) {
