@@ -259,20 +259,21 @@ func (tr *trace) wait() record {
 	return last
 }
 
-// fewSkipped is how many skipped transitions a test puts up with: its trace counts
-// those of the whole host, and one in 100,000 is what is promised.
-const fewSkipped = 5
+// fewSkipped is how many skipped transitions a test puts up with: one in 100,000 is what
+// is promised, and its trace counts those of all tests that run meanwhile, which make some
+// two million.
+const fewSkipped = 20
 
 // checkLost wants nothing lost but a few transitions, which are not among the begins
 // and ends of TIME_WAIT. Since 7.0 a program can be preempted, and a VM under software
 // emulation is slow enough for many to be skipped then.
-func checkLost(t testing.TB, end record) {
+func checkLost(t testing.TB, lost map[string]uint64) {
 	t.Helper()
 	host, err := kernel.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for stage, n := range end.Lost {
+	for stage, n := range lost {
 		slow := kerneltest.InVM() && host.Release[0] >= '7'
 		if stage == "recursion" && (n <= fewSkipped || slow) {
 			t.Logf("%d transitions skipped on Linux %s", n, host.Release)
