@@ -70,7 +70,7 @@ func TestChurn(t *testing.T) {
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})
 	end := tr.stop()
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	hidden := 0
 	for _, d := range end.Drift {
 		if d.Netns == ns.Inum() {

@@ -192,7 +192,7 @@ func TestFollow(t *testing.T) {
 		return n >= len(pids), fmt.Sprintf("%d of %d connections have ended", n, len(pids))
 	})
 	end := tr.stop()
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	all := tr.all()
 	for i := range all {
 		if all[i].PPID != 0 && all[i].PComm != "sh" {

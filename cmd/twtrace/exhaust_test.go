@@ -59,7 +59,7 @@ func TestExhaust(t *testing.T) {
 		n := len(tr.of("fail", ns.Inum()))
 		return n >= total, fmt.Sprintf("%d of %d records", n, total)
 	})
-	checkLost(t, tr.stop().Lost)
+	checkLost(t, tr.stop())
 	got := make(map[uint32]uint64)
 	for _, r := range tr.of("fail", ns.Inum()) {
 		if r.Call != "connect" || r.Errno != "EADDRNOTAVAIL" || r.Comm != "exhaust" || r.Owner != "connect" || r.StateNs <= 0 {

@@ -102,7 +102,7 @@ func testFails(t *testing.T, calls string) {
 		n := len(tr.of("fail", ns.Inum()))
 		return n >= want, fmt.Sprintf("%d of %d records", n, want)
 	})
-	checkLost(t, tr.stop().Lost)
+	checkLost(t, tr.stop())
 	got := make(map[failure]int)
 	for _, r := range tr.of("fail", ns.Inum()) {
 		w := failure{pid: r.PID, comm: r.Comm, owner: r.Owner, call: r.Call, errno: r.Errno}

@@ -126,7 +126,7 @@ func testHands(t *testing.T, calls string) {
 		return n >= wanted-hiddenEnds(wanted), fmt.Sprintf("%d of %d ended", n, wanted)
 	})
 	end := tr.stop()
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	last := lastRecords(tr, ns)
 	missing := 0
 	for _, hc := range handCases {

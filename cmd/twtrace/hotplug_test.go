@@ -92,7 +92,7 @@ func (b *balance) check() {
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})
 	end := b.tr.stop()
-	checkLost(b.t, end.Lost)
+	checkLost(b.t, end)
 	for _, d := range end.Drift {
 		if d.Netns == b.ns.Inum() {
 			b.t.Errorf("drift: %+v", d)

@@ -102,7 +102,7 @@ func TestLife(t *testing.T) {
 		return n >= want, fmt.Sprintf("%d of %d ends", n, want)
 	})
 	end := tr.stop()
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.check(t, tr, end) })
 	}

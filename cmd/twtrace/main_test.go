@@ -267,7 +267,12 @@ const fewSkipped = 20
 // checkLost wants nothing lost but a few transitions, which are not among the begins
 // and ends of TIME_WAIT. Since 7.0 a program can be preempted, and a VM under software
 // emulation is slow enough for many to be skipped then.
-func checkLost(t testing.TB, lost map[string]uint64) {
+func checkLost(t testing.TB, end record) {
+	t.Helper()
+	checkLosses(t, end.Lost)
+}
+
+func checkLosses(t testing.TB, lost map[string]uint64) {
 	t.Helper()
 	host, err := kernel.ThisHost()
 	if err != nil {

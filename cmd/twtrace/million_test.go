@@ -59,7 +59,7 @@ func TestMillion(t *testing.T) {
 	if !kerneltest.PID1Artefact() && len(end.Drift) != 0 || hidden < 0 || hidden > n/500 {
 		t.Errorf("drift: %+v", end.Drift)
 	}
-	checkLost(t, end.Lost)
+	checkLosses(t, end.Lost)
 	twice, missed := 0, 0 // ends that were not seen, of begins that were
 	for cookie, times := range begun {
 		if times > 1 || ended[cookie] > 1 {

@@ -75,7 +75,7 @@ func TestNamespacesComeAndGo(t *testing.T) {
 	if begins > made || ends > made {
 		t.Errorf("%d begins and %d ends of %d births", begins, ends, made)
 	}
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	if int(end.Births) < begins {
 		t.Errorf("the end has %d births, and there were %d", end.Births, begins)
 	}

@@ -93,7 +93,7 @@ func TestOwners(t *testing.T) {
 	}
 	allBegun(t, ns, len(truth))
 	end := tr.stop()
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	checkOwners(t, tr, ns, truth, int(end.Lost["recursion"]))
 }
 

@@ -273,7 +273,7 @@ func (r *reasonRun) hidden(told map[uint64][]fact) int {
 // checkReasons ends the trace and looks once more: nothing may have come since.
 func checkReasons(t *testing.T, shared *sharedTrace, runs []*reasonRun) {
 	end := shared.stop()
-	checkLost(t, end.Lost)
+	checkLost(t, end)
 	for _, r := range runs {
 		if r.t == nil || r.t.Failed() {
 			continue // left out by -run, or said already

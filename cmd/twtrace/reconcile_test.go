@@ -146,7 +146,7 @@ func TestCompareInChurn(t *testing.T) {
 	if hidden > 0 && !kerneltest.PID1Artefact() {
 		t.Errorf("drift %+v", end.Drift)
 	}
-	checkLost(t, end.Lost)
+	checkLosses(t, end.Lost)
 	if totals.Dropped > hidden || totals.Snapshots > hidden {
 		t.Errorf("%d dropped, %d found again with %d hidden", totals.Dropped, totals.Snapshots, hidden)
 	}

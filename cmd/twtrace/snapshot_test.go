@@ -184,7 +184,7 @@ func TestStartInChurn(t *testing.T) {
 	})
 	r.settled(ns, wait+repairEvery)
 	end := r.stop()
-	checkLost(t, end.Lost)
+	checkLosses(t, end.Lost)
 	checkOnce(t, r.records, end, births(t, ns))
 }
 
