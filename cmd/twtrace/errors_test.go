@@ -111,6 +111,7 @@ func TestUsageErrors(t *testing.T) {
 		{"trace -c x", "trace", `"x" for flag -c: it takes a number`},
 		{"trace --states some", "trace", `--states: bad value "some"`},
 		{"trace --hooks bogus", "trace", "--hooks: "},
+		{"trace --syscalls maybe", "trace", "--syscalls: "},
 		{"trace --buffer 3X", "trace", `--buffer: bad size "3X": from 4K to 1G`},
 		{"trace --buffer 4G", "trace", `--buffer: bad size "4G"`},
 		{"trace --buffer ''", "trace", `--buffer: bad size ""`},

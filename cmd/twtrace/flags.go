@@ -71,8 +71,7 @@ func tracerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "hooks", Value: "auto", Usage: "`SET` of kernel hooks: auto, fentry, timer", Category: categoryTrace},
 		&cli.StringFlag{Name: "syscalls", Value: "auto", Category: categoryTrace,
-			Usage: "`WHEN` to hook system calls: auto, on, off; on shows every call that fails and who accepts, and slows\n" +
-				"every call of every process; auto leaves alone what would"},
+			Usage: "hook system calls `WHICH`: auto (none that slow others), on (calls that fail, accepters; slows every call of the host), off"},
 		&cli.StringFlag{Name: "btf", Usage: "kernel types from `FILE` (default: the running kernel's)", Category: categoryTrace},
 		&cli.StringFlag{Name: "buffer", Value: "8M", Usage: "`SIZE` of the ring buffer, such as 64K or 16M", Category: categoryTrace},
 		&cli.IntFlag{Name: "max-conns", Value: 360448, Usage: "connections known at once, `N`", Category: categoryTrace},

@@ -41,6 +41,8 @@ func (t *Tracer) blind() []string {
 	case t.Set != Timer:
 	case !t.options.Syscalls:
 		out = append(out, "accepters (the closer or the listener is shown instead; --syscalls on)")
+	case !t.uses(bpfProgExitAccept4):
+		out = append(out, "accepters (the closer or the listener is shown instead)")
 	case uring:
 		out = append(out, "accepters by io_uring where the accept is multishot or its descriptor the ring's own")
 	default:
