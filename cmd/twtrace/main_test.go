@@ -71,7 +71,9 @@ type record struct {
 	Cgroup     string
 	Unit       string
 	Container  string
+	Runtime    string
 	Pod        string
+	Unnamed    map[string]uint64
 	Oldstate   string
 	Newstate   string
 	Reason     string

@@ -91,4 +91,25 @@ func (n *namer) wait() {
 	}
 }
 
+// unnamed counts the processes whose details are not in all of their records, by why.
+func (n *namer) unnamed() map[string]uint64 {
+	out := make(map[string]uint64)
+	names := n.who.Names()
+	for why, count := range map[string]uint64{"gone": names.Gone, "throttled": names.Throttled} {
+		if count > 0 {
+			out[why] = count
+		}
+	}
+	return out
+}
+
+// unnamed says what is not known of processes on this host.
+func unnamed() []string {
+	if err := process.Usable(); err != nil {
+		return []string{"executables, units, containers and owners from before the trace, for " + err.Error() +
+			"; what the kernel tells of a process is known"}
+	}
+	return nil
+}
+
 func (n *namer) stop() { n.resolver.Stop() }

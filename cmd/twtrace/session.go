@@ -310,6 +310,7 @@ func (s *session) startEvent() (event.Event, error) {
 		return event.Event{}, err
 	}
 	info.Schema = output.Schema
+	info.Missing = append(info.Missing, unnamed()...)
 	return event.Event{Time: s.tracer.Began.UnixNano(), Kind: event.Start, Start: info}, nil
 }
 
@@ -328,6 +329,7 @@ func (s *session) endEvent() (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
+	info.Unnamed = s.stream.unnamed()
 	return event.Event{Time: time.Now().UnixNano(), Kind: event.End, End: info}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/tracer"
 )
 
@@ -144,6 +145,12 @@ func (s *session) remarks(now time.Time) []string {
 	}
 	if s.late > 0 {
 		out = append(out, fmt.Sprintf("%d begins told late", s.late))
+	}
+	if process.Usable() != nil {
+		out = append(out, "processes by kernel names only: no host pids in /proc")
+	}
+	if n := s.stream.who.Names().Throttled; n > 0 {
+		out = append(out, fmt.Sprintf("%d processes looked up late", n))
 	}
 	if r := &s.reconcile; now.Sub(r.repairedAt) < reconcileEvery {
 		out = append(out, fmt.Sprintf("reconciled: %d added, %d removed", r.added, r.removed))

@@ -113,6 +113,7 @@ type EndInfo struct {
 	Refused  uint64
 	Alive    uint64
 	Lost     map[string]uint64 // by stage; stages with none are absent
+	Unnamed  map[string]uint64 // processes whose records lack their names, by why: "gone", "throttled"
 	Drift    []Drift           // namespaces where the kernel counted otherwise
 }
 

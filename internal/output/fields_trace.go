@@ -85,6 +85,11 @@ var endFields = []Field{
 		Doc:   "events lost, by stage; stages with none are absent",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Lost }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Lost} })},
+	{Name: "unnamed", On: "end", Type: TypeCounts,
+		Doc: "processes whose records lack details: `gone` had ended before /proc was read (no executable is known); " +
+			"of `throttled` there were too many at a time to look them all up at once",
+		at:    inEnd(func(i *event.EndInfo) any { return &i.Unnamed }),
+		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Unnamed} })},
 	{Name: "drift", On: "end", Type: TypeDrift,
 		Doc: "network namespaces where the kernel's own counters grew by another number than was traced: " +
 			"what the kernel counted less what was traced",

@@ -68,7 +68,7 @@ func trace() []event.Event {
 		{Time: at + 61*second, Kind: event.Lost, Count: 12, Stage: event.StageRing},
 		{Time: at + 62*second, Kind: event.End, End: &event.EndInfo{Why: "signal", Births: 30, Parked: 7, Promoted: 5, Begins: 28,
 			Ends: map[string]uint64{"expired": 20, "reused": 3, "reset": 0}, Refused: 1, Alive: 7,
-			Lost: map[string]uint64{"ring": 12}, Drift: []event.Drift{{NetNS: 4026531840, Births: 2, Reused: -1}}}},
+			Lost: map[string]uint64{"ring": 12}, Unnamed: map[string]uint64{"gone": 8, "throttled": 2}, Drift: []event.Drift{{NetNS: 4026531840, Births: 2, Reused: -1}}}},
 		{Kind: event.End, End: &event.EndInfo{}},
 	}
 }

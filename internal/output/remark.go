@@ -100,6 +100,12 @@ func appendEnd(dst []byte, e *event.Event) []byte {
 		dst = appendSigned(append(dst, ", refused "...), d.Refused)
 		dst = append(appendSigned(append(dst, ", alive "...), d.Alive), '\n')
 	}
+	if n := i.Unnamed["gone"]; n > 0 {
+		dst = appendNumber(append(dst, "# names: "...), n, " processes had ended before their executable could be looked up\n")
+	}
+	if n := i.Unnamed["throttled"]; n > 0 {
+		dst = appendNumber(append(dst, "# names: "...), n, " processes were too many at a time to be looked up at once\n")
+	}
 	if i.Why != "" {
 		dst = append(Escape(append(dst, "# stopped by: "...), i.Why), '\n')
 	}
