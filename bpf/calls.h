@@ -111,7 +111,7 @@ static __always_inline int on_socket_exit(long ret)
 /* bind(): the address is the one asked for, since a socket that has none shows 0. */
 static __always_inline int on_bind_exit(long ret)
 {
-	struct address want;
+	struct address want = {};
 	struct syscall call;
 	struct event e;
 	struct sock *sk;
@@ -189,7 +189,7 @@ static __always_inline int on_connect_exit(long ret)
 	struct connecting *c = bpf_map_lookup_elem(&connecting, &tid);
 	bool sent = c, left = c && c->left;
 	struct syscall call;
-	struct address to;
+	struct address to = {};
 	struct event e;
 	struct sock *sk;
 
