@@ -17,6 +17,7 @@ const limitsAgain = time.Second
 // limitsCache knows the limits of all namespaces. Asking it costs a map lookup.
 type limitsCache struct {
 	known  map[uint32]kernel.Limits
+	spaces map[uint32]kernel.NetNS // the same namespaces
 	read   time.Time
 	missed bool // one was asked for that is not known
 }
@@ -33,11 +34,18 @@ func (l *limitsCache) refresh() {
 		return
 	}
 	l.known = make(map[uint32]kernel.Limits, len(namespaces))
+	l.spaces = make(map[uint32]kernel.NetNS, len(namespaces))
 	for _, ns := range namespaces {
 		if k, err := ns.Limits(); err == nil {
-			l.known[ns.Inum] = k
+			l.known[ns.Inum], l.spaces[ns.Inum] = k, ns
 		}
 	}
+}
+
+// space is a namespace whose limits are known, with them.
+func (l *limitsCache) space(inum uint32) (kernel.NetNS, kernel.Limits, bool) {
+	k, ok := l.known[inum]
+	return l.spaces[inum], k, ok
 }
 
 // of is a conn.LimitsFunc.

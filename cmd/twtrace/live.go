@@ -14,6 +14,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/storm"
 	"github.com/twtrace/twtrace/internal/tracer"
 	"github.com/twtrace/twtrace/internal/view"
 )
@@ -24,9 +25,12 @@ type live struct {
 	limits   *limitsCache
 	builder  view.Builder
 	snapshot conn.Snapshot
+	journal  view.Journal
+	storms   *storm.Detector
+	diagnose diagnosis
 	every    atomic.Int64 // ns between two states
+	forget   atomic.Bool  // begin anew at the next state
 	due      time.Time
-	by       view.Grouping
 
 	cpu   time.Duration // own use at the last state
 	cpuAt time.Time
@@ -34,7 +38,8 @@ type live struct {
 
 func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 	host, _ := os.Hostname()
-	l := &live{session: s, limits: limits}
+	l := &live{session: s, limits: limits, diagnose: diagnosis{limits: limits}, storms: storm.New(storm.Options{
+		ShortLived: storm.DefaultShortLived, Rate: storm.DefaultRate, Window: storm.DefaultWindow})}
 	l.builder = view.Builder{Host: host, Begin: time.Now(), Limits: limits.of,
 		Name: func(inum uint32) string { return s.names[inum] }}
 	l.every.Store(int64(interval))
@@ -57,6 +62,9 @@ func (l *live) interval() time.Duration { return time.Duration(l.every.Load()) }
 // SetInterval changes the interval from the next state on.
 func (l *live) SetInterval(d time.Duration) { l.every.Store(int64(d)) }
 
+// Reset forgets what is over, at the next state.
+func (l *live) Reset() { l.forget.Store(true) }
+
 // Next reads events until the interval is over and returns the state then. It
 // returns io.EOF when the trace has ended.
 func (l *live) Next(ctx context.Context) (*view.State, error) {
@@ -71,16 +79,24 @@ func (l *live) Next(ctx context.Context) (*view.State, error) {
 	l.due = time.Now().Add(l.interval())
 	l.limits.refresh()
 	now := time.Now()
+	if l.forget.Swap(false) {
+		l.session.table.Forget()
+		l.builder.Forget()
+	}
 	l.session.table.Snapshot(now.UnixNano(), &l.snapshot)
 	s := l.builder.Build(&l.snapshot)
 	s.Mode, s.Interval, s.Filter = "LIVE", l.interval(), l.session.filter.String()
-	s.Grouping = l.by
 	cpu := ownCPU()
 	s.SelfCPU = float64(cpu-l.cpu) / float64(now.Sub(l.cpuAt))
 	l.cpu, l.cpuAt = cpu, now
 	s.SelfRSS = ownRSS()
 	s.Remarks = l.session.remarks(now)
-	finding(s)
+	for _, e := range l.storms.Tick(&s.Pressure) {
+		l.journal.Add(&e)
+	}
+	s.Events = l.journal.Entries()
+	s.Findings = l.diagnose.findings(s, &l.snapshot)
+	s.Conclude()
 	return s, nil
 }
 
@@ -114,6 +130,8 @@ func (l *live) read() error {
 func (l *live) apply(e *event.Event) {
 	if l.session.relevant(e) {
 		l.session.table.Apply(e)
+		l.storms.Observe(e)
+		l.journal.Add(e)
 	}
 }
 

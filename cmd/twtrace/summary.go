@@ -137,7 +137,7 @@ func (s *summary) fill(t *output.Table, columns []column) {
 	for i := range rows {
 		cells := make([]output.Value, len(columns))
 		for j, c := range columns {
-			cells[j] = c.cell(&rows[i])
+			cells[j] = c.cell(rows[i])
 		}
 		t.Add(cells...)
 	}

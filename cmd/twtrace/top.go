@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -12,9 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/twtrace/twtrace/internal/conn"
-	"github.com/twtrace/twtrace/internal/event"
-	"github.com/twtrace/twtrace/internal/output"
-	"github.com/twtrace/twtrace/internal/pressure"
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/view"
 )
 
@@ -30,6 +27,7 @@ func viewFlags() []cli.Flag {
 		byFlag(),
 		&cli.BoolFlag{Name: "ascii", Usage: "no characters beyond ASCII", Category: categoryOutput},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
+		&cli.BoolFlag{Name: "preserve-screen", Usage: "leave the last screen, not a summary", Category: categoryOutput},
 	}
 }
 
@@ -70,23 +68,37 @@ func runTop(c *cli.Context) error {
 // watch shows a session on the terminal, or as tables where there is none.
 func watch(c *cli.Context, s *session, src *live) error {
 	defer s.stopOn(c.Context)()
-	var err error
-	if src.by, err = parseBy(c); err != nil {
+	by, err := parseBy(c)
+	if err != nil {
 		return err
 	}
+	look := view.NewLook(by)
 	out, isFile := c.App.Writer.(*os.File)
 	if c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
-		if err := view.RunBatch(c.Context, src, c.App.Writer, c.Int("count")); err != nil {
+		if err := view.RunBatch(c.Context, src, c.App.Writer, look, c.Int("count")); err != nil {
 			return err
 		}
 		return s.verdict(c)
 	}
-	err = view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Interval: src.interval(), Grouping: src.by,
-		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color"))})
+	err = view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Look: look, Interval: src.interval(),
+		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS})
 	if err != nil {
 		return err
 	}
 	return s.verdict(c)
+}
+
+// enterNetNS is what brings a command of the user's shell into a namespace.
+func enterNetNS(inum uint32) string {
+	list, err := kernel.ListNetNS()
+	if err != nil {
+		return ""
+	}
+	i := slices.IndexFunc(list, func(n kernel.NetNS) bool { return n.Inum == inum })
+	if i < 0 {
+		return ""
+	}
+	return list[i].Enter()
 }
 
 // interactive reports whether a full-screen view makes sense.
@@ -112,36 +124,4 @@ func terminalCaps(ascii, noColor bool) view.Caps {
 		Style:   profile >= colorprofile.ASCII,
 		Color:   profile >= colorprofile.ANSI,
 	}
-}
-
-// finding words what is worst, in one line, until there is a diagnosis to ask.
-func finding(s *view.State) {
-	g := s.Worst
-	if g == nil || g.Severity == event.SeverityNone {
-		return
-	}
-	id, to := "TW101", fmt.Sprintf("%v -> %v", g.Local, g.Remote)
-	if g.What == pressure.LocalPorts {
-		id, to = "TW102", fmt.Sprintf("bound at %v", g.Local)
-	} else if 2*g.TimeWait < g.Held() {
-		id = "TW106"
-	}
-	s.Severity = view.Severity(g.Severity)
-	s.Finding = fmt.Sprintf("%s  ports %s: %s of %s in use, %s", id, to,
-		output.Count(uint64(g.Used)), output.Count(uint64(g.Limit)), whenFull(g))
-}
-
-// whenFull words the forecast of a gauge.
-func whenFull(g *pressure.Gauge) string {
-	fails := "connect() fails"
-	if g.What == pressure.LocalPorts {
-		fails = "bind() fails"
-	}
-	switch {
-	case g.Refused > 0:
-		return fails
-	case g.Full && g.In <= pressure.Horizon:
-		return fmt.Sprintf("%s in about %.0fs", fails, g.In.Seconds())
-	}
-	return "which settles at about " + output.Percent(uint64(g.Steady), uint64(g.Limit))
 }

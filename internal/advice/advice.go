@@ -6,6 +6,7 @@ package advice
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -42,6 +43,7 @@ type Finding struct {
 	Group    string // "trace" or "host"
 	Severity Severity
 	Title    string
+	Short    string // the worst of it in a few words, "" if Title says it
 	What     string // numbers and their limit
 	Who      string // the owner, or why none is known
 	When     string // the forecast
@@ -51,6 +53,15 @@ type Finding struct {
 	Scope    Scope
 	Evidence []Evidence
 	Forecast *Forecast
+}
+
+// Line is the finding in one line: its ID, the worst of it, and who.
+func (f *Finding) Line() string {
+	line := f.ID + "  " + cmp.Or(f.Short, f.Title)
+	if f.Scope.Comm != "" {
+		line += fmt.Sprintf("  (%s[%d])", f.Scope.Comm, f.Scope.PID)
+	}
+	return line
 }
 
 // Remedy is something to do. Commands are complete: they act on the namespace
@@ -124,7 +135,9 @@ func Diagnose(f Facts) []Finding {
 	for _, x := range all {
 		worst = max(worst, x.Severity)
 	}
-	all = append(all, limited.apply(f)...)
+	if !f.Traced {
+		all = append(all, limited.apply(f)...)
+	}
 	if worst < Warn {
 		all = append(all, nothing.apply(f)...)
 	}

@@ -24,6 +24,7 @@ type Facts struct {
 	Destinations  []Destination   // of outgoing connections
 	Listeners     []Listener
 	TimeWait      pressure.Expiry // of all sockets in TIME_WAIT
+	Traced        bool            // owners and failed calls were seen too: the facts are a trace's
 }
 
 // States counts sockets by state. Index FinWait2 holds full sockets only;
@@ -59,7 +60,8 @@ func (s *States) add(k kernel.Socket) {
 type Destination struct {
 	Local  netip.Addr
 	Remote netip.AddrPort
-	Owner  string          // "comm[pid]", "" if it is not known
+	Owner  event.Proc      // who opened most of late; of a trace only
+	Failed uint64          // connects that found no port in the Window; of a trace only
 	States States          // sockets whose local port connect() chose, or could have chosen
 	Bound  uint32          // sockets on other local ports; they take none of the range
 	Expiry pressure.Expiry // of those in TIME_WAIT

@@ -89,7 +89,7 @@ func fullest(f Facts, find func(Destination, use) (Finding, bool)) []Finding {
 	var all []short
 	for _, d := range f.Destinations {
 		u := project(d.live(), d.Expiry, f.Limits.UsablePorts())
-		if u.severity() >= Warn {
+		if u.severity() >= Warn || d.Failed > 0 {
 			all = append(all, short{d, u})
 		}
 	}
@@ -114,9 +114,11 @@ func (d *Destination) finding(f Facts, u use) Finding {
 		Severity: u.severity(),
 		What: fmt.Sprintf("%s -> %s holds %s of %s ports (%s)", d.Local, d.Remote,
 			output.Count(uint64(used)), output.Count(uint64(usable)), output.Percent(uint64(used), uint64(usable))),
-		Who:   cmp.Or(d.Owner, unknownOwner),
+		Who:   unknownOwner,
 		When:  u.when("connect() to it fails with EADDRNOTAVAIL (99)"),
-		Scope: Scope{Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()},
+		Short: d.short(u),
+		Scope: Scope{Comm: d.Owner.Comm, PID: d.Owner.PID,
+			Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()},
 		Evidence: []Evidence{
 			{Name: "ports_used", Value: float64(used), Limit: float64(usable), Unit: "ports", Source: "sock_diag"},
 			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: "sock_diag"},
@@ -134,10 +136,32 @@ func (d *Destination) finding(f Facts, u use) Finding {
 	x.Evidence = append(x.Evidence,
 		Evidence{Name: "tcp_tw_reuse", Value: float64(f.Limits.TWReuse), Source: "net.ipv4.tcp_tw_reuse"},
 		Evidence{Name: "tcp_timestamps", Value: float64(f.Limits.Timestamps), Source: "net.ipv4.tcp_timestamps"})
+	if d.Owner.Known() {
+		x.Who = fmt.Sprintf("%s[%d] opened most of them of late", d.Owner.Comm, d.Owner.PID)
+	} else if f.Traced {
+		x.Who = "not known: they were there before the trace"
+	}
 	if u.soon() {
 		x.Forecast = &Forecast{Event: "ports_exhausted", InS: u.In.Seconds()}
 	}
+	if d.Failed > 0 {
+		x.Severity = Crit
+		x.When = "now: connect() fails with EADDRNOTAVAIL (99), " + output.Rate(float64(d.Failed)/f.Window.Seconds())
+		x.Forecast = &Forecast{Event: "ports_exhausted"}
+	}
 	return x
+}
+
+// short is the state of the ports in a few words.
+func (d *Destination) short(u use) string {
+	to := "ports to " + d.Remote.String()
+	switch {
+	case d.Failed > 0, u.Full && u.In == 0:
+		return to + " are used up: connect() fails"
+	case u.soon():
+		return to + " run out in ~" + seconds(u.In)
+	}
+	return to + " " + output.Percent(uint64(u.Used), uint64(u.Limit)) + " used"
 }
 
 // live is how many ports are held by something else than TIME_WAIT.

@@ -81,6 +81,7 @@ func bucketLimit(f Facts) []Finding {
 	}
 	x := Finding{
 		Severity: severity,
+		Short:    bucketsInWords(f),
 		What:     bucketsInWords(f),
 		Who:      unknownOwner,
 		When:     u.when("the kernel drops connections instead of keeping them in TIME_WAIT"),

@@ -6,11 +6,11 @@
 // Memory is bounded. A socket costs 40 bytes and 25 to 50 more in the map that
 // finds it by its cookie, and at most Options.MaxSockets are held. A group (one
 // row: an owner and where it connects to) costs about 0.8 KiB with its histogram,
-// a destination 0.3 KiB, and one with more than a few sockets 0.8 KiB more for its
+// and 0.4 KiB more for its last closes, a destination 0.3 KiB, and one with more than a few sockets 0.8 KiB more for its
 // flow; both are capped, and dropped when nothing in them is alive and nothing
 // happened for Options.Idle. 262,144 sockets in TIME_WAIT and 100,000 live ones of
 // some hundred groups take 23 to 33 MiB; the full number of groups and destinations
-// would add 60 MiB, and 50 MiB more if all destinations were busy. When destinations
+// would add 85 MiB, and 50 MiB more if all destinations were busy. When destinations
 // get scarce, those are held that are asked for often; the others are counted.
 //
 // Events come in ring order, which is not time order, so the end of a socket may

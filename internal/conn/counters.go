@@ -27,6 +27,7 @@ type Counters struct {
 	Closer [event.BothSides + 1]uint64 // connections by whose FIN came first, SideNone unused
 	Fails  Fails                       // failed calls
 	Lives  uint64                      // connections whose lifetime is known
+	Ways   Ways                        // ends by how they came about
 }
 
 // exitSlots is one slot for ends whose reason is unknown, and one for each of
@@ -76,6 +77,9 @@ func (c *Counters) Add(o *Counters) {
 	}
 	c.Fails.merge(&o.Fails)
 	c.Lives += o.Lives
+	for i, n := range o.Ways {
+		c.Ways[i] += n
+	}
 }
 
 // alive returns the gauge of a phase, nil if sockets in it are not counted.

@@ -55,6 +55,7 @@ type group struct {
 	pids    *crowd  // of GroupComm
 	clients *sketch // of servers
 	mixed   bool    // of GroupComm: they have different executables
+	closes  *closes // nil if there was none
 }
 
 func (g *group) touch(e *event.Event) {

@@ -97,3 +97,43 @@ func (h *Hist) Quantile(q float64) (d time.Duration, ok bool) {
 	}
 	return time.Duration(histLowest(histBuckets - 1)), true
 }
+
+// HistBar is how many lifetimes lie from From on and below To; To is 0 for no end.
+type HistBar struct {
+	From, To time.Duration
+	N        uint64
+}
+
+// Bars returns the counts by octave, with what lies in the tails added to the
+// first and the last bar, so that there are at most limit.
+func (h *Hist) Bars(limit int) []HistBar {
+	var octaves [2 + histHigh - histLow]uint64
+	first, last := len(octaves), -1
+	for i, n := range h.n {
+		o := 0
+		if i > 0 {
+			o = 1 + (i-1)>>histSub
+		}
+		if octaves[o] += uint64(n); n > 0 {
+			first, last = min(first, o), o
+		}
+	}
+	var bars []HistBar
+	for o := first; o <= last; o++ {
+		b := HistBar{From: time.Duration(1) << (histLow + o - 1), To: time.Duration(1) << (histLow + o), N: octaves[o]}
+		if o == 0 {
+			b.From = 0
+		}
+		bars = append(bars, b)
+	}
+	for len(bars) > limit { // the smaller end gives way
+		if n := len(bars); bars[0].N <= bars[n-1].N {
+			bars[1].From, bars[1].N = bars[0].From, bars[1].N+bars[0].N
+			bars = bars[1:]
+		} else {
+			bars[n-2].To, bars[n-2].N = bars[n-1].To, bars[n-2].N+bars[n-1].N
+			bars = bars[:n-1]
+		}
+	}
+	return bars
+}

@@ -27,6 +27,7 @@ type Group struct {
 	Clients int   // of a server an estimate of how many remote addresses there were
 	First   int64 // first and last activity, ns since the epoch
 	Last    int64
+	Recent  []Closed // the last closes, the latest first; never changed
 }
 
 // Groups appends every group to list, in no order that means anything.
@@ -40,6 +41,7 @@ func (t *Table) Groups(list []Group) []Group {
 			Owner: g.proc, From: g.from,
 			Local:    netip.AddrPortFrom(addrOf(g.key.laddr), g.key.lport),
 			Counters: g.Counters, Life: g.life, First: g.first, Last: g.last,
+			Recent: g.closes.list(),
 		}
 		if g.key.role == event.Client {
 			v.Remote = netip.AddrPortFrom(addrOf(g.key.raddr), g.key.rport)
@@ -147,4 +149,23 @@ func (t *Table) Reconcile(at time.Time, alive func(Socket) bool) int {
 		n++
 	}
 	return n
+}
+
+// Forget drops what the groups remember of connections that ended: how long they
+// lived, who closed them first, how, and the last of them. What the balance needs
+// stays.
+func (t *Table) Forget() {
+	for _, g := range t.groups.all {
+		if g == nil {
+			continue
+		}
+		g.life, g.closes = Hist{}, nil
+		g.Counters.forget()
+	}
+	t.total.Counters.forget()
+	t.total.Retired.forget()
+}
+
+func (c *Counters) forget() {
+	c.Closer, c.Ways, c.Lives = [event.BothSides + 1]uint64{}, Ways{}, 0
 }

@@ -212,6 +212,7 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	life := e.Life > 0 && s.seen&sawLife == 0
 	closer := e.Closer != event.SideNone && e.Closer <= event.BothSides && s.seen&sawCloser == 0
 	ending := fact&(sawOpen|sawSnapshot|sawExit) == 0 && e.Kind != event.Snapshot && s.seen&sawEnding == 0
+	over := e.Kind == event.TimeWaitEnter || e.Kind == event.TimeWaitRefused || e.Kind == event.Close
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
 		switch e.Kind {
 		case event.Open:
@@ -231,6 +232,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 		case event.Close:
 			c.Closes++
 		}
+		if over {
+			c.Ways[min(e.Reason, event.FinWait2Timeout)]++
+		}
 		if ending {
 			c.Ends++
 		}
@@ -240,6 +244,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 		if closer {
 			c.Closer[e.Closer]++
 		}
+	}
+	if over {
+		g.close(e)
 	}
 	if life {
 		g.life.Add(time.Duration(e.Life))

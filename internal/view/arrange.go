@@ -35,17 +35,28 @@ var sortNames = [...]string{
 
 func (s Sort) String() string { return sortNames[s%sorts] }
 
-// Arrange returns the rows to show: grouped by g, and sorted by s. Rows that are
-// equal by s keep an order of their own from frame to frame. It does not change rows.
-func Arrange(rows []Row, g Grouping, s Sort) []Row {
-	rows = group(rows, g)
-	slices.SortStableFunc(rows, func(a, b Row) int {
-		if c := s.compare(&a, &b); c != 0 {
-			return c
+// Arrange is Look.Arrange with no filter.
+func Arrange(rows []Row, g Grouping, by Sort) []*Row {
+	return (&Look{Grouping: g, Sort: by}).Arrange(rows)
+}
+
+// Arrange returns the rows to show: those that match, grouped by g, and sorted by
+// s, the other way round with invert. Rows that are equal by s keep an order of
+// their own from frame to frame. It does not change rows.
+func (k *Look) Arrange(rows []Row) []*Row {
+	grouped := group(k.matching(rows), k.Grouping)
+	out := make([]*Row, len(grouped))
+	for i := range grouped {
+		out[i] = &grouped[i]
+	}
+	slices.SortFunc(out, func(a, b *Row) int {
+		c := k.Sort.compare(a, b)
+		if k.Invert {
+			c = -c
 		}
-		return identity(&a, &b)
+		return cmp.Or(c, identity(a, b))
 	})
-	return rows
+	return k.held(out)
 }
 
 func (s Sort) compare(a, b *Row) int {
@@ -126,6 +137,8 @@ func (r *Row) merge(o *Row, g Grouping) {
 		r.Closer[i] += n
 	}
 	r.Total.Add(&o.Total)
+	r.First = min(r.First, o.First)
+	r.Recent = latest(r.Recent, o.Recent)
 	if r.NetNS != o.NetNS {
 		r.NetNS = 0
 	}
@@ -180,4 +193,14 @@ func (r *Row) mergePeer(o *Row) {
 	if r.Remote != o.Remote {
 		r.Remote = netip.AddrPort{}
 	}
+}
+
+// latest merges two lists of closes, and keeps as many as the longer has.
+func latest(a, b []conn.Closed) []conn.Closed {
+	if len(b) == 0 {
+		return a
+	}
+	out := slices.Concat(a, b)
+	slices.SortStableFunc(out, func(a, b conn.Closed) int { return cmp.Compare(b.Time, a.Time) })
+	return out[:max(len(a), len(b))]
 }

@@ -162,9 +162,9 @@ func batchCell(s string) string {
 	return s
 }
 
-// Batch writes s as plain text: remarks that begin with "#", a heading and a
+// Batch writes s as plain text, with the rows that look shows: remarks that begin with "#", a heading and a
 // line a row, with no escape sequences whatever the processes are called.
-func Batch(w io.Writer, s *State) error {
+func Batch(w io.Writer, s *State, look Look) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s host=%s interval=%s tw=%d open_s=%s close_s=%s fail_s=%s lost=%d in_s=%s out_s=%s parked=%d est=%d\n",
 		s.Time.UTC().Format(time.RFC3339), batchCell(s.Host), interval(s.Interval), s.TimeWait,
@@ -179,7 +179,7 @@ func Batch(w io.Writer, s *State) error {
 	for _, r := range s.Remarks {
 		fmt.Fprintf(&b, "# %s\n", output.Escape(nil, r))
 	}
-	rows := Arrange(s.Rows, s.Grouping, s.Sort)
+	rows := look.Arrange(s.Rows)
 	table := make([][]string, 1, len(rows)+1)
 	for _, c := range batchColumns {
 		table[0] = append(table[0], c.title)
@@ -187,7 +187,7 @@ func Batch(w io.Writer, s *State) error {
 	for i := range rows {
 		var line []string
 		for _, c := range batchColumns {
-			line = append(line, batchCell(c.cell(&rows[i])))
+			line = append(line, batchCell(c.cell(rows[i])))
 		}
 		table = append(table, line)
 	}
@@ -220,7 +220,7 @@ func align(b *strings.Builder, table [][]string) {
 // RunBatch writes a table for every state of src, with an empty line between
 // two, until n are written (0 is no limit), src ends (io.EOF) or ctx is done;
 // none of these is an error.
-func RunBatch(ctx context.Context, src Source, w io.Writer, n int) error {
+func RunBatch(ctx context.Context, src Source, w io.Writer, look Look, n int) error {
 	for i := 0; n == 0 || i < n; i++ {
 		s, err := src.Next(ctx)
 		if err != nil {
@@ -234,7 +234,7 @@ func RunBatch(ctx context.Context, src Source, w io.Writer, n int) error {
 				return fmt.Errorf("write table: %w", err)
 			}
 		}
-		if err := Batch(w, s); err != nil {
+		if err := Batch(w, s, look); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 const linger = int64(10 * time.Second)
 
 // historyLen is how many intervals the sparkline spans.
-const historyLen = 60
+const historyLen = 120
 
 // Builder makes a State of each snapshot of a table, with rates from what
 // changed since the one before. The zero Builder is ready.
@@ -31,6 +31,7 @@ type Builder struct {
 	meter   *pressure.Meter
 	groups  map[uint64]past
 	history []uint64
+	opened  []uint64
 }
 
 // past is what rates need of a group's last snapshot.
@@ -39,6 +40,9 @@ type past struct{ open, end, in, out, fail uint64 }
 func pastOf(c *conn.Counters) past {
 	return past{c.Opens, c.Ends, c.Enters, c.Exit(), c.Fails.Total()}
 }
+
+// Forget begins the histories anew.
+func (b *Builder) Forget() { b.history, b.opened = nil, nil }
 
 // Build makes the state of s. What no table knows (SelfCPU, SelfRSS, findings,
 // how to group and sort) is left to the caller. SelfCPU is set to unknown.
@@ -59,11 +63,12 @@ func (b *Builder) Build(s *conn.Snapshot) *State {
 	if b.at != 0 {
 		st.Interval = time.Duration(s.At - b.at)
 	}
-	b.history = append(b.history, st.TimeWait)
-	if n := len(b.history) - historyLen; n > 0 {
-		b.history = append(b.history[:0], b.history[n:]...)
-	}
+	b.history = remember(b.history, st.TimeWait)
 	st.History = append(st.History, b.history...)
+	if known(st.Rates.Open) {
+		b.opened = remember(b.opened, uint64(math.Round(st.Rates.Open)))
+	}
+	st.Opened = append(st.Opened, b.opened...)
 	if b.meter == nil {
 		b.meter = pressure.NewMeter(b.Limits)
 	}
@@ -73,6 +78,14 @@ func (b *Builder) Build(s *conn.Snapshot) *State {
 	st.Buckets = b.buckets(&st.Pressure)
 	b.at, b.total = s.At, s.Totals.Counters
 	return st
+}
+
+// remember appends v to the last values.
+func remember(last []uint64, v uint64) []uint64 {
+	if n := len(last) - historyLen + 1; n > 0 {
+		last = append(last[:0], last[n:]...)
+	}
+	return append(last, v)
 }
 
 // rates tells what changed; a counter that shrank because a connection's owner
@@ -123,7 +136,7 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64) {
 			Local:    g.Local, Remote: g.Remote, Owners: 1, Peers: 1, Clients: g.Clients,
 			TimeWait: g.TimeWait, Parked: g.Parked, Established: g.Established,
 			Rates: rates(b.groups[g.ID], now, over), Life: g.Life, Closer: g.Closer,
-			Total: g.Counters,
+			Total: g.Counters, First: g.First, Recent: g.Recent,
 		}
 		if v := gauges[pressure.Key{What: pressure.Ports, NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]; v != nil {
 			r.Severity, r.Ports, r.Usable = Severity(v.Severity), int(v.Used), v.Limit

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/twtrace/twtrace/internal/conn"
@@ -12,8 +13,7 @@ import (
 // Grouping says what one row of the table is.
 type Grouping uint8
 
-// The groupings: those that the key g goes through, in its order, and the others,
-// which --by has too.
+// The groupings: those that have a tab of their own, and the others.
 const (
 	ByFlow    Grouping = iota // an owner, or a swarm of them, and where it connects to
 	ByProcess                 // an owner
@@ -40,6 +40,20 @@ var groupingNames = [allGroupings]struct{ title, flag string }{
 }
 
 func (g Grouping) String() string { return groupingNames[g%allGroupings].title }
+
+// noun is what one row is.
+func (g Grouping) noun() string {
+	if g == ByProcess {
+		return "process"
+	}
+	return strings.TrimSuffix(strings.ToLower(g.String()), "s")
+}
+
+// next is the grouping that the key g goes to.
+func (g Grouping) next() Grouping {
+	order := []Grouping{ByFlow, ByProcess, ByUnit, ByPeer, ByNetNS}
+	return order[(slices.Index(order, g)+1)%len(order)]
+}
 
 // GroupingNames returns the names that ParseGrouping knows.
 func GroupingNames() []string {
@@ -247,7 +261,7 @@ func group(rows []Row, g Grouping) []Row {
 		j, ok := at[k]
 		if !ok {
 			at[k] = len(out)
-			r.Label = r.labelBy(g)
+			r.Label, r.id = r.labelBy(g), k
 			out = append(out, r)
 			continue
 		}

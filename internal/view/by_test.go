@@ -37,11 +37,10 @@ func swarmRows(n int) []Row {
 	return append(rows, crowd, app, more)
 }
 
-// words words rows as their name, processes, parent and sockets.
-func words(rows []Row) string {
+// rowWords words rows as their name, processes, parent and sockets.
+func rowWords(rows []*Row) string {
 	var out []string
-	for i := range rows {
-		r := &rows[i]
+	for _, r := range rows {
 		out = append(out, fmt.Sprintf("%s %s %s[%d] %d", strings.TrimSpace(r.call(Caps{}, 40)), r.pid(Caps{}), r.who().PComm, r.who().PPID, r.TimeWait))
 	}
 	slices.Sort(out)
@@ -69,7 +68,7 @@ func TestGroupings(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows := swarmRows(40)
-		if got := words(Arrange(rows, g, SortTimeWait)); got != strings.Join(tt.want, "\n") {
+		if got := rowWords(Arrange(rows, g, SortTimeWait)); got != strings.Join(tt.want, "\n") {
 			t.Errorf("by %s:\n%s\nwant:\n%s", tt.by, got, strings.Join(tt.want, "\n"))
 		}
 		if len(rows) != 44 || rows[0].TimeWait != 1 || rows[0].Label != "" {

@@ -22,21 +22,29 @@ type signs struct {
 	out, in, none string // direction of a connection
 	full, half    string
 	empty         string
-	cut, sorted   string
+	cut           string
+	down, up      string // the order of a sorted column
 	times         string
 	levels        []string // of a sparkline
 }
 
 var (
 	utf8Signs = signs{
-		out: "→", in: "←", none: "·", full: "█", half: "▌", empty: "·", cut: "…", sorted: "▼", times: "×",
+		out: "→", in: "←", none: "·", full: "█", half: "▌", empty: "·", cut: "…", down: "▼", up: "▲", times: "×",
 		levels: strings.Split("▁▂▃▄▅▆▇█", ""),
 	}
 	asciiSigns = signs{
-		out: ">", in: "<", none: ".", full: "#", half: "=", empty: ".", cut: "~", sorted: "v", times: "x",
+		out: ">", in: "<", none: ".", full: "#", half: "=", empty: ".", cut: "~", down: "v", up: "^", times: "x",
 		levels: strings.Split(".-:=+*#", ""),
 	}
 )
+
+func (g *signs) order(up bool) string {
+	if up {
+		return g.up
+	}
+	return g.down
+}
 
 func (c Caps) signs() *signs {
 	if c.Unicode {
@@ -226,7 +234,11 @@ func (r *Row) peer(c Caps, width int) string {
 }
 
 func plural(n int, what string) string {
-	if n != 1 {
+	switch {
+	case n == 1, what == "netns":
+	case strings.HasSuffix(what, "s"):
+		what += "es"
+	default:
 		what += "s"
 	}
 	return output.Count(uint64(n)) + " " + what

@@ -85,7 +85,7 @@ func place(screen int) []placed {
 }
 
 // heading is the line above the table, with the sorted column marked.
-func heading(cols []placed, by Sort, c Caps) string {
+func heading(cols []placed, look *Look, c Caps) string {
 	var b strings.Builder
 	b.WriteString("  ")
 	for i, col := range cols {
@@ -93,8 +93,8 @@ func heading(cols []placed, by Sort, c Caps) string {
 			b.WriteByte(' ')
 		}
 		title := col.title
-		if col.sort == by {
-			title += c.signs().sorted
+		if col.sort == look.Sort {
+			title += c.signs().order(look.Invert)
 		}
 		b.WriteString(c.fit(title, col.width, col.right))
 	}
@@ -102,9 +102,14 @@ func heading(cols []placed, by Sort, c Caps) string {
 }
 
 // line is one row of the table.
-func (r *Row) line(cols []placed, c Caps) string {
+func (r *Row) line(cols []placed, cursor bool, c Caps) string {
 	var b strings.Builder
-	b.WriteString(r.Severity.mark() + " ")
+	b.WriteString(r.Severity.mark())
+	if cursor {
+		b.WriteByte('>')
+	} else {
+		b.WriteByte(' ')
+	}
 	for i, col := range cols {
 		if i > 0 {
 			b.WriteByte(' ')

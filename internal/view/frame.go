@@ -20,49 +20,66 @@ const (
 	minHeight = 12
 )
 
-// above and below are the lines of a frame that are no rows.
-const (
-	above = 7
-	below = 1
-)
-
 // barWidth is how many cells the bars take.
 const barWidth = 30
-
-const keys = "q quit  space pause  s sort  g group  + - interval"
 
 // Frame lays s out as lines for a screen, each at most width cells wide and
 // exactly height of them; below 60x12 it is one sentence. It is pure: the same
 // arguments give the same lines.
-func Frame(s *State, width, height int, c Caps) []string {
+func Frame(s *State, look Look, width, height int, c Caps) []string {
 	if width < minWidth || height < minHeight {
 		return []string{c.cut(sentence(s, c), width)}
 	}
-	rows := Arrange(s.Rows, s.Grouping, s.Sort)
-	room := height - above - below
-	cols := place(width)
-	gauges := limits(s, width, c)
 	lines := make([]string, 0, height)
-	lines = append(lines,
-		title(s, width, c),
+	switch look.Page {
+	case NoPage:
+		lines = append(lines, header(s, &look, width, c)...)
+		lines = append(lines, body(s, &look, width, height-len(lines)-1, c)...)
+	default:
+		title, text := page(s, &look, width, c)
+		lines = append(lines, title)
+		room := height - 2
+		from, to := window(len(text), room, look.Top, -1)
+		lines = append(lines, text[from:to]...)
+		look.Top = len(text) - room // for the footer: there is more
+	}
+	for len(lines) < height-1 {
+		lines = append(lines, "")
+	}
+	return append(lines, footer(&look, width, c))
+}
+
+// header is what every tab has above it: who looks, and how near to which limit
+// the host is.
+func header(s *State, look *Look, width int, c Caps) []string {
+	gauges := limits(s, width, c)
+	return []string{
+		title(s, look, width, c),
 		c.cut(flow(s, width, c), width),
 		c.paintBy(gauges[0], s.Buckets.Severity),
 		c.paintBy(gauges[1], worstSeverity(s)),
 		finding(s, width, c),
-		c.cut(tabs(s, len(rows), room, width, c), width),
-		c.paint(c.fit(heading(cols, s.Sort, c), width, false), sgrReverse),
-	)
-	for i := range rows[:min(len(rows), room)] {
-		line := c.cut(rows[i].line(cols, c), width)
-		lines = append(lines, c.paintBy(strings.TrimRight(line, " "), rows[i].Severity))
 	}
-	if len(rows) == 0 {
-		lines = append(lines, "  no connection seen yet")
+}
+
+// body is the graphs, where there is room for them, and the tab.
+func body(s *State, look *Look, width, room int, c Caps) []string {
+	lines := graphs(s, width, room, c)
+	room -= len(lines)
+	if look.Tab == TabEvents {
+		return append(lines, events(s, look, width, room, c)...)
 	}
-	for len(lines) < height-below {
-		lines = append(lines, "")
+	return append(lines, table(s, look, width, room, c)...)
+}
+
+// tableRoom is how many rows a frame of that size has room for.
+func tableRoom(look *Look, width, height int) int {
+	room := height - len("tfbpf") - 1 // the header and the footer
+	room -= graphHeight(width, room) + 1
+	if look.Tab != TabEvents {
+		room-- // the heading
 	}
-	return append(lines, c.cut(keys, width))
+	return max(room, 0)
 }
 
 // sentence is all that fits a tiny screen.
@@ -78,7 +95,7 @@ func sentence(s *State, c Caps) string {
 }
 
 // title is who is looking at what since when, and what it misses and costs.
-func title(s *State, width int, c Caps) string {
+func title(s *State, look *Look, width int, c Caps) string {
 	loss := "lost " + output.Count(lost(&s.Lost))
 	if width >= 100 {
 		loss += stages(&s.Lost)
@@ -97,7 +114,7 @@ func title(s *State, width int, c Caps) string {
 	if s.Interval > 0 {
 		since += "  " + interval(s.Interval)
 	}
-	since += " [" + c.safe(s.Mode) + "]"
+	since += " [" + c.safe(cmp.Or(look.Mode, s.Mode)) + "]"
 	right := c.cut(loss+self, width-1)
 	// The host gives way first, then the rest: honesty before identity.
 	left := "twtrace"
@@ -280,26 +297,21 @@ func finding(s *State, width int, c Caps) string {
 	if word := s.Severity.String(); word != "" {
 		text += " " + word
 	}
-	return c.paintBy(c.cut(text+" "+c.safe(s.Finding), width), s.Severity)
+	text += " " + c.safe(s.Finding)
+	const more = "Enter=why  D=doctor"
+	if gap := width - ansi.StringWidth(text) - len(more); gap >= 2 && len(s.Findings) > 0 {
+		text += strings.Repeat(" ", gap) + more
+	}
+	return c.paintBy(c.cut(text, width), s.Severity)
 }
 
-// tabs says how the table is grouped, sorted and filtered.
-func tabs(s *State, rows, room, width int, c Caps) string {
-	var left string
-	for g := range groupings {
-		if g == s.Grouping {
-			left += " [" + g.String() + "]"
-		} else {
-			left += "  " + g.String() + " "
+// Conclude sets the finding line from the findings, the worst of which come first:
+// notes are no finding to show over the table.
+func (s *State) Conclude() {
+	for i := range s.Findings {
+		if v := severityOf(s.Findings[i].Severity); v > Fine {
+			s.Severity, s.Finding = v, s.Findings[i].Line()
+			return
 		}
 	}
-	if s.Grouping > groupings {
-		left += " [" + s.Grouping.String() + "]"
-	}
-	shown := plural(rows, "row")
-	if rows > room {
-		shown = fmt.Sprintf("%d of %s", room, shown)
-	}
-	right := shown + "  sort " + s.Sort.String() + "  filter " + cmp.Or(c.safe(s.Filter), "none")
-	return left + strings.Repeat(" ", max(width-ansi.StringWidth(left)-ansi.StringWidth(right), 2)) + right
 }

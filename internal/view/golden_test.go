@@ -141,27 +141,23 @@ func losses() *State {
 	return s
 }
 
-func peers() *State {
-	s := storm()
-	s.Grouping, s.Sort = ByPeer, SortOpen
-	return s
-}
-
 func processes() *State {
 	s := storm()
 	other := s.Rows[2]
 	other.Remote, other.TimeWait, other.Ports, other.Severity = addr("10.2.0.10:5432"), 100, 100, Fine
 	s.Rows = append(s.Rows, other, Row{Kind: conn.GroupOther, TimeWait: 3})
-	s.Grouping, s.Sort = ByProcess, SortComm
 	return s
 }
 
 var scenes = []struct {
 	name  string
 	state func() *State
+	look  Look
 }{
-	{"quiet", quiet}, {"first", first}, {"storm", storm}, {"ipv6", sixes}, {"hostile", hostile}, {"losses", losses},
-	{"peers", peers}, {"processes", processes},
+	{"quiet", quiet, Look{}}, {"first", first, Look{}}, {"storm", storm, Look{}}, {"ipv6", sixes, Look{}},
+	{"hostile", hostile, Look{}}, {"losses", losses, Look{}},
+	{"peers", storm, Look{Tab: TabPeers, Grouping: ByPeer, Sort: SortOpen}},
+	{"processes", processes, Look{Tab: TabProcesses, Grouping: ByProcess, Sort: SortComm}},
 }
 
 // golden compares got with a file, or writes it with -update.
@@ -195,7 +191,7 @@ func TestFrames(t *testing.T) {
 			}{{"ascii", Caps{}}, {"utf8", Caps{Unicode: true}}} {
 				name := fmt.Sprintf("%s-%dx%d-%s.txt", scene.name, size[0], size[1], c.name)
 				t.Run(name, func(t *testing.T) {
-					lines := Frame(scene.state(), size[0], size[1], c.Caps)
+					lines := Frame(scene.state(), scene.look, size[0], size[1], c.Caps)
 					var b strings.Builder
 					for _, l := range lines {
 						b.WriteString(strings.TrimRight(l, " ") + "\n")
@@ -205,7 +201,7 @@ func TestFrames(t *testing.T) {
 			}
 		}
 	}
-	colors := strings.Join(Frame(losses(), 80, 24, Caps{true, true, true}), "\n")
+	colors := strings.Join(Frame(losses(), Look{}, 80, 24, Caps{true, true, true}), "\n")
 	golden(t, "losses-80x24-color.txt", strings.ReplaceAll(colors, "\x1b", "ESC")+"\n")
 }
 
@@ -215,9 +211,9 @@ func TestFramesFit(t *testing.T) {
 		for _, width := range []int{1, 10, 59, 60, 61, 72, 79, 80, 90, 99, 100, 110, 120, 131, 132, 150, 200, 400} {
 			for _, height := range []int{1, 11, 12, 24, 100} {
 				for _, c := range []Caps{{}, {Unicode: true}, {true, true, true}} {
-					s := scene.state()
-					for s.Grouping = range groupings {
-						lines := Frame(s, width, height, c)
+					s, look := scene.state(), scene.look
+					for look.Grouping = range groupings {
+						lines := Frame(s, look, width, height, c)
 						if want := height; width >= minWidth && height >= minHeight && len(lines) != want {
 							t.Fatalf("%s at %dx%d: %d lines", scene.name, width, height, len(lines))
 						}
@@ -246,7 +242,7 @@ func TestFramesFit(t *testing.T) {
 func TestBatch(t *testing.T) {
 	for _, scene := range scenes {
 		var b strings.Builder
-		if err := Batch(&b, scene.state()); err != nil {
+		if err := Batch(&b, scene.state(), scene.look); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, scene.name+"-batch.txt", b.String())

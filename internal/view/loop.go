@@ -20,9 +20,17 @@ import (
 type LoopOptions struct {
 	In, Out  *os.File // the terminal
 	Caps     Caps
-	Grouping Grouping
-	Sort     Sort
+	Look     Look          // to start with
 	Interval time.Duration // of the source; what + and - start from
+	Preserve bool          // leave the last frame on the normal screen, not a summary
+
+	// Record starts (on) or ends a recording of the trace, and tells its file; nil
+	// if it cannot be recorded. It is called from goroutines of its own, one after
+	// the other.
+	Record func(on bool) (path string, err error)
+	// Enter is what brings a command of the user's shell into a network namespace,
+	// "" or with a blank at its end; nil if all are where the shell is.
+	Enter func(netns uint32) string
 }
 
 // maxFPS bounds how often the terminal is written to, and with it how long a key
@@ -62,10 +70,22 @@ func Loop(ctx context.Context, src Source, o LoopOptions) error {
 	if restored != nil {
 		err = errors.Join(err, fmt.Errorf("restore the terminal: %w", restored))
 	}
-	if s := m.shown(); s != nil {
-		fmt.Fprintln(o.Out, strings.Join(Summary(s, o.Caps), "\n"))
-	}
+	fmt.Fprint(o.Out, m.farewell())
 	return err
+}
+
+// farewell is what stays on the normal screen.
+func (m *model) farewell() string {
+	s := m.shown()
+	if s == nil {
+		return ""
+	}
+	lines := Summary(s, m.opt.Caps)
+	if m.opt.Preserve {
+		m.look.Notice, m.look.Prompt = "", false
+		lines = Frame(s, m.look, m.width, m.height, m.opt.Caps)
+	}
+	return strings.Join(append(lines, m.copied...), "\n") + "\n"
 }
 
 // start has what happens outside of the program sent to it: states of the source,

@@ -64,7 +64,7 @@ func TestLoopKeys(t *testing.T) {
 	p.press("s")
 	p.await("sort IN/s")
 	p.press("g")
-	p.await("[Processes]")
+	p.await("[2 Procs]")
 	p.press("s")
 	p.await("sort OUT/s")
 	p.press("+")
@@ -78,7 +78,7 @@ func TestLoopKeys(t *testing.T) {
 	p.press(" ")
 	p.await("[PAUSED 0s]")
 	src.states <- named("host-b", 107)
-	p.await("host-a  up 3m12s  1s [PAUSED 7s]")
+	p.await("host-a  up 3m12s  1s [PAUSED 7s 1/2]")
 	p.press(" ")
 	p.await("host-b  up 3m12s  1s [LIVE]")
 	p.resize(132, 43)
@@ -254,7 +254,7 @@ func TestRunBatch(t *testing.T) {
 		close(src.states)
 	}()
 	var b strings.Builder
-	if err := RunBatch(t.Context(), src, &b, 0); err != nil {
+	if err := RunBatch(t.Context(), src, &b, Look{}, 0); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "\n\n# 1970-"); n != 2 || strings.HasSuffix(b.String(), "\n\n") {
@@ -263,17 +263,17 @@ func TestRunBatch(t *testing.T) {
 	src = newFake()
 	go func() { src.states <- named("h", 1) }()
 	b.Reset()
-	if err := RunBatch(t.Context(), src, &b, 1); err != nil || strings.Count(b.String(), "SEV") != 1 {
+	if err := RunBatch(t.Context(), src, &b, Look{}, 1); err != nil || strings.Count(b.String(), "SEV") != 1 {
 		t.Errorf("%v: %s", err, b.String())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := RunBatch(ctx, newFake(), io.Discard, 0); err != nil {
+	if err := RunBatch(ctx, newFake(), io.Discard, Look{}, 0); err != nil {
 		t.Error(err)
 	}
 	src = newFake()
 	go func() { src.states <- named("error", 1) }()
-	if err := RunBatch(t.Context(), src, io.Discard, 0); err == nil {
+	if err := RunBatch(t.Context(), src, io.Discard, Look{}, 0); err == nil {
 		t.Error("no error of the source")
 	}
 }

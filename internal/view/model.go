@@ -3,8 +3,8 @@ package view
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,19 +12,22 @@ import (
 	"github.com/charmbracelet/colorprofile"
 )
 
-// model is the program's state: what the source told last, and what the user
-// wants to see of it. It draws with Frame and does nothing else by itself.
+// model is the program's state: what the source told, and what the user wants to
+// see of it. It draws with Frame and does nothing else by itself.
 type model struct {
 	opt    LoopOptions
 	src    Source
 	jobs   *jobControl
+	look   Look
 	width  int
 	height int
 
-	latest *State // the last one of the source
-	frozen *State // the one on the screen while paused
+	past   pastStates
+	at     int // which of them is on the screen
 	paused bool
 
+	moves  int      // of the cursor so far
+	copied []string // commands, for the end
 	frame  []string // on the screen
 	hangup bool
 	err    error
@@ -32,7 +35,12 @@ type model struct {
 }
 
 func newModel(src Source, o LoopOptions) *model {
-	return &model{opt: o, src: src, jobs: newJobControl()}
+	m := &model{opt: o, src: src, jobs: newJobControl(), look: o.Look}
+	_, m.look.Offers.Interval = src.(intervalSetter)
+	_, m.look.Offers.Reset = src.(resetter)
+	m.look.Offers.Record = o.Record != nil
+	m.look.Offers.Step = true
+	return m
 }
 
 // profile is what Bubble Tea may send to the terminal.
@@ -48,10 +56,18 @@ func (c Caps) profile() colorprofile.Profile {
 
 // shown is the state on the screen, nil if there is none yet.
 func (m *model) shown() *State {
-	if m.paused {
-		return m.frozen
+	if len(m.past.states) == 0 {
+		return nil
 	}
-	return m.latest
+	return m.past.states[m.at]
+}
+
+// rows are those on the screen and beyond its edges, in order.
+func (m *model) rows() []*Row {
+	if s := m.shown(); s != nil {
+		return m.look.Arrange(s.Rows)
+	}
+	return nil
 }
 
 // Init starts nothing: states and signals are sent from outside.
@@ -77,9 +93,20 @@ func (m *model) answer(msg tea.Msg) tea.Cmd {
 	case fed:
 		return m.take(msg)
 	case tea.KeyPressMsg:
-		k := msg.Key()
-		k.Mod &^= tea.ModAlt // a lone Esc before it
-		return m.press(k.String())
+		return m.key(msg.Key())
+	case tea.PasteMsg:
+		if m.look.Prompt {
+			m.look.Typed += strings.Join(strings.Fields(msg.Content), " ")
+		}
+	case thawMsg:
+		if int(msg) == m.moves {
+			m.look.Order = nil
+		}
+	case doneMsg:
+		m.look.Notice = msg.notice
+		if msg.recording {
+			m.look.Writing = msg.path
+		}
 	case suspendMsg:
 		return m.jobs.suspend()
 	case resumedMsg:
@@ -102,7 +129,11 @@ func (m *model) take(f fed) tea.Cmd {
 		m.crash = f.panic
 		return tea.Quit
 	case f.err == nil:
-		m.latest = f.state
+		forgotten := m.past.add(f.state)
+		m.at = max(m.at-forgotten, 0)
+		if _, replay := m.src.(Player); !m.paused || replay {
+			m.at = len(m.past.states) - 1
+		}
 		return nil
 	case !errors.Is(f.err, io.EOF) && !errors.Is(f.err, context.Canceled):
 		m.err = f.err
@@ -110,53 +141,19 @@ func (m *model) take(f fed) tea.Cmd {
 	return tea.Quit
 }
 
-// press does what a key asks for.
-func (m *model) press(key string) tea.Cmd {
-	switch key {
-	case "q", "Q", "ctrl+c", "f10":
-		return tea.Quit
-	case "ctrl+z":
-		return m.jobs.suspend()
-	case "space", "Z":
-		m.paused = !m.paused
-		m.frozen = m.latest
-	case "s":
-		m.opt.Sort = (m.opt.Sort + 1) % sorts
-	case "g":
-		m.opt.Grouping = (m.opt.Grouping + 1) % groupings
-	case "+", "=":
-		m.setInterval(true)
-	case "-", "_":
-		m.setInterval(false)
-	}
-	return nil
+// doneMsg tells what came of something that took a while.
+type doneMsg struct {
+	notice    string
+	recording bool   // path is of a recording
+	path      string // "" if it has ended
 }
 
-// intervals are the ones that + and - go through.
-var intervals = []time.Duration{
-	500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute,
-}
+// thawMsg ends the hold on the order of the rows, if the cursor has not moved since
+// that many moves.
+type thawMsg int
 
-func (m *model) setInterval(longer bool) {
-	set, ok := m.src.(intervalSetter)
-	if !ok {
-		return
-	}
-	m.opt.Interval = stepInterval(m.opt.Interval, longer)
-	set.SetInterval(m.opt.Interval)
-}
-
-// stepInterval is the next longer or shorter one.
-func stepInterval(d time.Duration, longer bool) time.Duration {
-	i, exact := slices.BinarySearch(intervals, d)
-	switch {
-	case longer && exact:
-		i++
-	case !longer:
-		i--
-	}
-	return intervals[min(max(i, 0), len(intervals)-1)]
-}
+// holdFor is how long rows stay in place after the cursor has moved.
+const holdFor = 2 * time.Second
 
 // View shows the frame.
 func (m *model) View() tea.View {
@@ -166,14 +163,23 @@ func (m *model) View() tea.View {
 }
 
 func (m *model) lines() []string {
-	latest := m.shown()
-	if latest == nil {
+	s := m.shown()
+	if s == nil {
 		return []string{m.opt.Caps.cut("twtrace: waiting for the first interval", m.width)}
 	}
-	s := *latest
-	s.Grouping, s.Sort = m.opt.Grouping, m.opt.Sort
-	if m.paused {
-		s.Mode = "PAUSED " + seconds(m.latest.Time.Sub(s.Time))
+	m.look.Mode = m.mode()
+	return Frame(s, m.look, m.width, m.height, m.opt.Caps)
+}
+
+// mode words how far from now the screen is, "" if it is not.
+func (m *model) mode() string {
+	if !m.paused {
+		return ""
 	}
-	return Frame(&s, m.width, m.height, m.opt.Caps)
+	last := m.past.states[len(m.past.states)-1]
+	text := "PAUSED " + seconds(last.Time.Sub(m.shown().Time))
+	if n := len(m.past.states); m.at < n-1 {
+		text += fmt.Sprintf(" %d/%d", m.at+1, n)
+	}
+	return text
 }

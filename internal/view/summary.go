@@ -27,10 +27,10 @@ func Summary(s *State, c Caps) []string {
 		lines = append(lines, line)
 	}
 	top := "top       "
-	if rows := Arrange(s.Rows, ByFlow, SortTimeWait); len(rows) == 0 {
+	if rows := new(Look).Arrange(s.Rows); len(rows) == 0 {
 		top += "no connection seen"
 	} else {
-		r := &rows[0]
+		r := rows[0]
 		top += c.word(r.name()) + "[" + r.pid(c) + "] " + r.peer(c, 60) + "  " + output.Count(r.TimeWait) + " in TIME_WAIT, closed by " + r.closerText()
 	}
 	return append(lines, top, "lost      "+output.Count(lost(&s.Lost))+stages(&s.Lost))

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/advice"
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/pressure"
@@ -54,6 +55,7 @@ type State struct {
 	Established uint64
 	Rates       Rates
 	History     []uint64 // TIME_WAIT at the last intervals, oldest first
+	Opened      []uint64 // connections opened per second then
 
 	Pressure pressure.Reading // of all limits, the worst first
 	Buckets  Buckets          // of those, the fullest namespace's TIME_WAIT sockets
@@ -64,10 +66,10 @@ type State struct {
 
 	Remarks []string // what to know of the trace itself, each in a few words
 
-	Rows     []Row // flows; the frame groups and sorts them
-	Grouping Grouping
-	Sort     Sort
-	Filter   string // in words, "" if there is none
+	Rows     []Row            // flows; the frame groups and sorts them
+	Filter   string           // of the trace in words, "" if there is none
+	Events   []Entry          // the latest first
+	Findings []advice.Finding // the worst first
 }
 
 // Buckets is how near a network namespace is to its tcp_max_tw_buckets.
@@ -107,6 +109,11 @@ type Row struct {
 	Closer [event.BothSides + 1]uint64
 	Ports  int // local ports in use towards the destination, by anyone; of many the worst
 	Usable int // how many there are, 0 if unknown
+
+	First  int64         // when it was first seen, ns since the epoch
+	Recent []conn.Closed // the last ones, the latest first
+
+	id rowKey // in the grouping that made it
 }
 
 // share is how much of its ports is in use, negative if that is not known.
