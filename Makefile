@@ -28,7 +28,7 @@ UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 # What the kernel matrix repeats on stock kernels, and which tests of it (all, unless
 # said): all that speak of what the kernel does, but for those of the command line.
 IN_VM       := cmd/twtrace internal/kerneltest internal/kernel
-RUN_twtrace := ^Test(OldKernel|Life|Million|Hotplug|Owners|States|Reuse|Overflow|Reason|Killed|Hidden|StartInChurn|EstablishedBefore|ParkedBefore|OwnerOfSnapshot|StalledConsumer|CompareInChurn|NamespacesComeAndGo|TalliesOfGoneNamespaces|TwoTraces|List|Hands|Fails|Exhaust)$$
+RUN_twtrace := ^Test(OldKernel|Life|Million|Hotplug|Owners|States|Reuse|Overflow|Reason|Killed|Hidden|StartInChurn|EstablishedBefore|ParkedBefore|OwnerOfSnapshot|StalledConsumer|CompareInChurn|NamespacesComeAndGo|TalliesOfGoneNamespaces|TwoTraces|List|Fails|Exhaust)$$
 GUEST_TOOLS := cat getconf setpriv sleep sysctl unshare
 GUEST_FILES := $(foreach d,$(wildcard $(IN_VM:=/testdata)),--file $(d):/test/$(notdir $(d:/testdata=))/testdata) \
                $(foreach t,$(GUEST_TOOLS),--file $$(command -v $(t)):/usr/local/bin/$(t))
