@@ -19,7 +19,8 @@ type limitsCache struct {
 	known  map[uint32]kernel.Limits
 	spaces map[uint32]kernel.NetNS // the same namespaces
 	read   time.Time
-	missed bool // one was asked for that is not known
+	missed bool  // one was asked for that is not known
+	tape   *tape // whose limits are asked for instead, if not nil
 }
 
 // refresh reads the limits if they are due. A namespace that cannot be read has none.
@@ -50,6 +51,9 @@ func (l *limitsCache) space(inum uint32) (kernel.NetNS, kernel.Limits, bool) {
 
 // of is a conn.LimitsFunc.
 func (l *limitsCache) of(netns uint32) (conn.Limits, bool) {
+	if l.tape != nil {
+		return l.tape.limitsOf(netns)
+	}
 	k, ok := l.known[netns]
 	l.missed = l.missed || !ok
 	return connLimits(&k), ok

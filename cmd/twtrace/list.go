@@ -25,7 +25,7 @@ func listCommand() *cli.Command {
 			"twtrace list -D 3306 -o wide        those towards port 3306",
 			"twtrace list --by unit              how many of which systemd unit",
 			"twtrace list -N web -o json         those of the network namespace web, an object a line"),
-		Flags: slices.Concat(filterFlags(), []cli.Flag{
+		Flags: slices.Concat(filterFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			byFlag(),
@@ -45,6 +45,9 @@ func runList(c *cli.Context) error {
 	w, err := listWriter(c)
 	if err != nil {
 		return err
+	}
+	if c.IsSet("read") {
+		return listTape(c, w)
 	}
 	namespaces, err := listedNetNS(c, f)
 	if err != nil {

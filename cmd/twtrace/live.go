@@ -38,12 +38,20 @@ type live struct {
 
 func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 	host, _ := os.Hostname()
+	if s.tape != nil {
+		host = s.tape.reader.Start().Start.Host
+	}
 	l := &live{session: s, limits: limits, diagnose: diagnosis{limits: limits}, storms: storm.New(storm.Options{
 		ShortLived: storm.DefaultShortLived, Rate: storm.DefaultRate, Window: storm.DefaultWindow})}
-	l.builder = view.Builder{Host: host, Begin: time.Now(), Limits: limits.of,
+	l.builder = view.Builder{Host: host, Begin: s.clock(), Limits: limits.of,
 		Name: func(inum uint32) string { return s.names[inum] }}
 	l.every.Store(int64(interval))
-	l.due = time.Now().Add(interval)
+	if s.tape != nil && s.tape.from != 0 {
+		l.due = time.Unix(0, s.tape.from)
+		for s.clock().Before(l.due) && l.read() == nil {
+		}
+	}
+	l.due = s.clock().Add(interval)
 	l.cpu, l.cpuAt = ownCPU(), time.Now()
 	s.talk, s.wanted = nil, s.relevant
 	// The state at the start, so that the first interval has rates.
@@ -52,7 +60,7 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 		s.witness(&e)
 		l.apply(&e)
 	}
-	s.table.Snapshot(time.Now().UnixNano(), &l.snapshot)
+	s.table.Snapshot(s.clock().UnixNano(), &l.snapshot)
 	l.builder.Build(&l.snapshot)
 	return l
 }
@@ -68,7 +76,7 @@ func (l *live) Reset() { l.forget.Store(true) }
 // Next reads events until the interval is over and returns the state then. It
 // returns io.EOF when the trace has ended.
 func (l *live) Next(ctx context.Context) (*view.State, error) {
-	for time.Now().Before(l.due) {
+	for l.session.clock().Before(l.due) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -76,19 +84,19 @@ func (l *live) Next(ctx context.Context) (*view.State, error) {
 			return nil, err
 		}
 	}
-	l.due = time.Now().Add(l.interval())
+	l.due = l.session.clock().Add(l.interval())
 	l.limits.refresh()
-	now := time.Now()
+	now := l.session.clock()
 	if l.forget.Swap(false) {
 		l.session.table.Forget()
 		l.builder.Forget()
 	}
 	l.session.table.Snapshot(now.UnixNano(), &l.snapshot)
 	s := l.builder.Build(&l.snapshot)
-	s.Mode, s.Interval, s.Filter = "LIVE", l.interval(), l.session.filter.String()
+	s.Mode, s.Interval, s.Filter = l.session.mode(), l.interval(), l.session.filter.String()
 	cpu := ownCPU()
-	s.SelfCPU = float64(cpu-l.cpu) / float64(now.Sub(l.cpuAt))
-	l.cpu, l.cpuAt = cpu, now
+	s.SelfCPU = float64(cpu-l.cpu) / float64(time.Since(l.cpuAt))
+	l.cpu, l.cpuAt = cpu, time.Now()
 	s.SelfRSS = ownRSS()
 	s.Remarks = l.session.remarks(now)
 	for _, e := range l.storms.Tick(&s.Pressure) {
@@ -105,7 +113,7 @@ func (l *live) read() error {
 	var e event.Event
 	for n := 0; ; n++ {
 		// A look at the clock for each event would cost more than the event.
-		if n%1024 == 1023 && !time.Now().Before(l.due) {
+		if n%1024 == 1023 && !l.session.clock().Before(l.due) {
 			return nil
 		}
 		err := l.session.next(&e)

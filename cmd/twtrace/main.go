@@ -127,7 +127,7 @@ func rightsHint() string {
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "ports", "storms", "doctor", "explain", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "doctor", "explain", "check", "demo"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -143,13 +143,15 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Writer:    stdout,
 		ErrWriter: stderr,
 		// Errors are printed and turned into exit codes in one place, report.
-		ExitErrHandler:         func(*cli.Context, error) {},
-		OnUsageError:           onUsageError,
-		Commands:               []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
-		Flags:                  topFlags(),
-		Action:                 rootAction,
-		HideHelpCommand:        true,
-		UseShortOptionHandling: false,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    onUsageError,
+		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
+		Flags:           topFlags(),
+		Action:          rootAction,
+		HideHelpCommand: true,
+		// A file may have a comma in its name.
+		DisableSliceFlagSeparator: true,
+		UseShortOptionHandling:    false,
 	}
 	wordDefaults(app.Flags)
 	for _, c := range app.Commands {
@@ -177,7 +179,7 @@ func named(verb string, action cli.ActionFunc) cli.ActionFunc {
 
 // rootAction is twtrace without a command: top.
 func rootAction(c *cli.Context) error {
-	if c.Args().Present() {
+	if c.Args().Present() && !c.IsSet("read") {
 		return usagef("unknown command %q: the commands are %s", c.Args().First(), strings.Join(verbs, ", "))
 	}
 	return runTop(c)
@@ -187,7 +189,7 @@ func rootAction(c *cli.Context) error {
 // behind an argument.
 func withoutArguments(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if c.Args().Present() {
+		if c.Args().Present() && !c.IsSet("read") { // then they are files
 			return usagef("unexpected argument %q: %s takes flags only", c.Args().First(), c.Command.Name)
 		}
 		return action(c)

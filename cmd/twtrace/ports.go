@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -29,7 +30,7 @@ func portsCommand() *cli.Command {
 				"twtrace ports                       what fills up, and when it is full",
 				"twtrace ports -D 5432 -i 1s         the ports towards port 5432, every second",
 				"twtrace ports -o json -c 1          an object a line, for scripts"),
-		Flags: slices.Concat(portsFilterFlags(), tracerFlags(), []cli.Flag{
+		Flags: slices.Concat(portsFilterFlags(), tracerFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: portsInterval, Usage: "`TIME` between two tables", Category: categoryOutput},
@@ -83,12 +84,16 @@ func runPorts(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
+	limits.tape = s.tape
 	defer s.stopOn(c.Context)()
 	p := portsView{session: s, limits: limits, meter: pressure.NewMeter(limits.of), table: table,
 		format: format, lines: c.Int("lines"), out: c.App.Writer}
 	times := c.Int("count")
 	if !c.IsSet("count") && !c.IsSet("interval") {
 		times = 1
+		if s.tape != nil {
+			interval = math.MaxInt64 / 2 // to its end
+		}
 	}
 	if err := p.run(interval, times); err != nil {
 		return err
@@ -110,15 +115,18 @@ type portsView struct {
 
 // run prints as many tables; 0 is no limit.
 func (p *portsView) run(interval time.Duration, times int) error {
-	due := time.Now().Add(interval)
+	due := p.session.clock().Add(interval)
 	for n := 0; times == 0 || n < times; {
 		err := p.session.read(ignore, func() error {
-			if time.Now().Before(due) {
+			if p.session.clock().Before(due) {
 				return nil
 			}
 			return errDue
 		})
-		if err == nil { // the trace has ended
+		if err == nil { // the trace has ended; of a recording that is the moment to look at
+			if p.session.tape != nil && n == 0 {
+				return p.print(0)
+			}
 			return nil
 		}
 		if !errors.Is(err, errDue) {
@@ -138,7 +146,7 @@ var errDue = errors.New("an interval is over")
 
 func (p *portsView) print(n int) error {
 	p.limits.refresh()
-	now := time.Now()
+	now := p.session.clock()
 	p.session.table.Snapshot(now.UnixNano(), &p.snapshot)
 	r := p.meter.Measure(&p.snapshot)
 	p.table.Reset()

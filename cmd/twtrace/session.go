@@ -29,8 +29,9 @@ const lossInterval = time.Second
 // session is a running trace with the table that completes its events. Its methods
 // are for one goroutine, but for stop.
 type session struct {
-	tracer   *tracer.Tracer
-	stream   *namer // the events of tracer, with the names of their processes
+	tracer   *tracer.Tracer // nil if tape is not
+	tape     *tape          // trace files in the place of a running trace
+	stream   *namer         // the events of tracer, with the names of their processes
 	table    *conn.Table
 	filter   *filter.Filter
 	static   filter.Filter                 // the part of it that a socket alone decides
@@ -64,6 +65,14 @@ type session struct {
 // openSession starts a trace as the flags say. It ends with its context, after
 // --duration, or by stop.
 func openSession(c *cli.Context, options conn.Options) (*session, error) {
+	if c.IsSet("read") {
+		return newReplay(c, options)
+	}
+	for _, name := range []string{"from", "to", "speed"} {
+		if c.IsSet(name) {
+			return nil, usagef("--%s is for trace files: name them with -r", name)
+		}
+	}
 	f, err := parseFilter(c)
 	if err != nil {
 		return nil, err
@@ -189,6 +198,10 @@ func (s *session) stop(why string) {
 }
 
 func (s *session) close() {
+	if s.tape != nil {
+		s.tape.reader.Close()
+		return
+	}
 	s.reconcile.wait()
 	s.waiters.wait()
 	s.stream.stop()
@@ -198,6 +211,9 @@ func (s *session) close() {
 // next returns the next event: sockets from before, then the stream. The errors
 // are those of tracer.Read.
 func (s *session) next(e *event.Event) error {
+	if s.tape != nil {
+		return s.nextOnTape(e)
+	}
 	if s.queue.next(e) {
 		s.stream.who.Complete(e)
 		s.witness(e)
@@ -211,6 +227,31 @@ func (s *session) next(e *event.Event) error {
 		s.witness(e)
 	}
 	return err
+}
+
+// nextOnTape is next on trace files: what they lost is in them.
+func (s *session) nextOnTape(e *event.Event) error {
+	if s.stopping.Load() {
+		return io.EOF
+	}
+	err := s.tape.next(e)
+	switch {
+	case err == nil && e.Kind == event.Lost:
+		s.lost[e.Stage] += e.Count
+	case errors.Is(err, io.EOF):
+		if end := s.tape.reader.End(); end != nil {
+			s.drift = end.End.Drift
+		}
+	}
+	return err
+}
+
+// clock is the time of the trace: now, or where the files are being read.
+func (s *session) clock() time.Time {
+	if s.tape != nil {
+		return time.Unix(0, s.tape.now)
+	}
+	return time.Now()
 }
 
 // tendEvery is after how many events of a ring that never gets empty the session
@@ -228,7 +269,7 @@ func (s *session) read(handle func(*event.Event) error, idle func() error) error
 			repeated := s.repeated(&e)
 			s.table.Apply(&e)
 			s.storms.observe(&e)
-			if !repeated {
+			if !repeated && (s.tape == nil || s.tape.shows(&e)) {
 				err = handle(&e)
 			}
 			if err == nil && n%tendEvery == 0 {
@@ -260,6 +301,9 @@ func (s *session) repeated(e *event.Event) bool {
 
 // tend does what is due beside reading.
 func (s *session) tend(idle bool, handle func(*event.Event) error) error {
+	if s.tape != nil {
+		return nil
+	}
 	if s.job != nil && idle && s.job.over() {
 		s.stop("command")
 	}
@@ -276,7 +320,7 @@ func (s *session) tend(idle bool, handle func(*event.Event) error) error {
 // reportLosses makes lost events of what was lost since the last look.
 func (s *session) reportLosses(handle func(*event.Event) error) error {
 	now := time.Now()
-	if now.Before(s.lossDue) {
+	if s.tape != nil || now.Before(s.lossDue) {
 		return nil
 	}
 	s.lossDue = now.Add(lossInterval)
@@ -301,6 +345,9 @@ func (s *session) reportLosses(handle func(*event.Event) error) error {
 
 // startEvent is the first record of the trace.
 func (s *session) startEvent() (event.Event, error) {
+	if s.tape != nil {
+		return s.tape.reader.Start(), nil
+	}
 	home, err := s.home()
 	if err != nil {
 		return event.Event{}, err
@@ -323,8 +370,15 @@ func (s *session) home() (kernel.NetNS, error) {
 	return kernel.CurrentNetNS()
 }
 
-// endEvent is the last record of the trace, to be asked for when it is over.
+// endEvent is the last record of the trace, to be asked for when it is over. A
+// recording that is not whole, or was not read to its end, has none: KindNone.
 func (s *session) endEvent() (event.Event, error) {
+	if s.tape != nil {
+		if end := s.tape.reader.End(); end != nil {
+			return *end, nil
+		}
+		return event.Event{}, nil
+	}
 	info, err := s.tracer.EndInfo(s.why)
 	if err != nil {
 		return event.Event{}, err

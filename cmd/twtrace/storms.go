@@ -23,7 +23,7 @@ func stormsCommand() *cli.Command {
 				"twtrace storms                              tell what fills up, early",
 				"twtrace storms --duration 1m > /dev/null    ask: is there a storm?",
 				"twtrace storms --exec 'mail -s storm ops'   run a command on each record, which is its input"),
-		Flags: slices.Concat(stormFilterFlags(), tracerFlags(), stormFlags(), []cli.Flag{
+		Flags: slices.Concat(stormFilterFlags(), tracerFlags(), stormFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			&cli.StringFlag{Name: "exec", Usage: "run `COMMAND` by the shell for each record, with it as JSON on stdin", Category: categoryOutput},
@@ -105,7 +105,9 @@ func runStorms(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	s.storms = newStormWatch(s.table, limits, churn)
+	if s.tape == nil { // a recording has its storms
+		s.storms = newStormWatch(s.table, limits, churn)
+	}
 	s.filter = only
 	defer s.stopOn(c.Context)()
 	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })

@@ -16,7 +16,7 @@ import (
 )
 
 func topFlags() []cli.Flag {
-	return slices.Concat(filterFlags(), []cli.Flag{followFlag()}, tracerFlags(), viewFlags(), []cli.Flag{durationFlag()})
+	return slices.Concat(filterFlags(), []cli.Flag{followFlag()}, tracerFlags(), viewFlags(), readFlags(), []cli.Flag{durationFlag()})
 }
 
 func viewFlags() []cli.Flag {
@@ -62,6 +62,7 @@ func runTop(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
+	limits.tape = s.tape
 	return watch(c, s, newLive(s, limits, interval))
 }
 
@@ -79,6 +80,9 @@ func watch(c *cli.Context, s *session, src *live) error {
 			return err
 		}
 		return s.verdict(c)
+	}
+	if s.tape != nil && s.tape.speed == 0 {
+		s.tape.speed = 1
 	}
 	err = view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Look: look, Interval: src.interval(),
 		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS})

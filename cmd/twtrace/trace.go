@@ -27,7 +27,7 @@ func traceCommand() *cli.Command {
 			"twtrace trace -- curl -s http://db:8080/           what a command and its children open and close; it ends with it",
 			"twtrace trace --duration 1m --summary --by unit    which systemd units opened and closed what",
 			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
-		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), []cli.Flag{
+		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
 			durationFlag(),
@@ -52,9 +52,11 @@ func runTrace(c *cli.Context) error {
 	if s := c.String("states"); s != "" && s != "all" {
 		return usagef("--states: bad value %q: the only one is all", s)
 	}
-	job, err := parseJob(c, c.App.ErrWriter) // stdout is for records
-	if err != nil {
-		return err
+	var job *job
+	if !c.IsSet("read") { // then what follows are files
+		if job, err = parseJob(c, c.App.ErrWriter); err != nil { // stdout is for records
+			return err
+		}
 	}
 	churn, err := parseStorms(c)
 	if err != nil {
@@ -68,7 +70,9 @@ func runTrace(c *cli.Context) error {
 	}
 	defer s.close()
 	s.job = job
-	s.storms = newStormWatch(s.table, limits, churn)
+	if s.tape == nil { // a recording has its storms
+		s.storms = newStormWatch(s.table, limits, churn)
+	}
 	defer s.stopOn(c.Context)()
 	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })
 	if err != nil {
@@ -129,6 +133,9 @@ func (p *printer) run() error {
 	last, err := p.session.endEvent()
 	if err != nil {
 		return err
+	}
+	if last.Kind == event.KindNone {
+		return p.out.Flush()
 	}
 	return errors.Join(p.out.Write(&last), p.out.Flush())
 }

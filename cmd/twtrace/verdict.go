@@ -75,6 +75,11 @@ func (s *session) drain() error {
 // verdict is the exit of a trace that ended well: 0, unless with --strict something
 // was lost, or the kernel counted otherwise.
 func (s *session) verdict(c *cli.Context) error {
+	if s.tape != nil {
+		if err := s.tape.verdict(s.talk); err != nil {
+			return err
+		}
+	}
 	if !c.Bool("strict") {
 		return nil
 	}

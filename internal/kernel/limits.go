@@ -84,6 +84,21 @@ func (n NetNS) Limits() (Limits, error) {
 	return l, nil
 }
 
+// ParseLimits is the inverse of Map. What a recording does not have is as in a new
+// kernel: IPv4's unprivileged ports begin at 1024.
+func ParseLimits(m map[string]string) (Limits, error) {
+	return parseLimits(func(name string) (string, error) {
+		s, ok := m["net.ipv4."+name]
+		switch {
+		case !ok && name == "ip_unprivileged_port_start":
+			return "1024", nil
+		case !ok:
+			return "", fmt.Errorf("net.ipv4.%s: %w", name, fs.ErrNotExist)
+		}
+		return s, nil
+	})
+}
+
 // parseLimits makes Limits of the sysctls below net.ipv4 that read returns.
 func parseLimits(read func(name string) (string, error)) (Limits, error) {
 	l := Limits{TWReuseDelayMS: -1}

@@ -382,3 +382,156 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// readDir reads all files of a directory.
+func readDir(t *testing.T, dir string) (*Reader, []event.Event, []string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d files: %v", len(names), err)
+	}
+	r, events, err := read(names...)
+	if err != nil || len(r.Damage) > 0 {
+		t.Fatalf("%v, damage %v", err, r.Damage)
+	}
+	return r, events, names
+}
+
+// TestRotate: all records are in the files, once; with Keep the last ones are.
+func TestRotate(t *testing.T) {
+	const n = 30000
+	for _, o := range []Options{{Size: 200 << 10}, {Every: time.Second}, {Size: 200 << 10, Keep: 2}} {
+		dir := t.TempDir()
+		o.Path = filepath.Join(dir, "t.ndjson.zst")
+		write(t, n, o)
+		r, events, names := readDir(t, dir)
+		from := n - len(events)
+		if o.Keep > 0 && (len(names) != o.Keep || from == 0) || o.Keep == 0 && (len(names) < 3 || from > 0) {
+			t.Errorf("%+v: %d files, from record %d", o, len(names), from)
+		}
+		checkEvents(t, events, from, n)
+		if r.Start().Start.Host != "web-07" || r.End() == nil {
+			t.Errorf("%+v: start %+v, end %v", o, r.Start(), r.End())
+		}
+	}
+}
+
+// TestMissingPart: a file that is not there is said to be missing.
+func TestMissingPart(t *testing.T) {
+	dir := t.TempDir()
+	write(t, 30000, Options{Path: filepath.Join(dir, "t.zst"), Size: 200 << 10})
+	_, _, names := readDir(t, dir)
+	r, events, err := read(append(names[2:], names[0])...)
+	if err != nil || len(r.Damage) != 1 || r.Damage[0].Lost == 0 {
+		t.Fatalf("%v, damage %v", err, r.Damage)
+	}
+	if got := len(events) - 1 + int(r.Damage[0].Lost); got != 30000 {
+		t.Errorf("%d records are read or lost, want 30000", got)
+	}
+}
+
+// TestRing: what a ring held, and what came for some time after, is in a file.
+func TestRing(t *testing.T) {
+	dir := t.TempDir()
+	w, err := NewWriter(Options{Path: filepath.Join(dir, "t.zst"), Ring: time.Second, After: time.Second}, startEvent(), t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n, at = 40000, 25000
+	for i := range n {
+		e := nth(i)
+		if err := errors.Join(w.Write(&e), w.Tick(time.Unix(0, e.Time))); err != nil {
+			t.Fatal(err)
+		}
+		if i == at {
+			if _, err := w.Trigger(time.Unix(0, e.Time)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(endEvent()); err != nil {
+		t.Fatal(err)
+	}
+	r, events, names := readDir(t, dir)
+	second := int(time.Second / (137 * time.Microsecond))
+	from := int(events[0].Cookie) - 1
+	until := from + len(events)
+	checkEvents(t, events, from, until)
+	if len(names) != 1 || from > at-second || from < at-3*second || until < at+second || until > at+3*second {
+		t.Errorf("%d files, records %d to %d, want a second around %d", len(names), from, until, at)
+	}
+	if r.Start().Start.Host != "web-07" {
+		t.Errorf("start %+v", r.Start())
+	}
+}
+
+// TestNothingIsOverwritten: a file that is there stays, and nothing is written
+// through a link.
+func TestNothingIsOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, []byte("precious"), 0o600), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Options{{Path: file}, {Path: link}, {Path: link, Force: true}} {
+		if _, err := NewWriter(o, startEvent(), t0); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
+		if b, err := os.ReadFile(file); string(b) != "precious" {
+			t.Fatalf("%+v: the file is %q, %v", o, b, err)
+		}
+	}
+	if _, events, err := read(write(t, 3, Options{Path: file, Force: true})); err != nil || len(events) != 3 {
+		t.Errorf("with force: %d events, %v", len(events), err)
+	}
+}
+
+func TestRoomIsLeft(t *testing.T) {
+	_, err := NewWriter(Options{Path: filepath.Join(t.TempDir(), "f"), MinFree: 1 << 60}, startEvent(), t0)
+	if room := (*NoRoomError)(nil); !errors.As(err, &room) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRedact: names are gone, and addresses keep what they have in common.
+func TestRedact(t *testing.T) {
+	r, err := NewRedactor([]byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, 5, Options{Redact: r})
+	rd, events, err := read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, _ := os.ReadFile(path)
+	if s := rd.Start(); s.Start.Host != "" || bytes.Contains(all, []byte("web-07")) || s.Start.Kernel != "6.1.0" {
+		t.Errorf("start %+v", s.Start)
+	}
+	for _, e := range events {
+		if e.Process.Comm != "" || e.Process.PID != 4242 || e.Remote.Addr() == netip.MustParseAddr("10.2.0.9") || e.Remote.Port() != 5432 {
+			t.Errorf("got %+v", e)
+		}
+	}
+	for _, pair := range [][2]string{{"10.0.0.7", "10.0.0.6"}, {"10.0.0.7", "10.0.9.7"}, {"192.168.0.1", "10.1.2.3"},
+		{"2001:db8::1", "2001:db8::2"}, {"2001:db8::1", "2001:db8:0:1::1"}} {
+		a, b := netip.MustParseAddr(pair[0]), netip.MustParseAddr(pair[1])
+		if want, got := common(a, b), common(r.Addr(a), r.Addr(b)); got != want {
+			t.Errorf("%s and %s share %d bits, their substitutes %d", a, b, want, got)
+		}
+	}
+	for _, s := range []string{"127.0.0.1", "::1", "0.0.0.0"} {
+		if a := netip.MustParseAddr(s); r.Addr(a) != a {
+			t.Errorf("%s became %s", a, r.Addr(a))
+		}
+	}
+}
+
+// common is how many bits two addresses share at their begin.
+func common(a, b netip.Addr) int {
+	n := 0
+	for n < a.BitLen() && netip.PrefixFrom(a, n+1).Masked() == netip.PrefixFrom(b, n+1).Masked() {
+		n++
+	}
+	return n
+}

@@ -54,20 +54,21 @@ type Stats struct {
 // Writer writes the records of a trace to files. It is not safe for concurrent
 // use. Any error is final: it says so, and the file is whole up to there.
 type Writer struct {
-	o     Options
-	start event.Event
-	dir   *directory // nil on stdout
-	name  namer
-	pack  *packer
-	file  *partFile // nil if none is open
-	born  time.Time // of the file
-	made  []string  // names that are there, oldest first
-	ring  ring
-	parts int
-	past  Stats // of the files that are closed
-	now   time.Time
-	err   error
-	e     event.Event
+	o       Options
+	start   event.Event
+	dir     *directory // nil on stdout
+	name    namer
+	pack    *packer
+	file    *partFile // nil if none is open
+	born    time.Time // of the file
+	made    []string  // names that are there, oldest first
+	ring    ring
+	parts   int
+	written uint64 // records of the recording up to the end of the last block
+	past    Stats  // of the files that are closed
+	now     time.Time
+	err     error
+	e       event.Event
 }
 
 // NewWriter begins a recording with its start record, and the first file unless it
@@ -203,7 +204,11 @@ func (w *Writer) put(b block) error {
 			return err
 		}
 	}
-	return w.file.put(b, &w.start)
+	if err := w.file.put(b, &w.start); err != nil {
+		return err
+	}
+	w.written = b.Before + b.Records
+	return nil
 }
 
 // headerRoom is what the header of a block and the closing block take, about.
@@ -258,7 +263,7 @@ func (w *Writer) openFile() error {
 
 // closeFile ends the file with a block that says why.
 func (w *Writer) closeFile(why string) error {
-	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.pack.h.Before, Close: why}, frame: w.pack.nothing()}
+	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.written, Close: why}, frame: w.pack.nothing()}
 	return w.closeWith(b)
 }
 

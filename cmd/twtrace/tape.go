@@ -1,0 +1,236 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/filter"
+	"github.com/twtrace/twtrace/internal/kernel"
+	tracefile "github.com/twtrace/twtrace/internal/record"
+	"github.com/twtrace/twtrace/internal/tracer"
+)
+
+// tape is a trace file in the place of a running trace. Its time is that of the
+// recording: it goes on by steps, and after each the session looks after itself as
+// it does when a ring is empty.
+type tape struct {
+	reader *tracefile.Reader
+	limits *kernel.Limits
+	from   int64 // records before it are read and not shown; ns since the epoch, 0: from the begin
+	to     int64 // 0: to the end
+	speed  float64
+
+	now    int64 // ns since the epoch
+	ahead  event.Event
+	held   bool // ahead is the next event
+	over   error
+	played time.Time // when a step was due last
+}
+
+// tapeStep is how far the time of a tape goes at once, as pollInterval of a ring.
+const tapeStep = int64(50 * time.Millisecond)
+
+// slack is by how much events may be out of order: see the tracer's late ends.
+const slack = int64(time.Second)
+
+// readFlags are those of commands that can read trace files.
+func readFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "read", Aliases: []string{"r"}, Usage: "trace files, `FILE...`, in place of this kernel; - is stdin", Category: categoryRead},
+		&cli.StringFlag{Name: "from", Usage: "from `TIME` of the recording on: 22:14:07, 2026-11-22T22:14:07Z, or 90s after its begin", Category: categoryRead},
+		&cli.StringFlag{Name: "to", Usage: "up to `TIME` of the recording", Category: categoryRead},
+		&cli.Float64Flag{Name: "speed", Usage: "`N` times as fast as it happened (default: 1 on a screen, else at once)", Category: categoryRead},
+	}
+}
+
+const categoryRead = "Trace files"
+
+// liveOnly are flags that mean something to a running trace alone.
+var liveOnly = []string{"hooks", "btf", "buffer", "max-conns", "syscalls", "follow", "duration", "states",
+	"short-lived", "storm-rate", "storm-window", "exec"}
+
+// openTape opens the files that the flags name. Their order is that of the recording.
+func openTape(c *cli.Context) (*tape, error) {
+	for _, name := range liveOnly {
+		if c.IsSet(name) {
+			return nil, usagef("--%s is for a running trace, and not for a file (-r)", name)
+		}
+	}
+	names := append(c.StringSlice("read"), c.Args().Slice()...)
+	for _, name := range names[1:] {
+		if len(name) > 1 && name[0] == '-' {
+			return nil, usagef("%s stands behind the name of a file: flags go before", name)
+		}
+	}
+	t := &tape{speed: c.Float64("speed")}
+	if c.IsSet("speed") && !(t.speed > 0 && t.speed <= 1e6) {
+		return nil, usagef("--speed: bad number %v: it must be above 0", t.speed)
+	}
+	var err error
+	if t.reader, err = tracefile.Open(names, c.App.Reader); err != nil {
+		return nil, err
+	}
+	start := t.reader.Start()
+	if limits, err := kernel.ParseLimits(start.Start.Limits); err == nil {
+		t.limits = &limits
+	}
+	if t.from, err = moment(c.String("from"), start.Time); err != nil {
+		return nil, usagef("--from: %v", err)
+	}
+	if t.to, err = moment(c.String("to"), start.Time); err != nil {
+		return nil, usagef("--to: %v", err)
+	}
+	if t.to != 0 && t.to < t.from {
+		return nil, usagef("--to is before --from")
+	}
+	t.begin()
+	return t, nil
+}
+
+// moment parses a time of a recording that began at begin.
+func moment(s string, begin int64) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return begin + int64(d), nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t.UnixNano(), nil
+	}
+	for _, layout := range []string{"15:04:05.999999999", "15:04"} {
+		t, err := time.Parse(layout, s)
+		if err != nil {
+			continue
+		}
+		first := time.Unix(0, begin).UTC()
+		t = time.Date(first.Year(), first.Month(), first.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+		if t.Before(first.Truncate(time.Second)) { // it began before midnight
+			t = t.AddDate(0, 0, 1)
+		}
+		return t.UnixNano(), nil
+	}
+	return 0, fmt.Errorf("bad time %q: use 22:14:07, 2026-11-22T22:14:07Z, or 90s after the begin; all in UTC", s)
+}
+
+// newReplay is a session that reads trace files.
+func newReplay(c *cli.Context, options conn.Options) (*session, error) {
+	f, err := parseFilter(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openTape(c)
+	if err != nil {
+		return nil, err
+	}
+	options.Limits = t.limitsOf
+	s := &session{tape: t, table: conn.New(options), filter: f, names: make(map[uint32]string),
+		wanted: func(*event.Event) bool { return true }, lost: make(map[event.Stage]uint64),
+		static: filter.Filter{NetNS: f.NetNS}}
+	s.talk = func(format string, a ...any) { note(c, format, a...) }
+	return s, nil
+}
+
+// limitsOf is a conn.LimitsFunc: the limits of the recording.
+func (t *tape) limitsOf(uint32) (conn.Limits, bool) {
+	if t.limits == nil {
+		return conn.Limits{}, false
+	}
+	return connLimits(t.limits), true
+}
+
+// next returns the next event, or tracer.ErrIdle when time goes on by a step.
+func (t *tape) next(e *event.Event) error {
+	if !t.held && t.over == nil {
+		if t.over = t.reader.Read(&t.ahead); t.over == nil {
+			t.held = true
+			if t.ahead.Time == 0 { // what a Lost event of a damaged file has
+				t.ahead.Time = t.now
+			}
+			if t.to != 0 && t.ahead.Time > t.to+slack {
+				t.held, t.over = false, io.EOF
+			}
+		}
+	}
+	if !t.held {
+		return t.over
+	}
+	if t.ahead.Time >= t.now+tapeStep {
+		t.step()
+		return tracer.ErrIdle
+	}
+	*e, t.held = t.ahead, false
+	return nil
+}
+
+// begin sets the time to that of the first event.
+func (t *tape) begin() {
+	t.now = t.reader.Start().Time
+	if t.over = t.reader.Read(&t.ahead); t.over == nil {
+		t.held = true
+		if t.now == 0 || t.ahead.Time != 0 && t.ahead.Time < t.now+slack {
+			t.now = t.ahead.Time
+		}
+	}
+}
+
+// step lets time go on, as fast as it is to.
+func (t *tape) step() {
+	t.now += tapeStep
+	if t.speed == 0 || t.now < t.from {
+		return
+	}
+	pause := time.Duration(float64(tapeStep) / t.speed)
+	if due := t.played.Add(pause); time.Until(due) > 0 {
+		time.Sleep(time.Until(due))
+		t.played = due
+		return
+	}
+	t.played = time.Now()
+}
+
+// shows tells whether e is to be shown, and not only known.
+func (t *tape) shows(e *event.Event) bool {
+	return e.Time >= t.from && (t.to == 0 || e.Time <= t.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait)
+}
+
+// mode is what the screen says of where the session gets its events.
+func (s *session) mode() string {
+	if s.tape == nil {
+		return "LIVE"
+	}
+	mode := "REPLAY " + s.clock().UTC().Format("15:04:05")
+	if s.tape.speed > 0 {
+		mode += " x" + strconv.FormatFloat(s.tape.speed, 'g', 4, 64)
+	}
+	return mode
+}
+
+// maxDamage is how many damages are told one by one.
+const maxDamage = 5
+
+// verdict is what was wrong with the files, nil if nothing was.
+func (t *tape) verdict(talk func(string, ...any)) error {
+	if n := t.reader.Unknown(); n > 0 && talk != nil {
+		talk("%d words of the recording are of a newer twtrace, and were read as not known", n)
+	}
+	if len(t.reader.Damage) == 0 {
+		return nil
+	}
+	var parts []string
+	for i, d := range t.reader.Damage {
+		if i == maxDamage {
+			parts = append(parts, fmt.Sprintf("and %d more", len(t.reader.Damage)-i))
+			break
+		}
+		parts = append(parts, d.String())
+	}
+	return fmt.Errorf("%s", strings.Join(parts, "; "))
+}
