@@ -209,12 +209,9 @@ func TestRotation(t *testing.T) {
 	if want := r.told() - 2; records != want { // start and end are apart
 		t.Errorf("%d records in %d files, want the run's %d", records, len(files), want)
 	}
-	begins := 0
-	for range seen {
-		begins++
-	}
-	if end := reader.End().End; uint64(begins) > end.Begins || end.Lost["ring"] == 0 && uint64(begins) != end.Begins {
-		t.Errorf("%d begins, the run's account says %d: lost %v", begins, end.Begins, end.Lost)
+	lost := int(reader.End().End.Lost["ring"])
+	if born := births(t, ns); len(seen) > born || len(seen) < born-lost-born/500 {
+		t.Errorf("%d begins of %d births; %d events are lost", len(seen), born, lost)
 	}
 }
 
@@ -291,8 +288,9 @@ func TestFlightRecorder(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t)
 	dir := t.TempDir()
-	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "1ms", "-N", ns.Path())}
+	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m", "-N", ns.Path())}
 	r.cmd.Stderr = &r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)

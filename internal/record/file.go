@@ -20,7 +20,8 @@ type partFile struct {
 	size   int64    // of the blocks that were written whole
 	blocks int
 	part   int
-	torn   bool // the last block is not whole, and stays so
+	base   uint64 // records of the recording before the file
+	torn   bool   // the last block is not whole, and stays so
 	buf    []byte
 }
 
@@ -30,8 +31,10 @@ func (f *partFile) put(b block, start *event.Event) error {
 	h := b.Header
 	h.Part, h.Block = f.part, f.blocks
 	if f.blocks == 0 {
+		f.base = h.Before
 		h.Clock, h.Start = clock, output.AppendJSON(nil, start)
 	}
+	h.Base = f.base
 	var err error
 	if f.buf, err = appendBlock(f.buf[:0], &h, b.frame); err != nil {
 		return err

@@ -42,6 +42,7 @@ type Header struct {
 	Block   int               `json:"block"`           // of the file, from 0
 	Records uint64            `json:"records"`         // in the block
 	Before  uint64            `json:"before"`          // records of the recording before the block
+	Base    uint64            `json:"base,omitempty"`  // of those, the ones before the file
 	First   *time.Time        `json:"first,omitempty"` // the earliest and the latest time in the block
 	Last    *time.Time        `json:"last,omitempty"`
 	Lost    map[string]uint64 `json:"lost,omitempty"` // by stage, from the begin of the recording to the end of the block

@@ -45,7 +45,6 @@ type input struct {
 	plain *plainReader // where there are no blocks
 	first Header
 	next  pending
-	blank bool // the first block was not read yet
 	over  string
 }
 
@@ -83,7 +82,7 @@ func Open(names []string, stdin io.Reader) (*Reader, error) {
 
 // open looks at the begin of a file.
 func (r *Reader) open(name string, stdin io.Reader) (*input, error) {
-	in := &input{name: name, blank: true}
+	in := &input{name: name}
 	from := stdin
 	if name != "-" {
 		file, err := os.Open(name)
@@ -290,10 +289,9 @@ func (r *Reader) account(in *input, p *pending) {
 	missing := uint64(0)
 	if r.known && p.h.Before > r.records {
 		missing = p.h.Before - r.records
-	} else if in.blank && p.h.Part == 1 {
-		missing = p.h.Before // its first blocks are gone
+	} else if !r.known && p.h.Before > p.h.Base {
+		missing = p.h.Before - p.h.Base // its first blocks are gone
 	}
-	in.blank = false
 	switch {
 	case p.damage != nil:
 		p.damage.File, p.damage.Lost = in.name, missing
