@@ -68,6 +68,14 @@ func fullest(s *view.State) []uint32 {
 
 // facts are what advice needs of a namespace; ok is false if it cannot be read.
 func (d *diagnosis) facts(inum uint32, s *view.State, snap *conn.Snapshot, failed map[pressure.Key]uint64) (f advice.Facts, ok bool) {
+	if t := d.limits.tape; t != nil {
+		if t.limits == nil {
+			return f, false
+		}
+		f = advice.Facts{Time: s.Time, NetNS: kernel.NetNS{Inum: inum}, Limits: *t.limits, Traced: true}
+		d.destinations(&f, snap, failed)
+		return f, true
+	}
 	ns, limits, ok := d.limits.space(inum)
 	if !ok {
 		return f, false
@@ -84,9 +92,15 @@ func (d *diagnosis) facts(inum uint32, s *view.State, snap *conn.Snapshot, faile
 	if before, ok := d.last[inum]; ok {
 		f.Before, f.Window = before.Counters, f.Time.Sub(before.at)
 	}
+	d.destinations(&f, snap, failed)
+	return f, true
+}
+
+// destinations adds those of the namespace of f.
+func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, failed map[pressure.Key]uint64) {
 	for i := range snap.Destinations {
 		v := &snap.Destinations[i]
-		if v.NetNS != inum {
+		if v.NetNS != f.NetNS.Inum {
 			continue
 		}
 		to := destinationFacts(v)
@@ -98,7 +112,6 @@ func (d *diagnosis) facts(inum uint32, s *view.State, snap *conn.Snapshot, faile
 		}
 		f.Destinations = append(f.Destinations, to)
 	}
-	return f, true
 }
 
 func keyOf(d *conn.Destination) pressure.Key {

@@ -26,7 +26,7 @@ type limitsCache struct {
 // refresh reads the limits if they are due. A namespace that cannot be read has none.
 func (l *limitsCache) refresh() {
 	age := time.Since(l.read)
-	if age < limitsAgain || age < limitsAge && !l.missed {
+	if l.tape != nil || age < limitsAgain || age < limitsAge && !l.missed {
 		return
 	}
 	l.read, l.missed = time.Now(), false

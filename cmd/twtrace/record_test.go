@@ -290,7 +290,7 @@ func TestFlightRecorder(t *testing.T) {
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)
 	dir := t.TempDir()
-	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m", "-N", ns.Path())}
+	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m", "--event", "time_wait_enter", "-N", ns.Path())}
 	r.cmd.Stderr = &r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
