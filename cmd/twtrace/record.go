@@ -149,6 +149,9 @@ func findUser(name string) (*tracefile.User, error) {
 
 func runRecord(c *cli.Context) error {
 	defer catchSignals(c)()
+	signals := make(chan os.Signal, 8) // from here on, so that none kills a recorder that is still starting
+	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
+	defer signal.Stop(signals)
 	file, err := parseFile(c)
 	if err != nil {
 		return err
@@ -176,7 +179,7 @@ func runRecord(c *cli.Context) error {
 	defer s.close()
 	s.storms, s.job = newStormWatch(s.table, limits, churn), job
 	defer s.stopOn(c.Context)()
-	r := recorder{printer: printer{session: s, left: c.Int("count")}, flight: file.Flight(), stderr: c.App.ErrWriter}
+	r := recorder{printer: printer{session: s, left: c.Int("count")}, flight: file.Flight(), signals: signals, stderr: c.App.ErrWriter}
 	err = r.run(file)
 	if job != nil {
 		err = errors.Join(err, job.end())
@@ -192,7 +195,7 @@ type recorder struct {
 	printer
 	w       *tracefile.Writer
 	flight  bool
-	signals chan os.Signal
+	signals <-chan os.Signal
 	stderr  io.Writer
 	shown   time.Time // the progress
 	rate    uint64    // records at that time
@@ -209,9 +212,6 @@ func (r *recorder) run(o tracefile.Options) error {
 		return err
 	}
 	r.out = r
-	r.signals = make(chan os.Signal, 8)
-	signal.Notify(r.signals, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
-	defer signal.Stop(r.signals)
 	if err = r.before(); err == nil && r.session.job != nil {
 		err = r.session.job.start()
 	}

@@ -158,6 +158,10 @@ func TestReplay(t *testing.T) {
 	if n := strings.Count(stdout, "\n"); code != 0 || n != begins {
 		t.Errorf("list: exit code %d, %d sockets, want %d: %s", code, n, begins, stderr)
 	}
+	stdout, stderr, code = asUser(t, file, "top", "-b", "-r", "-", "-i", "100ms")
+	if code != 0 || !strings.Contains(stdout, "host=") {
+		t.Errorf("top: exit code %d, %s%s", code, stdout, stderr)
+	}
 	stdout, stderr, code = asUser(t, file, "ports", "-r", "-", "-o", "csv")
 	if code != 0 || !strings.Contains(stdout, strconv.Itoa(begins)) {
 		t.Errorf("ports: exit code %d, %s%s", code, stdout, stderr)
@@ -283,40 +287,36 @@ func TestRecordDiskFull(t *testing.T) {
 	}
 }
 
-// TestFlightRecorder: what was kept in memory is in a file once it is asked for.
+// TestFlightRecorder: what was kept in memory is in a file once it is asked for, and
+// what comes after.
 func TestFlightRecorder(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
-	ns := kerneltest.NetNS(t)
-	ns.KeepTimeWait(t)
+	ns := churning(t)
 	dir := t.TempDir()
-	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m", "--event", "time_wait_enter", "-N", ns.Path())}
+	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m", "-N", ns.Path())}
 	r.cmd.Stderr = &r.stderr
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, r.cmd.Start())
 	defer r.cmd.Process.Kill()
-	// SIGUSR1 would kill a twtrace that has not come so far.
 	kerneltest.Eventually(t, patience, func() (bool, string) {
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.cmd.Process.Pid))
-		m := regexp.MustCompile(`SigCgt:\s*([0-9a-f]+)`).FindSubmatch(b)
-		if m == nil {
-			return false, "no status"
-		}
-		caught, err := strconv.ParseUint(string(m[1]), 16, 64)
-		return err == nil && caught&(1<<(unix.SIGUSR2-1)) != 0, "SIGUSR2 is not caught"
+		return len(kernelObjects(t, r.cmd.Process.Pid)) > 0, "nothing is attached; " + r.stderr.String()
 	})
-	connect(t, ns, 97)
+	must(t, r.cmd.Process.Signal(unix.SIGUSR2))
 	kerneltest.Eventually(t, patience, func() (bool, string) {
-		if err := r.cmd.Process.Signal(unix.SIGUSR2); err != nil {
-			return false, err.Error()
+		files := r.files()
+		if len(files) == 0 {
+			return false, "no file; " + r.stderr.String()
 		}
-		return len(r.files()) > 0 && strings.Contains(r.stderr.String(), "is written to"), r.stderr.String()
+		st, err := os.Stat(files[0])
+		return err == nil && st.Size() > 10000, "it does not grow"
 	})
 	r.stop()
-	stdout, stderr, code := twtrace(t, append([]string{"trace", "-r"}, r.files()[0], "-o", "json")...)
+	stdout, stderr, code := twtrace(t, "trace", "-r", r.files()[0], "-o", "json")
 	if code != 0 || strings.Count(stdout, `"time_wait_enter"`) == 0 {
 		t.Errorf("exit code %d, %d bytes: %s", code, len(stdout), stderr)
+	}
+	if s := r.stderr.String(); !strings.Contains(s, "SIGUSR2: the last part is written to "+r.files()[0]) {
+		t.Errorf("it says %s", s)
 	}
 }
 

@@ -148,6 +148,9 @@ func (s *session) remarks(now time.Time) []string {
 	if drift := s.tracedDrift(); len(drift) > 0 {
 		out = append(out, "drift: "+wordDrifts(drift, s.names))
 	}
+	if s.tape != nil {
+		return out
+	}
 	if s.late > 0 {
 		out = append(out, fmt.Sprintf("%d begins told late", s.late))
 	}
