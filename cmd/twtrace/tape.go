@@ -46,7 +46,7 @@ func readFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "read", Aliases: []string{"r"}, Usage: "trace files, `FILE...`, in place of this kernel; - is stdin", Category: categoryRead},
 		&cli.StringFlag{Name: "from", Usage: "from `TIME` of the recording on: 22:14:07, 2026-11-22T22:14:07Z, or 90s after its begin", Category: categoryRead},
 		&cli.StringFlag{Name: "to", Usage: "up to `TIME` of the recording", Category: categoryRead},
-		&cli.Float64Flag{Name: "speed", Usage: "`N` times as fast as it happened (default: 1 on a screen, else at once)", Category: categoryRead},
+		&cli.Float64Flag{Name: "speed", Usage: "`N` times as fast as it happened", DefaultText: "1 on a screen, else at once", Category: categoryRead},
 	}
 }
 

@@ -535,3 +535,12 @@ func common(a, b netip.Addr) int {
 	}
 	return n
 }
+
+// TestFormats: a file of every format that was ever written is read for ever.
+func TestFormats(t *testing.T) {
+	r, events, err := read("testdata/format-1.ndjson.zst")
+	if err != nil || len(r.Damage) > 0 || r.End() == nil || r.Start().Start.Host != "web-07" {
+		t.Fatalf("%v, damage %v, start %+v, end %v", err, r.Damage, r.Start(), r.End())
+	}
+	checkEvents(t, events, 0, 100)
+}
