@@ -53,21 +53,36 @@ func (c Caps) signs() *signs {
 	return &asciiSigns
 }
 
-// safe makes a string that others chose harmless to print.
+// safe makes a string that others chose harmless to print. What terminals disagree
+// on how many cells it takes, as joined emoji, is escaped too: it would move what
+// stands behind it.
 func (c Caps) safe(s string) string {
 	s = string(output.Escape(nil, s))
-	if c.Unicode {
+	if isASCII(s) {
 		return s
 	}
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] < utf8.RuneSelf {
-			b.WriteByte(s[i])
+	for s != "" {
+		cluster, width := ansi.FirstGraphemeCluster(s, ansi.GraphemeWidth)
+		if c.Unicode && width > 0 && width == ansi.StringWidthWc(cluster) || isASCII(cluster) {
+			b.WriteString(cluster)
 		} else {
-			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i]), 16))
+			for i := range len(cluster) {
+				b.WriteString(`\x` + strconv.FormatUint(uint64(cluster[i]), 16))
+			}
 		}
+		s = s[len(cluster):]
 	}
 	return b.String()
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // cut shortens s to width cells, and shows that it did.

@@ -32,7 +32,7 @@ func detail(s *State, look *Look, width int, c Caps) (title string, lines []stri
 			lines = append(append(lines, ""), diagnosis(f, width, c)...)
 		}
 	}
-	lines = append(lines, "", counts(r))
+	lines = append(append(lines, ""), c.wrap(counts(r), width)...)
 	lines = append(lines, behind(s, look, r, width, c)...)
 	lines = append(lines, "")
 	lines = append(lines, beside(c, width, lifetimes(r, c), closing(r))...)

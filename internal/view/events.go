@@ -19,10 +19,12 @@ func events(s *State, look *Look, width, room int, c Caps) []string {
 	from, to := window(len(s.Events), room, look.Top, -1)
 	lines := []string{tabLine(s, look, counted(from, to, len(s.Events), "event"), width, c)}
 	for _, e := range s.Events[from:to] {
-		text := e.Severity.mark() + " " + time.Unix(0, e.Time).UTC().Format("15:04:05.000") + "  " + c.safe(e.Text)
+		text := e.Severity.mark() + " " + time.Unix(0, e.Time).UTC().Format("15:04:05.000")
+		times := ""
 		if e.Count > 1 {
-			text += "  " + c.signs().times + count(e.Count, 9)
+			times = c.signs().times + count(e.Count, 6)
 		}
+		text += c.fit(times, 8, true) + "  " + c.safe(e.Text)
 		lines = append(lines, c.paintBy(strings.TrimRight(c.cut(text, width), " "), e.Severity))
 	}
 	if len(s.Events) == 0 {

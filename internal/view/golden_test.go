@@ -13,6 +13,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/twtrace/twtrace/internal/advice"
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/pressure"
@@ -149,15 +150,78 @@ func processes() *State {
 	return s
 }
 
+// thousands is a host with more rows than any screen has lines.
+func thousands() *State {
+	s := storm()
+	for i := range 5000 {
+		s.Rows = append(s.Rows, Row{NetNS: 4026531840, Owner: event.Proc{PID: uint32(10000 + i), Comm: fmt.Sprintf("worker-%04d", i)}, PIDs: 1, Owners: 1,
+			Peers: 1, Role: event.Client, Local: from("10.0.0.7"), Remote: addr(fmt.Sprintf("10.3.%d.%d:80", i/250, i%250)), TimeWait: uint64(i % 7),
+			Rates: Rates{Open: float64(i % 5)}, Usable: 28232, Ports: i % 7})
+	}
+	return s
+}
+
+// told is the storm with all that a trace tells of it.
+func told() *State {
+	s := storm()
+	r := &s.Rows[2]
+	r.First = s.Time.Add(-3 * time.Minute).UnixNano()
+	r.Owner.Who = &event.Who{HasUID: true, UID: 1000, PPID: 4200, PComm: "bash", Exe: "/app/checkout", Unit: "checkout.service"}
+	r.Total.Ways[event.ActiveClose], r.Total.Ways[event.SimultaneousClose], r.Total.Ways[event.ResetReceived] = 47000, 12, 3
+	r.Total.Exits[1] = 20000
+	for i := range 3 {
+		r.Recent = append(r.Recent, conn.Closed{Time: s.Time.Add(-time.Duration(i) * 3 * time.Millisecond).UnixNano(), Life: 2900000,
+			Remote: r.Remote, LocalPort: uint16(48213 - i), Kind: event.TimeWaitEnter, Reason: event.ActiveClose, Closer: event.LocalSide})
+	}
+	s.Findings = []advice.Finding{{ID: "TW101", Severity: advice.Crit, Title: "ports held by TIME_WAIT", Short: "ports to 10.2.0.9:5432 run out in ~41s",
+		What: "10.0.0.7 -> 10.2.0.9:5432 holds 26,935 of 28,232 ports (95%)", Who: "checkout[4242] opened most of them of late",
+		When: "full in about 41s, then connect() to it fails with EADDRNOTAVAIL (99)",
+		Why:  "26,911 of these ports are in TIME_WAIT, which stays for 60 s with the side that closes first: this one",
+		Now: []advice.Remedy{{Kind: "now", Text: "let connect() take over ports in TIME_WAIT", Command: "sysctl -w net.ipv4.tcp_tw_reuse=1",
+			Undo: "sysctl -w net.ipv4.tcp_tw_reuse=2", Risk: "behind NAT a port that comes back early can have its connection reset"}},
+		Fix:   []advice.Remedy{{Kind: "fix", Text: "reuse connections in the client: a pool, or keep-alive"}},
+		Scope: advice.Scope{Comm: "checkout", PID: 4242, Laddr: "10.0.0.7", Raddr: "10.2.0.9", Rport: 5432}}}
+	s.Events = []Entry{
+		{s.Time.UnixNano(), Crit, 74, "connect to 10.2.0.9:5432 failed: EADDRNOTAVAIL  checkout[4242]"},
+		{s.Time.Add(-time.Second).UnixNano(), Warn, 1, "storm_start ports to 10.2.0.9:5432  checkout[4242]  812/s"},
+		{s.Time.Add(-2 * time.Second).UnixNano(), Fine, 2, "time_wait_exit reset to 10.2.0.31:6379  python3[8810]"},
+	}
+	s.Conclude()
+	return s
+}
+
+// on looks at a page, with the cursor on the row of a comm.
+func on(p Page, g Grouping, comm string) Look {
+	k := NewLook(g)
+	for _, r := range Arrange(told().Rows, g, SortTimeWait) {
+		if r.Owner.Comm == comm {
+			k.Page, k.Marked, k.Cursor = p, true, r.id
+		}
+	}
+	return k
+}
+
+func lookAt(t Tab) Look {
+	var k Look
+	k.setTab(t)
+	return k
+}
+
 var scenes = []struct {
 	name  string
 	state func() *State
 	look  Look
 }{
 	{"quiet", quiet, Look{}}, {"first", first, Look{}}, {"storm", storm, Look{}}, {"ipv6", sixes, Look{}},
-	{"hostile", hostile, Look{}}, {"losses", losses, Look{}},
+	{"hostile", hostile, Look{}}, {"losses", losses, Look{}}, {"thousands", thousands, Look{Top: 2500}},
 	{"peers", storm, Look{Tab: TabPeers, Grouping: ByPeer, Sort: SortOpen}},
 	{"processes", processes, Look{Tab: TabProcesses, Grouping: ByProcess, Sort: SortComm}},
+	{"listeners", storm, lookAt(TabListeners)}, {"events", told, lookAt(TabEvents)},
+	{"paused", told, Look{Mode: "PAUSED 7s 53/60", Offers: Offers{Record: true, Interval: true, Reset: true, Step: true}}},
+	{"cursor", told, on(NoPage, ByFlow, "envoy")}, {"detail", told, on(PageDetail, ByFlow, "checkout")},
+	{"behind", told, on(PageDetail, ByProcess, "nginx")}, {"doctor", told, Look{Page: PageDoctor}},
+	{"help", told, Look{Page: PageHelp, Offers: Offers{Record: true, Interval: true, Reset: true, Step: true}}},
+	{"typing", told, Look{Prompt: true, Typed: "rport 54", Sort: SortOpen, Invert: true}},
 }
 
 // golden compares got with a file, or writes it with -update.
@@ -184,7 +248,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestFrames(t *testing.T) {
 	for _, scene := range scenes {
-		for _, size := range [][2]int{{80, 24}, {132, 43}, {160, 45}} {
+		for _, size := range [][2]int{{60, 12}, {80, 24}, {100, 30}, {132, 43}, {160, 45}, {220, 60}} {
 			for _, c := range []struct {
 				name string
 				Caps

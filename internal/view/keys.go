@@ -97,6 +97,7 @@ func (m *model) choose(key string) (tea.Cmd, bool) {
 		}
 	case "/":
 		k.Prompt, k.Typed, k.Page = true, k.Words, NoPage
+		m.before = k.Words
 	default:
 		return nil, false
 	}
@@ -209,12 +210,13 @@ func (m *model) edit(key, text string) {
 	k := &m.look
 	switch {
 	case key == "enter" || key == "esc":
-		if key == "esc" {
-			k.Typed = ""
-		}
 		k.Prompt = false
-		if err := m.filter(k.Typed); err != nil {
+		err := m.filter(k.Typed)
+		if err != nil && key == "enter" {
 			k.Notice = "filter: " + err.Error()
+		}
+		if err != nil || key == "esc" {
+			m.filter(m.before) // as it was
 		}
 		return
 	case key == "backspace":

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type fake struct {
 	interval chan time.Duration
 	ended    chan struct{}
 	once     sync.Once
+	reset    atomic.Bool
 }
 
 func newFake() *fake {
@@ -44,6 +46,8 @@ func (f *fake) Next(ctx context.Context) (*State, error) {
 		return nil, ctx.Err()
 	}
 }
+
+func (f *fake) Reset() { f.reset.Store(true) }
 
 func (f *fake) SetInterval(d time.Duration) { f.interval <- d }
 
@@ -165,6 +169,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	src := newFake()
+	if os.Getenv(childEnv) == "batch" {
+		os.Exit(childBatch(src))
+	}
 	go func() {
 		panics := make(chan os.Signal, 1)
 		signal.Notify(panics, syscall.SIGUSR1)
@@ -176,6 +183,21 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// childBatch writes tables until nobody reads them, and returns the exit status.
+func childBatch(src *fake) int {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() {
+		for i := int64(0); ; i++ {
+			src.states <- named("child", i)
+		}
+	}()
+	if err := RunBatch(context.Background(), src, os.Stdout, Look{}, 0); !errors.Is(err, syscall.EPIPE) {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 func TestLoopInChild(t *testing.T) {

@@ -27,6 +27,7 @@ type model struct {
 	paused bool
 
 	moves  int      // of the cursor so far
+	before string   // the filter before another was typed
 	copied []string // commands, for the end
 	frame  []string // on the screen
 	hangup bool

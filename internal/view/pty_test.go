@@ -160,10 +160,14 @@ func (p *pty) restored() {
 
 // run starts Loop on the terminal, and returns how to wait for it.
 func (p *pty) run(ctx context.Context, src Source) (wait func() error) {
+	return p.start(ctx, src, LoopOptions{Interval: time.Second})
+}
+
+// start is run with options.
+func (p *pty) start(ctx context.Context, src Source, o LoopOptions) (wait func() error) {
+	o.In, o.Out = p.slave, p.slave
 	done := make(chan error, 1)
-	go func() {
-		done <- Loop(ctx, src, LoopOptions{In: p.slave, Out: p.slave, Interval: time.Second})
-	}()
+	go func() { done <- Loop(ctx, src, o) }()
 	return func() error {
 		p.t.Helper()
 		select {

@@ -88,7 +88,7 @@ func tabLine(s *State, look *Look, count string, width int, c Caps) string {
 		traced = ""
 	}
 	for _, left := range []string{tabList(look, true), tabList(look, false)} {
-		for _, end := range []string{own + traced, own, ""} {
+		for _, end := range []string{own + traced, own} {
 			if gap := width - ansi.StringWidth(left+right+end); gap >= 2 {
 				return left + strings.Repeat(" ", gap) + right + end
 			}
@@ -159,12 +159,10 @@ func (k *Look) keys() []string {
 	if k.Mode != "" {
 		pause = "space go on"
 	}
-	record := offer(k.Offers.Record, "w record")
-	if k.Writing != "" {
-		record = "w stop recording"
-	}
+	stop := offer(k.Writing != "", "w stop recording")
+	record := offer(k.Offers.Record && stop == "", "w record")
 	return []string{
-		"? help", "q quit", pause, offer(k.Offers.Step && k.Mode != "", "t/T step"), "/ filter",
+		"? help", "q quit", stop, pause, offer(k.Offers.Step && k.Mode != "", "t/T step"), "/ filter",
 		offer(k.Filter != nil, "Esc clear filter"), offer(k.Tab != TabEvents, "s sort"), offer(k.Tab < TabListeners, "g group"),
 		offer(k.Tab != TabEvents, "Enter detail"), record, "D doctor", "e export", offer(k.Tab != TabEvents, "y copy ss"),
 		offer(k.Offers.Interval, "+/- interval"), offer(k.Offers.Reset, "r reset"),
