@@ -62,6 +62,19 @@ func (e *Expiry) Gone(s float64) float64 {
 	return n
 }
 
+// course is Gone at whole seconds: a forecast asks for it some hundred times.
+type course [len(Expiry{}) + 1]float64
+
+func (e *Expiry) course() (c course) {
+	for i, n := range e {
+		c[i+1] = c[i] + float64(n)
+	}
+	return c
+}
+
+// at is Gone, rounded down to a whole second.
+func (c *course) at(s float64) float64 { return c[min(max(int(s), 0), len(c)-1)] }
+
 // Load is what a limit has to bear. TIME_WAIT sockets leave when their time is up;
 // the rest stays, but for its Growth.
 type Load struct {
@@ -91,10 +104,10 @@ func Foresee(l Load) Outlook {
 	if l.Hold == 0 {
 		hold = Hold.Seconds()
 	}
-	held := float64(l.TimeWait.Total())
+	gone, held := l.TimeWait.course(), float64(l.TimeWait.Total())
 	o := Outlook{Used: l.Live + held, Limit: l.Limit, Rate: l.Rate}
 	taken := func(t float64) float64 {
-		return l.Live + l.Growth*t + held - l.TimeWait.Gone(t-slack) + l.Rate*math.Min(t, hold)
+		return l.Live + l.Growth*t + held - gone.at(t-slack) + l.Rate*math.Min(t, hold)
 	}
 	o.Steady = o.Used
 	for t := 1.0; t <= Horizon.Seconds(); t++ {

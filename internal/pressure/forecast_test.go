@@ -76,3 +76,16 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 }
+
+func TestCourse(t *testing.T) {
+	var e Expiry
+	for i := range e {
+		e[i] = uint32(i * i)
+	}
+	c := e.course()
+	for s := -5.0; s < 400; s++ {
+		if got, want := c.at(s), e.Gone(s); got != want {
+			t.Errorf("%v are gone after %v s, want %v", got, s, want)
+		}
+	}
+}

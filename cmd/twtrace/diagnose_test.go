@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/view"
+)
+
+// seen is a table of one namespace with destinations of so many connections each.
+func seen(tb testing.TB, limits *limitsCache, destinations, connections int) (*conn.Table, int64) {
+	tb.Helper()
+	ns, err := kernel.CurrentNetNS()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tab := conn.New(conn.Options{Limits: limits.of})
+	begin := time.Now().Add(-10 * time.Second).UnixNano()
+	for c := range destinations * connections {
+		e := event.Event{Time: begin + int64(c)*int64(10*time.Second)/int64(destinations*connections), Cookie: uint64(c + 1), NetNS: ns.Inum,
+			Role: event.Client, Local: netip.AddrPortFrom(netip.MustParseAddr("10.0.0.7"), uint16(32768+c%28000)),
+			Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 3, byte(c % destinations / 250), byte(c % destinations % 250)}), 5432),
+			Opener: event.Proc{PID: 4242, Comm: "checkout"}}
+		for _, k := range []event.Kind{event.Open, event.TimeWaitEnter} {
+			e.Kind = k
+			tab.Apply(&e)
+		}
+	}
+	return tab, begin + int64(10*time.Second)
+}
+
+func TestFindings(t *testing.T) {
+	limits := &limitsCache{}
+	limits.refresh()
+	tab, now := seen(t, limits, 1, 12000) // 1,200/s: full in less than a minute
+	d := diagnosis{limits: limits}
+	b := view.Builder{Limits: limits.of}
+	var snap conn.Snapshot
+	tab.Snapshot(now, &snap)
+	found := d.findings(b.Build(&snap), &snap)
+	if len(found) == 0 || found[0].ID != "TW101" || found[0].Scope.Comm != "checkout" || found[0].Forecast == nil {
+		t.Fatalf("found %+v, want TW101 of checkout with a forecast", found)
+	}
+	fail := event.Event{Time: now + 1, Kind: event.Fail, NetNS: snap.Destinations[0].NetNS, Role: event.Client, Call: event.Connect, Errno: 99,
+		Local: netip.AddrPortFrom(snap.Destinations[0].Local, 0), Remote: snap.Destinations[0].Remote, Opener: event.Proc{PID: 4242, Comm: "checkout"}}
+	tab.Apply(&fail)
+	tab.Snapshot(now+int64(time.Second), &snap)
+	s := b.Build(&snap)
+	s.Findings = d.findings(s, &snap)
+	s.Conclude()
+	if want := "TW101  ports to 10.3.0.0:5432 are used up: connect() fails  (checkout[4242])"; s.Finding != want || s.Severity != view.Crit {
+		t.Errorf("%v %q, want %q", s.Severity, s.Finding, want)
+	}
+}
+
+// BenchmarkFindings is what a diagnosis of 5,000 destinations adds to a second.
+func BenchmarkFindings(b *testing.B) {
+	limits := &limitsCache{}
+	limits.refresh()
+	tab, now := seen(b, limits, 5000, 20)
+	d := diagnosis{limits: limits}
+	builder := view.Builder{Limits: limits.of}
+	var snap conn.Snapshot
+	tab.Snapshot(now, &snap)
+	s := builder.Build(&snap)
+	for b.Loop() {
+		d.findings(s, &snap)
+	}
+}
