@@ -47,6 +47,8 @@ static __always_inline void fill_conn(struct event *e, const struct conn *c)
 	e->role = c->role;
 	e->side = c->side;
 	e->rearms = c->rearms;
+	if (c->flags & CONN_BOUND)
+		e->flags |= EVENT_BOUND;
 	if (!e->lport)
 		e->lport = c->lport;
 }

@@ -58,6 +58,7 @@ enum event_flags {
 	EVENT_LATE = 4,         /* a promotion found at the end of TIME_WAIT only */
 	EVENT_NOT_SEEN = 8,     /* the connection is not in the conns map */
 	EVENT_RESET_SENT = 16,  /* the reset that ended it was ours */
+	EVENT_BOUND = 32,       /* the client has bound its port before it connected */
 };
 
 /*

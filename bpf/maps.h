@@ -5,6 +5,11 @@
 #include "compat.h"
 #include "event.h"
 
+enum conn_flags {
+	CONN_ABORTED = 1, /* tcp_abort() was called on the mini-socket */
+	CONN_BOUND = 2,   /* the client has bound its port before it connected */
+};
+
 /* Is there a mini-socket, and where is it. */
 enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT, MINI_REFUSED };
 
@@ -23,7 +28,7 @@ struct conn {
 	__u8 role;
 	__u8 side;
 	__u8 state;   /* of the full socket */
-	__u8 aborted; /* tcp_abort() was called on the mini-socket */
+	__u8 flags;   /* enum conn_flags */
 	__u32 mini;   /* enum mini_state; changes by compare and swap */
 	__u32 seq;    /* write_seq in SYN_SENT, before connect() has chosen one */
 };

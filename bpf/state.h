@@ -74,6 +74,8 @@ static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch
 
 	c.origin = current_proc();
 	c.lport = sk->__sk_common.skc_num;
+	if (c.lport) /* connect() has chosen none yet */
+		c.flags = CONN_BOUND;
 	c.seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq); /* not 0 if used before */
 	conn_put(ch->cookie, &c);
 	if (in_connect()) {

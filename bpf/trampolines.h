@@ -56,7 +56,7 @@ static __always_inline int on_alloc(struct sock *sk, int state, struct inet_time
 		refuse(sk, &e);
 		return 0;
 	}
-	e.flags = EVENT_STAMPS_KNOWN;
+	e.flags |= EVENT_STAMPS_KNOWN;
 	if (BPF_CORE_READ((struct tcp_sock *)sk, rx_opt.ts_recent_stamp))
 		e.flags |= EVENT_STAMPS;
 	/* Not the socket's: one made by now is not the mini-socket's. */
@@ -94,7 +94,7 @@ static __always_inline int on_deschedule(struct inet_timewait_sock *tw)
 		return 0;
 	key = describe(&e, tw);
 	c = bpf_map_lookup_elem(&twtrace_conns, &key);
-	if (e.why == WHY_KILLED && c && c->aborted) {
+	if (e.why == WHY_KILLED && c && (c->flags & CONN_ABORTED)) {
 		e.why = WHY_DESTROYED;
 	} else if (e.why == WHY_KILLED && cpu->verdict_tw == (__u64)tw &&
 		   e.time - cpu->verdict_time < VERDICT_NS) {
@@ -189,7 +189,7 @@ static __always_inline int on_abort(struct sock *sk)
 		return 0;
 	c = conn_of_mini((__u64)sk, sk->__sk_common.skc_cookie.counter, &key);
 	if (c)
-		c->aborted = 1;
+		c->flags |= CONN_ABORTED;
 	cpu->verdict_tw = (__u64)sk;
 	cpu->verdict_time = bpf_ktime_get_ns();
 	cpu->verdict = WHY_DESTROYED;

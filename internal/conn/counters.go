@@ -6,6 +6,9 @@ import "github.com/twtrace/twtrace/internal/event"
 // Linux's on every architecture Go supports but mips.
 const eaddrnotavail = 99
 
+// eaddrinuse is that of bind().
+const eaddrinuse = 98
+
 // Counters says what is alive and what happened, of one group or of all. The
 // gauges come first, everything after them only grows, but for Opens: when the
 // owner of a young connection becomes better known, its opening moves to the

@@ -69,16 +69,22 @@ type destSet struct {
 	all     []*dest
 	free    []uint32
 	door    *doorman
-	cleared int64 // when empty ones were last dropped for want of room
+	bound   map[uint32]uint32 // by namespace, the last one of a port that was bound
+	cleared int64             // when empty ones were last dropped for want of room
 }
 
 func newDestSet() destSet {
-	return destSet{ids: make(map[destKey]uint32), all: []*dest{nil}}
+	return destSet{ids: make(map[destKey]uint32), all: []*dest{nil}, bound: make(map[uint32]uint32)}
 }
 
 func (s *destSet) get(id uint32) *dest { return s.all[id] }
 
+// keyOf is the destination of e. A port that was bound before is taken from all of
+// them: it counts as used at the local address, with no remote end.
 func keyOf(e *event.Event) destKey {
+	if e.Bound || !e.Remote.IsValid() {
+		return destKey{netns: e.NetNS, laddr: e.Local.Addr().As16()}
+	}
 	return destKey{netns: e.NetNS, laddr: e.Local.Addr().As16(), raddr: e.Remote.Addr().As16(), rport: e.Remote.Port()}
 }
 
@@ -88,7 +94,16 @@ func (t *Table) destination(e *event.Event) uint32 {
 	if !e.Remote.IsValid() || t.role(e) != event.Client {
 		return 0
 	}
-	return t.destinationOf(keyOf(e), e.Time)
+	if e.Bound {
+		if l, known := t.limits(e.NetNS); known && !l.Ephemeral(e.Local.Port()) {
+			return 0 // nobody wants that port
+		}
+	}
+	id := t.destinationOf(keyOf(e), e.Time)
+	if e.Bound {
+		t.dests.bound[e.NetNS] = id
+	}
+	return id
 }
 
 func (t *Table) destinationOf(k destKey, now int64) uint32 {
@@ -116,7 +131,16 @@ func (t *Table) destinationOf(k destKey, now int64) uint32 {
 // destination if that has any socket: a scan makes a million that never will.
 func (t *Table) failPort(e *event.Event) {
 	id := t.dests.ids[keyOf(e)]
-	if id == 0 && e.Errno == eaddrnotavail && e.Remote.IsValid() {
+	switch {
+	case e.Call == event.Bind && (e.Errno != eaddrinuse || e.Local.Port() != 0):
+		return // that port is taken, and no other would do
+	case e.Call == event.Bind && id == 0:
+		if id = t.boundAt(e); id == 0 {
+			id = t.destinationOf(keyOf(e), e.Time)
+		}
+	case e.Call != event.Connect:
+		return
+	case id == 0 && e.Errno == eaddrnotavail && e.Remote.IsValid():
 		id = t.destinationOf(keyOf(e), e.Time)
 	}
 	if d := t.dests.get(id); d != nil {
@@ -128,10 +152,24 @@ func (t *Table) failPort(e *event.Event) {
 	}
 }
 
+// boundAt is where ports are bound in the namespace of a bind() to any address,
+// which has none of its own before it connects; 0 if that is not known.
+func (t *Table) boundAt(e *event.Event) uint32 {
+	id := t.dests.bound[e.NetNS]
+	d := t.dests.get(id)
+	if !e.Local.Addr().IsUnspecified() || d == nil || d.key.netns != e.NetNS || d.key.rport != 0 {
+		return 0
+	}
+	return id
+}
+
 func (s *destSet) sweep(idle int64) {
 	for id, d := range s.all {
 		if d == nil || d.last > idle || !d.empty() {
 			continue
+		}
+		if s.bound[d.key.netns] == uint32(id) {
+			delete(s.bound, d.key.netns)
 		}
 		delete(s.ids, d.key)
 		s.all[id] = nil
@@ -140,8 +178,8 @@ func (s *destSet) sweep(idle int64) {
 }
 
 // Destination is what is in use of the local ports that connect() may use towards
-// one destination, and by what. Sockets that were bound to a port outside the
-// range count too.
+// one destination, and by what; or, if Remote is not valid, of those that clients
+// have bound at one local address before they connected, wherever to.
 type Destination struct {
 	NetNS       uint32
 	Local       netip.Addr

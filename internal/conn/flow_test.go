@@ -128,3 +128,27 @@ func TestWaiting(t *testing.T) {
 		t.Errorf("still there: %+v", d)
 	}
 }
+
+// Ports that clients bind before they connect are taken from every destination, and
+// are no pressure on the one they go to.
+func TestBound(t *testing.T) {
+	tab := New(Options{})
+	for c := range uint64(20) {
+		apply(tab, with(at(0, event.Open), func(e *event.Event) {
+			e.Cookie, e.Bound = c+1, true
+			e.Remote = netip.AddrPortFrom(database.Addr(), uint16(80+c))
+		}))
+	}
+	for _, local := range []string{clientEnd.Addr().String() + ":0", "0.0.0.0:0", "0.0.0.0:8080"} {
+		apply(tab, with(at(1, event.Fail), func(e *event.Event) {
+			e.Local, e.Remote = netip.MustParseAddrPort(local), netip.AddrPort{}
+			e.Call, e.Errno = event.Bind, eaddrinuse
+		}))
+	}
+	check(t, tab)
+	d := tab.Destinations(nil)
+	if len(d) != 1 || d[0].Remote.IsValid() || d[0].Local != clientEnd.Addr() || d[0].Established != 20 ||
+		d[0].Fails.Of(event.Bind, eaddrinuse) != 2 {
+		t.Errorf("%+v", d)
+	}
+}

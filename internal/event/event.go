@@ -45,6 +45,7 @@ type Event struct {
 	Closer  Side      // whose FIN came first
 	Owner   OwnerFrom // how PID and Comm below are known
 	Stamps  Tri       // does the peer use TCP timestamps (mini-sockets only)
+	Bound   bool      // a client that has bound its local port before it connected
 	Local   netip.AddrPort
 	Remote  netip.AddrPort
 	Process Proc // the owner

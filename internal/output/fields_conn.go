@@ -157,6 +157,10 @@ var connFields = []Field{
 		Doc:   "whether the peer uses TCP timestamps: only then can the port be reused early",
 		at:    func(e *event.Event) any { return &e.Stamps },
 		value: stamps},
+	{Name: "bound", Type: TypeBool, Column: Column{Width: 5},
+		Doc:   "`true` of a client that chose its local port with `bind()`, before `connect()`: the port is then taken from all destinations",
+		at:    func(e *event.Event) any { return &e.Bound },
+		value: bound},
 	{Name: "state_ns", Type: TypeDuration, Column: Column{Width: 6, Right: true},
 		Doc:   "time spent in `oldstate`; on `time_wait_exit` the length of TIME_WAIT",
 		at:    func(e *event.Event) any { return &e.InState },
@@ -211,6 +215,13 @@ func uid(e *event.Event) Value {
 		return Uint(uint64(w.UID))
 	}
 	return Value{}
+}
+
+func bound(e *event.Event) Value {
+	if !e.Bound {
+		return Value{}
+	}
+	return Bool(true)
 }
 
 func stamps(e *event.Event) Value {

@@ -31,7 +31,7 @@ func full() event.Event {
 	return event.Event{
 		Time: at, Cookie: 0x1f, NetNS: 4026531840, Kind: event.TimeWaitEnter, Reason: event.ActiveClose,
 		Old: event.FinWait2, New: event.TimeWait, Role: event.Client, Closer: event.LocalSide,
-		Owner: event.ByConnect, Stamps: event.Yes,
+		Owner: event.ByConnect, Stamps: event.Yes, Bound: true,
 		Local: netip.MustParseAddrPort("10.0.0.7:48213"), Remote: netip.MustParseAddrPort("10.2.0.9:5432"),
 		Process: event.Proc{PID: 4242, Comm: "checkout", Who: &event.Who{Start: 5150, HasUID: true, PPID: 977, PComm: "bash",
 			Exe: "/app/checkout", Cgroup: "/system.slice/cri.scope", Unit: "cri.scope", Container: "8f3e", ContainerName: "shop",
@@ -134,7 +134,7 @@ func TestJSON(t *testing.T) {
 		"exe": "/app/checkout", "cgroup": "/system.slice/cri.scope", "unit": "cri.scope", "container": "8f3e", "container_name": "shop",
 		"runtime": "cri-o", "pod": "5b1c", "pod_name": "web/shop-0",
 		"oldstate": "FIN_WAIT2", "newstate": "TIME_WAIT", "reason": "active_close",
-		"life_ns": 3100000.0, "timestamps": true, "state_ns": 12345.0, "remaining_ns": 6e10, "rearms": 2.0,
+		"life_ns": 3100000.0, "timestamps": true, "bound": true, "state_ns": 12345.0, "remaining_ns": 6e10, "rearms": 2.0,
 		"call": "connect", "errno": "EADDRNOTAVAIL", "count": 3.0, "stage": "ring",
 	}
 	for k, v := range want {

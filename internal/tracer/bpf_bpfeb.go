@@ -35,7 +35,7 @@ type bpfConn struct {
 	Role        uint8
 	Side        uint8
 	State       uint8
-	Aborted     uint8
+	Flags       uint8
 	Mini        uint32
 	Seq         uint32
 }
@@ -103,6 +103,7 @@ const (
 	bpfEventFlagsEVENT_LATE         bpfEventFlags = 4
 	bpfEventFlagsEVENT_NOT_SEEN     bpfEventFlags = 8
 	bpfEventFlagsEVENT_RESET_SENT   bpfEventFlags = 16
+	bpfEventFlagsEVENT_BOUND        bpfEventFlags = 32
 )
 
 type bpfFilterRules struct {

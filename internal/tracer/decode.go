@@ -74,6 +74,7 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 		Local:  addrPort(raw.Family, &raw.Laddr, raw.Lport),
 		Remote: addrPort(raw.Family, &raw.Raddr, raw.Rport),
 		Rearms: uint32(raw.Rearms),
+		Bound:  raw.Flags&uint8(bpfEventFlagsEVENT_BOUND) != 0,
 	}
 	d.owners(raw, e)
 	e.Life = between(raw.Established, raw.Closed)
