@@ -138,7 +138,7 @@ func (t *Table) failPort(e *event.Event) {
 		if id = t.boundAt(e); id == 0 {
 			id = t.destinationOf(keyOf(e), e.Time)
 		}
-	case e.Call != event.Connect:
+	case e.Call != event.Bind && e.Call != event.Connect:
 		return
 	case id == 0 && e.Errno == eaddrnotavail && e.Remote.IsValid():
 		id = t.destinationOf(keyOf(e), e.Time)
