@@ -17,6 +17,7 @@ APT     := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-instal
 TO_GENERATE := clang-19 llvm-19
 TO_LINT     := clang-format-19
 TO_TEST     := gcc libc6-dev curl iproute2 perl-base procps util-linux libc-bin tmux zstd
+TO_PLAY     := $(TO_TEST) apache2-utils mariadb-server nginx-light perl redis-server wrk
 TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils debian-archive-keyring
 
 # Go packages: those whose tests run twtrace at full speed, which the race detector and
@@ -44,8 +45,15 @@ install = missing=$$(for p in $(sort $(1)); do \
 	[ -z "$$missing" ] || { $(check_root); echo "installing" $$missing; \
 	$(APT) install $$missing 2>/dev/null || { $(APT) update && $(APT) install $$missing; }; }
 
+# The same for packages that bring servers: a policy keeps these from being started, as
+# long as it lasts. The tests start their own.
+POLICY := /usr/sbin/policy-rc.d
+install_stopped = $(check_root); made=; \
+	[ -e $(POLICY) ] || { made=$(POLICY); printf '\043!/bin/sh\nexit 101\n' | $(SUDO) tee $$made >/dev/null; $(SUDO) chmod +x $$made; }; \
+	trap '[ -z "$$made" ] || $(SUDO) rm -f $$made' EXIT; $(call install,$(1))
+
 .NOTPARALLEL:
-.PHONY: help run build demo deps generate vmlinux.h test test-unit test-root test-vm lint fmt bench clean
+.PHONY: help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm lint fmt bench clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z.-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -62,7 +70,7 @@ demo: build ## Watch a storm of connections in a network namespace of its own
 	$(SUDO) bin/twtrace demo $(ARGS)
 
 deps: ## Install what generate, lint and test need and this machine lacks (apt)
-	@$(call install,$(TO_GENERATE) $(TO_LINT) $(TO_TEST) $(TO_TEST_VM))
+	@$(call install_stopped,$(TO_GENERATE) $(TO_LINT) $(TO_PLAY) $(TO_TEST_VM))
 
 generate: ## Make what is generated: the BPF objects, their Go types, docs/records
 	@$(call install,$(TO_GENERATE))
@@ -72,7 +80,7 @@ vmlinux.h: ## Make vmlinux.h from Debian's kernel
 	@$(call install,bpftool $(TO_TEST_VM))
 	go run ./internal/kerneltest/vm vmlinux --kernel trixie -o $@
 
-test: test-unit test-root test-vm ## Install what tests need, and run all of them
+test: test-unit test-root scenarios test-vm ## Install what tests need, and run all of them
 
 test-unit: ## Run the tests that need no privilege
 	@$(call install,$(TO_TEST))
@@ -82,7 +90,12 @@ test-root: ## Run the tests that need root, on this kernel
 	@$(check_root)
 	@$(call install,$(TO_TEST))
 	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)
-	CI=true go test -count=1 -timeout 15m $(AS_ROOT) $(END_TO_END)
+	CI=true go test -count=1 -timeout 15m -skip '^TestScenarios$$' $(AS_ROOT) $(END_TO_END)
+
+scenarios: ## Run MariaDB, Redis, nginx and others, and see that storms are flagged, and nothing else
+	@$(check_root)
+	@$(call install_stopped,$(TO_PLAY))
+	CI=true go test -count=1 -timeout 15m -parallel 32 -run '^TestScenarios$$' $(AS_ROOT) $(END_TO_END)
 
 test-vm: ## Run the kernel matrix: Debian's kernels in a VM, with each set of hooks
 	@$(call install,$(TO_TEST_VM))

@@ -82,6 +82,7 @@ type record struct {
 	Rearms     int
 	Errno      string
 	Call       string
+	Severity   string
 	Count      uint64
 	Stage      string
 

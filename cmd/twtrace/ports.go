@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -111,6 +112,7 @@ type portsView struct {
 	format   output.Format
 	lines    int
 	out      io.Writer
+	told     string // of losses
 }
 
 // run prints as many tables; 0 is no limit.
@@ -171,10 +173,38 @@ func (p *portsView) print(n int) error {
 	if err := p.table.Write(p.out, p.format); err != nil {
 		return err
 	}
-	if words := p.unshown(left, r.Folded); text && words != "" {
+	if !text {
+		return p.tellLosses()
+	}
+	for _, words := range append([]string{p.unshown(left, r.Folded), p.lost()}, p.session.remarks(now)...) {
+		if words == "" {
+			continue
+		}
 		if _, err := fmt.Fprintf(p.out, "# %s\n", words); err != nil {
 			return fmt.Errorf("write table: %w", err)
 		}
+	}
+	return nil
+}
+
+// lost says in words what the trace has not seen, "" if it has seen all.
+func (p *portsView) lost() string {
+	words := ""
+	for _, stage := range slices.Sorted(maps.Keys(p.session.lost)) {
+		words += fmt.Sprintf(" %d (%v)", p.session.lost[stage], stage)
+	}
+	if words == "" {
+		return ""
+	}
+	return "lost" + words
+}
+
+// tellLosses says on stderr what was lost, each time that it has become more: JSON and
+// CSV have only rows.
+func (p *portsView) tellLosses() error {
+	if words := p.lost(); words != p.told {
+		p.told = words
+		p.session.talk("%s", words)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/process"
 )
 
 // waiters tells the table how many clients wait for an answer to their SYN. They
@@ -57,6 +58,7 @@ func (s *session) lookWaiting() waitingLook {
 		remote netip.AddrPort
 	}
 	at := make(map[client]int)
+	var inodes [][]uint64 // of the sockets, by client
 	list, err := s.namespaces()
 	if err == nil {
 		for _, ns := range s.traced(list) {
@@ -70,15 +72,44 @@ func (s *session) lookWaiting() waitingLook {
 				if !ok {
 					i = len(l.list)
 					at[c] = i
+					inodes = append(inodes, nil)
 					l.list = append(l.list, conn.Waiting{NetNS: ns.Inum, Local: k.Local.Addr(), Remote: k.Remote})
 				}
 				l.list[i].N++
+				inodes[i] = append(inodes[i], uint64(k.Inode))
 				return nil
 			})
 		}
 	}
+	l.name(inodes)
 	l.took = time.Since(l.at)
 	return l
+}
+
+// manyWaiting is how many must wait for an answer of one destination for it to be
+// worth the while to look who that is: it is a walk through /proc.
+const manyWaiting = 64
+
+// name finds out who the clients are of which many wait.
+func (l *waitingLook) name(inodes [][]uint64) {
+	var owners map[uint64]event.Proc
+	for i := range l.list {
+		if l.list[i].N < manyWaiting {
+			continue
+		}
+		if owners == nil {
+			// Of processes that may not be looked at, nothing is known.
+			owners, _ = process.SocketOwners()
+		}
+		waiting := make(map[string]int)
+		for _, inode := range inodes[i] {
+			if p := owners[inode]; p.Known() {
+				if waiting[p.Comm]++; waiting[p.Comm] > waiting[l.list[i].By.Comm] || !l.list[i].By.Known() {
+					l.list[i].By = p
+				}
+			}
+		}
+	}
 }
 
 // wait ends the look that is running, if any.

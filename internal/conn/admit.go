@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
 )
 
 // When there is hardly room for more destinations, a new one has to be asked for
@@ -70,6 +72,7 @@ type Waiting struct {
 	Local  netip.Addr
 	Remote netip.AddrPort
 	N      int
+	By     event.Proc // that has most of them, if it is known
 }
 
 // SetWaiting tells how many sockets wait for an answer, as a look at the kernel's
@@ -84,6 +87,7 @@ func (t *Table) SetWaiting(at int64, list []Waiting) {
 		k := destKey{netns: w.NetNS, laddr: w.Local.As16(), raddr: w.Remote.Addr().As16(), rport: w.Remote.Port()}
 		if d := t.dests.get(t.destinationOf(k, at)); d != nil {
 			d.waiting = uint32(w.N)
+			d.waits(w.By, t.now)
 			d.last = max(d.last, at)
 		}
 	}

@@ -58,6 +58,16 @@ func (d *dest) shift(s step, e *event.Event) {
 	}
 }
 
+// waits has p known as a holder if it is not yet: its connections may never open.
+func (d *dest) waits(p event.Proc, now int64) {
+	if d.flow == nil && d.waiting >= busyPorts {
+		d.flow = newFlow(d.first, now)
+	}
+	if d.flow != nil && !d.flow.who.has(p.Comm) {
+		d.flow.who.credit(p)
+	}
+}
+
 // used is how many ports are known to be in use.
 func (d *dest) used() uint32 { return d.alive[live] + d.alive[parked] + d.alive[timeWait] }
 

@@ -50,6 +50,15 @@ func (w *who) credit(p event.Proc) {
 	h.pids[bit/64] |= 1 << (bit % 64)
 }
 
+func (w *who) has(comm string) bool {
+	for i := range w {
+		if w[i].n > 0 && w[i].proc.Comm == comm {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *who) fade() {
 	for i := range w {
 		w[i].n = (w[i].n + 1) / 2
