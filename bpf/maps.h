@@ -27,10 +27,10 @@ struct conn {
 	__u16 rearms;
 	__u8 role;
 	__u8 side;
-	__u8 state;   /* of the full socket */
-	__u8 flags;   /* enum conn_flags */
-	__u32 mini;   /* enum mini_state; changes by compare and swap */
-	__u32 seq;    /* write_seq in SYN_SENT, before connect() has chosen one */
+	__u8 state; /* of the full socket */
+	__u8 flags; /* enum conn_flags */
+	__u32 mini; /* enum mini_state; changes by compare and swap */
+	__u32 seq;  /* write_seq in SYN_SENT, before connect() has chosen one */
 };
 
 _Static_assert(sizeof(struct conn) == 56, "262,144 of these must stay affordable");
