@@ -15,6 +15,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
@@ -147,7 +148,8 @@ func TestJudge(t *testing.T) {
 
 // TestDriftOnScreen has drift on the screen.
 func TestDriftOnScreen(t *testing.T) {
-	s := session{drift: []event.Drift{{NetNS: 7, Births: 3}}}
+	s := session{drift: []event.Drift{{NetNS: 7, Births: 3}}, stream: newNamer(nil, process.Options{})}
+	defer s.stream.stop()
 	now := time.Now()
 	if got := s.remarks(now); len(got) != 1 || got[0] != "drift: births +3 in netns 7" {
 		t.Errorf("remarks %q", got)

@@ -79,6 +79,11 @@ func tracerFlags() []cli.Flag {
 	}
 }
 
+// cmdlineFlag asks for what may hold secrets, and is not read without.
+func cmdlineFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "cmdline", Usage: "also the command line of the owner, which may hold secrets", Category: categoryOutput}
+}
+
 func followFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "follow", Usage: "with --pid: also what the process has started, and starts", Category: categoryFilter}
 }

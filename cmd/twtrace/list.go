@@ -28,6 +28,7 @@ func listCommand() *cli.Command {
 		Flags: slices.Concat(filterFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
+			cmdlineFlag(),
 			byFlag(),
 		}),
 		Action: runList,
@@ -53,7 +54,7 @@ func runList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l := lister{filter: f, out: w, resolver: process.NewResolver(0)}
+	l := lister{filter: f, out: w, resolver: process.NewResolver(process.Options{Cmdlines: c.Bool("cmdline")})}
 	defer l.resolver.Stop()
 	if l.owners, err = tracer.OpenOwners(); err == nil {
 		defer l.owners.Close()

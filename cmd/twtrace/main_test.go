@@ -67,6 +67,7 @@ type record struct {
 	UID        *uint32
 	PPID       uint32
 	PComm      string
+	Cmdline    string
 	Exe        string
 	Cgroup     string
 	Unit       string

@@ -31,8 +31,8 @@ type nameless struct {
 	until time.Time
 }
 
-func newNamer(read func(*event.Event) error) *namer {
-	r := process.NewResolver(0)
+func newNamer(read func(*event.Event) error, o process.Options) *namer {
+	r := process.NewResolver(o)
 	return &namer{read: read, resolver: r, who: process.NewEnricher(r)}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/tracer"
 )
 
@@ -37,7 +38,7 @@ func source(events, burst int) func(*event.Event) error {
 func TestNamerKeepsOrder(t *testing.T) {
 	t.Parallel()
 	const events, burst = 20000, 3000 // more than may be looked up in a second
-	n := newNamer(source(events, burst))
+	n := newNamer(source(events, burst), process.Options{})
 	defer n.stop()
 	var e event.Event
 	for got := uint64(0); ; {
@@ -68,7 +69,7 @@ func TestNamerKeepsOrder(t *testing.T) {
 // TestNamerWaitsForNobody: with a resolver that answers nothing, events go on.
 func TestNamerWaitsForNobody(t *testing.T) {
 	t.Parallel()
-	n := newNamer(source(100, 10))
+	n := newNamer(source(100, 10), process.Options{})
 	n.stop()
 	var e event.Event
 	for got := 0; ; {

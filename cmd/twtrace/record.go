@@ -33,6 +33,7 @@ func recordCommand() *cli.Command {
 			"twtrace record -w t.ndjson.zst --ring 15m          the last 15 minutes, once a storm begins, or on SIGUSR2",
 			"twtrace trace -r t.ndjson.zst -o json              the records again"),
 		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), fileFlags(), []cli.Flag{
+			cmdlineFlag(),
 			durationFlag(),
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryTrace},
 			&cli.StringFlag{Name: "states", Usage: "`all`: record every transition", Category: categoryTrace},

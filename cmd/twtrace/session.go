@@ -20,6 +20,7 @@ import (
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/tracer"
 )
 
@@ -95,7 +96,7 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 			return nil, usagef("--netns: %v", err)
 		}
 	}
-	s, err := newSession(topts, options, named...)
+	s, err := newSession(topts, options, process.Options{Cmdlines: c.Bool("cmdline")}, named...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 }
 
 // newSession opens the tracer and looks at what is there already.
-func newSession(topts tracer.Options, options conn.Options, named ...kernel.NetNS) (*session, error) {
+func newSession(topts tracer.Options, options conn.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
 	f := topts.Filter
 	s := &session{table: conn.New(options), filter: f, named: named,
 		wanted:  func(*event.Event) bool { return true },
@@ -125,7 +126,7 @@ func newSession(topts tracer.Options, options conn.Options, named ...kernel.NetN
 	if s.tracer, err = tracer.Open(topts); err != nil {
 		return nil, err
 	}
-	s.stream = newNamer(s.tracer.Read)
+	s.stream = newNamer(s.tracer.Read, who)
 	s.began = time.Now()
 	if err := s.lookAround(); err != nil {
 		s.close()

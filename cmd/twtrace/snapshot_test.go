@@ -11,6 +11,7 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/tracer"
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -38,7 +39,7 @@ func startTaking(t *testing.T, ns *kerneltest.NS, opts tracer.Options, take func
 	t.Helper()
 	opts.Filter = &filter.Filter{NetNS: filter.Set[uint32]{Items: []uint32{ns.Inum()}}}
 	opts.Hooks = tracer.HookSet(os.Getenv(hooksVariable))
-	s, err := newSession(opts, conn.Options{})
+	s, err := newSession(opts, conn.Options{}, process.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

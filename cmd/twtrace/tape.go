@@ -53,7 +53,7 @@ func readFlags() []cli.Flag {
 const categoryRead = "Trace files"
 
 // liveOnly are flags that mean something to a running trace alone.
-var liveOnly = []string{"hooks", "btf", "buffer", "max-conns", "syscalls", "follow", "duration", "states",
+var liveOnly = []string{"hooks", "btf", "buffer", "max-conns", "syscalls", "follow", "cmdline", "duration", "states",
 	"short-lived", "storm-rate", "storm-window", "exec"}
 
 // openTape opens the files that the flags name. Their order is that of the recording.

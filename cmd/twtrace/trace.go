@@ -30,6 +30,7 @@ func traceCommand() *cli.Command {
 		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
 			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
+			cmdlineFlag(),
 			durationFlag(),
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryTrace},
 			&cli.BoolFlag{Name: "summary", Usage: "print no records, but a table of them at the end", Category: categoryOutput},

@@ -13,6 +13,7 @@ type Who struct {
 	Followed bool   // it is one of the processes that the trace was told to follow
 
 	Exe           string // path of the executable
+	Cmdline       string // arguments with blanks between, only if asked for
 	Cgroup        string // path of its cgroup
 	Unit          string // systemd unit
 	Container     string // id of the container
@@ -34,6 +35,7 @@ func (w *Who) Common(o *Who) *Who {
 	keep(&c.CgroupID, o.CgroupID)
 	keep(&c.Followed, o.Followed)
 	keep(&c.Exe, o.Exe)
+	keep(&c.Cmdline, o.Cmdline)
 	keep(&c.Cgroup, o.Cgroup)
 	keep(&c.Unit, o.Unit)
 	keep(&c.Container, o.Container)

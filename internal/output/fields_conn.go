@@ -107,6 +107,10 @@ var connFields = []Field{
 			"gone on to another before it could be looked up, as processes that live for milliseconds do",
 		at:    func(e *event.Event) any { return &whoOf(e).Exe },
 		value: who(func(w *event.Who) Value { return String(w.Exe) })},
+	{Name: "cmdline", Type: TypeString, Column: Column{Width: 16, Max: 80},
+		Doc:   "command line of the owner, its first 4096 bytes, as it was when it was looked up; only with `--cmdline`",
+		at:    func(e *event.Event) any { return &whoOf(e).Cmdline },
+		value: who(func(w *event.Who) Value { return String(w.Cmdline) })},
 	{Name: "cgroup", Type: TypeString, Column: Column{Width: 12, Max: 60},
 		Doc: "cgroup that the owner was in at that call, its path below the root of the hierarchy. Of several " +
 			"hierarchies v2's, unless another one tells of a container and v2 does not",

@@ -34,7 +34,7 @@ func full() event.Event {
 		Owner: event.ByConnect, Stamps: event.Yes, Bound: true,
 		Local: netip.MustParseAddrPort("10.0.0.7:48213"), Remote: netip.MustParseAddrPort("10.2.0.9:5432"),
 		Process: event.Proc{PID: 4242, Comm: "checkout", Who: &event.Who{Start: 5150, HasUID: true, PPID: 977, PComm: "bash",
-			Exe: "/app/checkout", Cgroup: "/system.slice/cri.scope", Unit: "cri.scope", Container: "8f3e", ContainerName: "shop",
+			Exe: "/app/checkout", Cmdline: "/app/checkout -v", Cgroup: "/system.slice/cri.scope", Unit: "cri.scope", Container: "8f3e", ContainerName: "shop",
 			Runtime: "cri-o", Pod: "5b1c", PodName: "web/shop-0"}},
 		Opener:   event.Proc{PID: 4242, Comm: "checkout"},
 		Accepter: event.Proc{PID: 811, Comm: "inetd"}, CloseProc: event.Proc{PID: 4243, Comm: "npm start"},

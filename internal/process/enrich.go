@@ -118,7 +118,7 @@ func (i *Info) over(told *event.Who) *event.Who {
 	if w.PPID == 0 {
 		w.PPID, w.PComm = i.PPID, i.PComm
 	}
-	w.Exe = i.Exe
+	w.Exe, w.Cmdline = i.Exe, i.Cmdline
 	w.Cgroup, w.Unit, w.Pod = i.Cgroup, i.Unit, i.Pod
 	w.Container, w.ContainerName, w.Runtime = i.Container, i.ContainerName, i.Runtime
 	if w.PodName = i.PodName; w.PodName != "" && i.PodNamespace != "" {

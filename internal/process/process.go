@@ -35,18 +35,19 @@ type Key struct {
 // Info is who a process is. What is not known has the zero value; whether UID,
 // where 0 is root, is known says HasUID.
 type Info struct {
-	PID    uint32 // thread group id
-	PPID   uint32 // of the parent when it was looked up; 0 if there is none in this pid namespace
-	Start  uint64 // clock ticks after boot when it started; with PID the identity
-	Comm   string // command name of the thread group leader, its bytes unmodified
-	PComm  string // that of the parent
-	Exe    string // path of the executable, with " (deleted)" behind it if so; "" for kernel threads, if it may not be read, and if it had another Comm by then
-	UID    uint32 // real user id, as the namespace of the reader has it
-	EUID   uint32 // effective user id
-	HasUID bool
-	NetNS  uint32 // inode number of the network namespace of its main thread
-	PIDNS  uint32 // inode number of its pid namespace
-	Gone   bool   // it had ended when it was looked for; only what the Key told is known
+	PID     uint32 // thread group id
+	PPID    uint32 // of the parent when it was looked up; 0 if there is none in this pid namespace
+	Start   uint64 // clock ticks after boot when it started; with PID the identity
+	Comm    string // command name of the thread group leader, its bytes unmodified
+	PComm   string // that of the parent
+	Exe     string // path of the executable, with " (deleted)" behind it if so; "" for kernel threads, if it may not be read, and if it had another Comm by then
+	Cmdline string // arguments with blanks between, the first 4096 bytes; only if asked for, see Options
+	UID     uint32 // real user id, as the namespace of the reader has it
+	EUID    uint32 // effective user id
+	HasUID  bool
+	NetNS   uint32 // inode number of the network namespace of its main thread
+	PIDNS   uint32 // inode number of its pid namespace
+	Gone    bool   // it had ended when it was looked for; only what the Key told is known
 
 	Place
 }

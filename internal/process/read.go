@@ -98,12 +98,13 @@ func readStat(root string, pid uint32, reads *uint64) (Info, error) {
 	return info, nil
 }
 
-// processReads is how often readProcess reads at most.
+// processReads is how often readProcess reads at most, less the command line.
 const processReads = 9
 
 // readProcess reads all of a process but where it runs, which is in the returned
-// hierarchies. With a start time that /proc does not have the process is gone.
-func readProcess(root string, k Key, reads *uint64) (Info, hierarchies, error) {
+// hierarchies, and its command line if cmdline is set. With a start time that /proc
+// does not have the process is gone.
+func readProcess(root string, k Key, cmdline bool, reads *uint64) (Info, hierarchies, error) {
 	d, err := openProcess(root, k.PID, reads)
 	if err != nil {
 		return Info{}, hierarchies{}, err
@@ -133,9 +134,12 @@ func readProcess(root string, k Key, reads *uint64) (Info, hierarchies, error) {
 		return Info{}, hierarchies{}, fmt.Errorf("parse %s/cgroup: %w", d.name, err)
 	}
 	info.Exe = d.link("exe")
+	if cmdline {
+		info.Cmdline = d.cmdline()
+	}
 	info.NetNS, info.PIDNS = d.namespace("net"), d.namespace("pid")
 	if k.Comm != "" && k.Comm != info.Comm {
-		info.Comm, info.Exe = k.Comm, "" // it has gone on to exec something else
+		info.Comm, info.Exe, info.Cmdline = k.Comm, "", "" // it has gone on to exec something else
 	}
 	info.PComm = parentComm(root, &info, reads)
 	return info, where, nil

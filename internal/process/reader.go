@@ -20,6 +20,8 @@ type reader struct {
 	root string // of proc
 	now  func() time.Time
 
+	cmdlines bool // are asked for
+
 	mu     sync.Mutex
 	fs     *cgroupFS
 	names  names
@@ -39,7 +41,7 @@ func (r *reader) process(k Key) (info Info, seen sighting, reads int, err error)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.reads
-	info, where, err := readProcess(r.root, k, &r.reads)
+	info, where, err := readProcess(r.root, k, r.cmdlines, &r.reads)
 	if err == nil {
 		seen = sighting{r.describe(where.best()), where.unified}
 	}

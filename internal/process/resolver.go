@@ -17,7 +17,7 @@ const (
 // cgroupReads if it is for the cgroup alone.
 const (
 	cgroupReads = 2
-	readsMax    = processReads + cgroupReads
+	readsMax    = processReads + 1 + cgroupReads
 )
 
 // Stats counts what a Resolver did since it was made.
@@ -100,10 +100,16 @@ type Resolver struct {
 	once     sync.Once
 }
 
-// NewResolver returns a resolver that remembers at most maxKnown processes, those
-// asked for last; 0 means 8192. It has a goroutine until Stop is called.
-func NewResolver(maxKnown int) *Resolver {
-	r := newResolver(maxKnown)
+// Options of a Resolver. The zero value is the default.
+type Options struct {
+	Max      int  // processes that it remembers, those asked for last; 0 means 8192
+	Cmdlines bool // read command lines too, which may hold secrets
+}
+
+// NewResolver returns a resolver. It has a goroutine until Stop is called.
+func NewResolver(o Options) *Resolver {
+	r := newResolver(o.Max)
+	r.reader.cmdlines = o.Cmdlines
 	r.foreign = Usable()
 	go r.work()
 	return r

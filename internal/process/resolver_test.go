@@ -306,7 +306,7 @@ func TestStop(t *testing.T) {
 	before := workers()
 	var all []*Resolver
 	for range 5 {
-		r := NewResolver(0)
+		r := NewResolver(Options{})
 		r.Lookup(Key{PID: uint32(os.Getpid())})
 		all = append(all, r)
 	}
@@ -399,36 +399,8 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-func TestCmdline(t *testing.T) {
-	p := proc{t, t.TempDir()}
-	p.process(10, "nginx", 100)
-	p.process(11, "kthread", 100)
-	p.write(11, "cmdline", "")
-	p.process(12, "long", 100)
-	p.write(12, "cmdline", strings.Repeat("x", 1<<20))
-	tests := []struct {
-		pid   uint32
-		start uint64
-		want  []string
-		err   error
-	}{
-		{10, 100, []string{"/usr/bin/nginx", "-x", ""}, nil},
-		{10, 0, []string{"/usr/bin/nginx", "-x", ""}, nil},
-		{10, 99, nil, ErrGone},
-		{13, 100, nil, ErrGone},
-		{11, 100, nil, nil},
-		{12, 100, []string{strings.Repeat("x", cmdlineMax)}, nil},
-	}
-	for _, tt := range tests {
-		got, err := cmdline(p.root, tt.pid, tt.start)
-		if !errors.Is(err, tt.err) || fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
-			t.Errorf("%d, %d: %q, %v", tt.pid, tt.start, got, err)
-		}
-	}
-}
-
 func BenchmarkLookup(b *testing.B) {
-	r := NewResolver(0)
+	r := NewResolver(Options{})
 	defer r.Stop()
 	k := Key{PID: uint32(os.Getpid()), Comm: "process.test", Cgroup: 1}
 	info, err := r.Resolve(Key{PID: k.PID})
