@@ -415,7 +415,8 @@ func TestHandedOver(t *testing.T) {
 // TestOwnersKnownIn has the screen say when every owner is known, if there are
 // sockets of which none is.
 func TestOwnersKnownIn(t *testing.T) {
-	s := session{began: time.Now()}
+	s := session{began: time.Now(), stream: newNamer(nil, process.Options{})}
+	defer s.stream.stop()
 	if got := s.remarks(s.began); len(got) != 0 {
 		t.Errorf("remarks %q with no socket from before", got)
 	}

@@ -131,7 +131,7 @@ func TestJSON(t *testing.T) {
 		"closer": "local", "pid": 4242.0, "comm": "checkout", "owner": "connect", "opener_pid": 4242.0,
 		"opener_comm": "checkout", "accepter_pid": 811.0, "accepter_comm": "inetd", "closer_pid": 4243.0,
 		"closer_comm": "npm start", "pid_start": 5150.0, "uid": 0.0, "ppid": 977.0, "pcomm": "bash",
-		"exe": "/app/checkout", "cgroup": "/system.slice/cri.scope", "unit": "cri.scope", "container": "8f3e", "container_name": "shop",
+		"exe": "/app/checkout", "cmdline": "/app/checkout -v", "cgroup": "/system.slice/cri.scope", "unit": "cri.scope", "container": "8f3e", "container_name": "shop",
 		"runtime": "cri-o", "pod": "5b1c", "pod_name": "web/shop-0",
 		"oldstate": "FIN_WAIT2", "newstate": "TIME_WAIT", "reason": "active_close",
 		"life_ns": 3100000.0, "timestamps": true, "bound": true, "state_ns": 12345.0, "remaining_ns": 6e10, "rearms": 2.0,
