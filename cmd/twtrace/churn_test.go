@@ -57,7 +57,7 @@ func allBegun(t *testing.T, ns *kerneltest.NS, n int) {
 func TestChurn(t *testing.T) {
 	t.Parallel()
 	ns := churnNS(t)
-	tr := startTrace(t, "-N", ns.Path())
+	tr := startTrace(t, "-N", ns.Path(), "--buffer", "64M")
 	result, err := churn.Scenario().Run(t.Context(), ns.Path())
 	if err != nil {
 		t.Fatal(err)

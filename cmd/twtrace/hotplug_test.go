@@ -68,7 +68,7 @@ func startBalance(t *testing.T, connections int) *balance {
 	t.Helper()
 	ns := churnNS(t)
 	// Opens and passive closes are TestChurn's.
-	tr := startTrace(t, "-N", ns.Path(), "--event", "time_wait_enter,time_wait_exit")
+	tr := startTrace(t, "-N", ns.Path(), "--event", "time_wait_enter,time_wait_exit,snapshot")
 	return &balance{t, ns, tr, connections}
 }
 
@@ -101,6 +101,9 @@ func (b *balance) check() {
 	begun, ended := make(map[string]int), make(map[string]int)
 	for _, r := range b.tr.of("time_wait_enter", b.ns.Inum()) {
 		begun[r.Cookie]++
+	}
+	if n := len(b.tr.of("snapshot", b.ns.Inum())); n != 0 {
+		b.t.Errorf("%d sockets were found before their begin was read", n)
 	}
 	for _, r := range b.tr.of("time_wait_exit", b.ns.Inum()) {
 		ended[r.Cookie]++

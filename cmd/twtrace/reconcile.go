@@ -84,7 +84,8 @@ func (s *session) witness(e *event.Event) {
 // lostSome has the table compared soon.
 func (r *reconciler) lostSome() { r.loss, r.lossy = true, true }
 
-// reconcileTable does what is due of it. The ring is empty if idle.
+// reconcileTable does what is due of it. The ring was empty, when it was last looked at,
+// if idle.
 func (s *session) reconcileTable(idle bool, handle func(*event.Event) error) error {
 	r := &s.reconcile
 	now := time.Now()
@@ -101,7 +102,8 @@ func (s *session) reconcileTable(idle bool, handle func(*event.Event) error) err
 		}
 	}
 	past := r.result.end.Add(settleTime)
-	if now.Before(past) || !idle && s.seen < past.UnixNano() {
+	readPast := s.seen >= past.UnixNano() || idle && !s.tracer.Emptied().Before(past)
+	if now.Before(past) || !readPast {
 		return nil
 	}
 	l := r.result

@@ -140,7 +140,7 @@ func (s *session) readDuring(result <-chan look) (early []event.Event, l look, e
 				return early, l, nil
 			}
 		case errors.Is(err, tracer.ErrIdle):
-			if done {
+			if done && !s.tracer.Emptied().Before(l.end) {
 				return early, l, nil
 			}
 		default:

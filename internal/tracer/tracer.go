@@ -50,6 +50,7 @@ type Tracer struct {
 
 	read     int // bytes read since the ring was last empty
 	idle     bool
+	emptied  time.Time
 	stop     chan struct{}
 	stopOnce sync.Once
 	stopped  bool
@@ -146,6 +147,9 @@ func (t *Tracer) Read(e *event.Event) error {
 		err := t.ring.ReadInto(&t.record)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			if now := time.Now(); t.ring.AvailableBytes() == 0 {
+				t.emptied = now
+			}
 			return t.empty()
 		case err != nil:
 			return fmt.Errorf("read the ring: %w", err)
@@ -158,6 +162,10 @@ func (t *Tracer) Read(e *event.Event) error {
 		return nil
 	}
 }
+
+// Emptied returns a time at which the ring was empty: what was written before has been
+// read. Idle alone does not say so much: whoever learns of it may have slept since.
+func (t *Tracer) Emptied() time.Time { return t.emptied }
 
 // empty is called when the ring has been read empty.
 func (t *Tracer) empty() error {
