@@ -226,6 +226,17 @@ func (tr *trace) of(event string, netns uint32) []record {
 	return out
 }
 
+// skipped is how many transitions the trace says that it has not seen, so far.
+func (tr *trace) skipped() int {
+	n := 0
+	for _, r := range tr.all() {
+		if r.Event == "lost" && r.Stage == "recursion" {
+			n += int(r.Count)
+		}
+	}
+	return n
+}
+
 // ownerBy is how the owner of a socket is best known with the hooks in use.
 func (tr *trace) ownerBy(role event.Role) string {
 	switch {
