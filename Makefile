@@ -1,8 +1,8 @@
 # make help tells what there is to make. Root is asked for only where it is needed.
 
 ARGS    ?=#         for twtrace: make run ARGS="trace -o json"
-KERNELS ?=#         for test-vm: some of bullseye,bookworm,trixie,sid (5.10, 6.1, 6.12, 7.x)
-HOOKS   ?=#         for test-vm: fentry or timer alone
+KERNELS ?= bullseye,trixie#  for test-vm: some of bullseye,bookworm,trixie,sid (5.10, 6.1, 6.12, 7.x)
+HOOKS   ?= timer#   for test-vm: fentry, timer, or fentry,timer
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 MODULE  := github.com/twtrace/twtrace
@@ -53,7 +53,7 @@ install_stopped = $(check_root); made=; \
 	trap '[ -z "$$made" ] || $(SUDO) rm -f $$made' EXIT; $(call install,$(1))
 
 .NOTPARALLEL:
-.PHONY: help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm lint fmt bench clean
+.PHONY: help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm matrix lint fmt bench clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z.-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -97,14 +97,19 @@ scenarios: ## Run MariaDB, Redis, nginx and others, and see that storms are flag
 	@$(call install_stopped,$(TO_PLAY))
 	CI=true go test -count=1 -timeout 15m -parallel 32 -run '^TestScenarios$$' $(AS_ROOT) $(END_TO_END)
 
-test-vm: ## Run the kernel matrix: Debian's kernels in a VM, with each set of hooks
+# A panic in an emulated CPU that runs into a trampoline while it is patched (int3) has been
+# seen, so what runs by default has no trampolines.
+test-vm: ## Run the tests that depend on the kernel in a VM, on KERNELS with HOOKS
 	@$(call install,$(TO_TEST_VM))
 	@mkdir -p bin/test
 	CGO_ENABLED=0 go test -c -o bin/test/ $(addprefix ./,$(IN_VM))
-	go run ./internal/kerneltest/vm matrix $(if $(KERNELS),--kernels $(KERNELS)) $(if $(HOOKS),--hooks $(HOOKS)) \
+	go run ./internal/kerneltest/vm matrix --kernels $(KERNELS) --hooks $(HOOKS) \
 		--mem 4096 --timeout 40m --markdown bin/matrix.md \
 		--env CI=true --env TWTRACE_VM=1 $(GUEST_FILES) -- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)), \
 		--and-- bin/test/$(p).test -test.v -test.timeout 20m -test.parallel 4 -test.run '$(RUN_$(p))'))
+
+matrix: ## Run them on all kernels with all hooks, about half an hour; bin/matrix.md is docs/matrix.md
+	$(MAKE) test-vm KERNELS=bullseye,bookworm,trixie,sid HOOKS=fentry,timer
 
 lint: ## Check formatting, go vet, staticcheck and the direction of imports
 	@$(call install,$(TO_LINT))
