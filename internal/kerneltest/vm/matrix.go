@@ -120,7 +120,11 @@ func (o *matrixOptions) guests(ctx context.Context) []*guest {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			begin := time.Now()
-			g.err = o.boot(ctx, g)
+			if g.err = o.boot(ctx, g); errors.Is(g.err, errInt3) {
+				fmt.Fprintf(os.Stderr, "vm: %s: %v; it is booted once more\n", g.suite, g.err)
+				g.results = results{}
+				g.err = o.boot(ctx, g)
+			}
 			g.report(time.Since(begin))
 		})
 	}

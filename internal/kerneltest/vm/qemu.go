@@ -53,6 +53,11 @@ func qemuArgs(k *kernel, initramfs string, o *runOptions) []string {
 	}
 }
 
+// errInt3 is a panic that is the emulator's: an emulated CPU still runs into the
+// breakpoint by which the kernel patches itself, as it does to attach a hook, when the
+// kernel has forgotten about it.
+var errInt3 = errors.New("the guest panicked over its own int3")
+
 // boot runs the guest until it is off, and returns the code its init reported.
 func boot(ctx context.Context, k *kernel, initramfs string, o *runOptions) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
@@ -86,6 +91,8 @@ func boot(ctx context.Context, k *kernel, initramfs string, o *runOptions) (int,
 	readErr := con.copy(out)
 	waitErr := cmd.Wait()
 	switch {
+	case con.panicked != "" && con.int3:
+		return 0, fmt.Errorf("%w: %s", errInt3, con.panicked)
 	case con.panicked != "": // whatever a program may have printed
 		return 0, fmt.Errorf("the guest panicked: %s", con.panicked)
 	case con.exited:
