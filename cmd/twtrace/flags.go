@@ -280,6 +280,29 @@ func positive(c *cli.Context, name string) (time.Duration, error) {
 	return d, nil
 }
 
+// parseInterval returns the time between two views.
+func parseInterval(c *cli.Context) (time.Duration, error) {
+	interval, err := positive(c, "interval")
+	if err == nil && interval < 100*time.Millisecond {
+		err = usagef("--interval: %v is too short: the least is 100ms", interval)
+	}
+	return interval, err
+}
+
+func checkCount(c *cli.Context) error {
+	if c.IsSet("count") && c.Int("count") < 1 {
+		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
+	}
+	return nil
+}
+
+func checkStates(c *cli.Context) error {
+	if s := c.String("states"); s != "" && s != "all" {
+		return usagef("--states: bad value %q: the only one is all", s)
+	}
+	return nil
+}
+
 // wordDefaults has the help say something better than "(default: false)" or
 // "(default: 0s)".
 func wordDefaults(flags []cli.Flag) {

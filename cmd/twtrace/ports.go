@@ -55,15 +55,12 @@ func portsFilterFlags() []cli.Flag {
 
 func runPorts(c *cli.Context) error {
 	defer catchSignals(c)()
-	interval, err := positive(c, "interval")
+	interval, err := parseInterval(c)
 	if err != nil {
 		return err
 	}
-	if interval < 100*time.Millisecond {
-		return usagef("--interval: %v is too short: the least is 100ms", interval)
-	}
-	if c.IsSet("count") && c.Int("count") < 1 {
-		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
+	if err := checkCount(c); err != nil {
+		return err
 	}
 	if c.Int("lines") < 0 {
 		return usagef("--lines: bad number %d: it must not be below 0", c.Int("lines"))

@@ -157,11 +157,11 @@ func runRecord(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.IsSet("count") && c.Int("count") < 1 {
-		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
+	if err := checkCount(c); err != nil {
+		return err
 	}
-	if s := c.String("states"); s != "" && s != "all" {
-		return usagef("--states: bad value %q: the only one is all", s)
+	if err := checkStates(c); err != nil {
+		return err
 	}
 	churn, err := parseStorms(c)
 	if err != nil {

@@ -87,8 +87,8 @@ func runStorms(c *cli.Context) error {
 	if opts.Fields == nil && opts.Format == output.Wide {
 		opts.Fields = append(slices.Clone(stormText), "severity", "netns", "laddr", "short_share", "life_p50_ns", "ports_projected", "pids")
 	}
-	if c.IsSet("count") && c.Int("count") < 1 {
-		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
+	if err := checkCount(c); err != nil {
+		return err
 	}
 	churn, err := parseStorms(c)
 	if err != nil {

@@ -42,15 +42,12 @@ func topCommand() *cli.Command {
 
 func runTop(c *cli.Context) error {
 	defer catchSignals(c)()
-	interval, err := positive(c, "interval")
+	interval, err := parseInterval(c)
 	if err != nil {
 		return err
 	}
-	if interval < 100*time.Millisecond {
-		return usagef("--interval: %v is too short: the least is 100ms", interval)
-	}
-	if c.IsSet("count") && c.Int("count") < 1 {
-		return usagef("--count: bad number %d: it must be above 0", c.Int("count"))
+	if err := checkCount(c); err != nil {
+		return err
 	}
 	if _, err := parseBy(c); err != nil {
 		return err
