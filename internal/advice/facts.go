@@ -24,7 +24,8 @@ type Facts struct {
 	Destinations  []Destination   // of outgoing connections
 	Listeners     []Listener
 	TimeWait      pressure.Expiry // of all sockets in TIME_WAIT
-	Traced        bool            // owners and failed calls were seen too: the facts are a trace's
+	Traced        bool            // the facts are a trace's
+	Traffic       Traffic         // then
 }
 
 // States counts sockets by state. Index FinWait2 holds full sockets only;
@@ -60,11 +61,18 @@ func (s *States) add(k kernel.Socket) {
 type Destination struct {
 	Local  netip.Addr
 	Remote netip.AddrPort
-	Owner  event.Proc      // who opened most of late; of a trace only
-	Failed uint64          // connects that found no port in the Window; of a trace only
 	States States          // sockets whose local port connect() chose, or could have chosen
 	Bound  uint32          // sockets on other local ports; they take none of the range
 	Expiry pressure.Expiry // of those in TIME_WAIT
+
+	// The rest is seen by a trace only.
+
+	Owner   event.Proc      // who opened most of late
+	PIDs    int             // processes of that name, about
+	Failed  uint64          // connects that found no port in the Window
+	Gauge   *pressure.Gauge // the forecast, from the flow; nil where nothing is near a limit
+	Stamped int             // of those in TIME_WAIT, the ones whose peer uses TCP timestamps
+	Flow
 }
 
 // Listener is a listening socket with what it accepted.
@@ -73,6 +81,8 @@ type Listener struct {
 	States  States // of the connections on its port, LISTEN left out
 	Waiting uint32 // connections that wait for accept()
 	Backlog uint32
+	Owner   event.Proc // of a trace only, like what follows
+	Flow
 }
 
 // Look gathers facts about n. With a window it reads the counters twice, that
