@@ -69,10 +69,11 @@ func fullest(s *view.State) []uint32 {
 // facts are what advice needs of a namespace; ok is false if it cannot be read.
 func (d *diagnosis) facts(inum uint32, s *view.State, snap *conn.Snapshot, failed map[pressure.Key]uint64) (f advice.Facts, ok bool) {
 	if t := d.limits.tape; t != nil {
-		if t.limits == nil {
+		limits, ok := t.space(inum)
+		if !ok {
 			return f, false
 		}
-		f = advice.Facts{Time: s.Time, NetNS: kernel.NetNS{Inum: inum}, Limits: *t.limits, Traced: true}
+		f = advice.Facts{Time: s.Time, NetNS: kernel.NetNS{Inum: inum}, Limits: limits, Traced: true}
 		d.destinations(&f, snap, failed)
 		return f, true
 	}

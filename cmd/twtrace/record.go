@@ -180,7 +180,7 @@ func runRecord(c *cli.Context) error {
 	defer s.close()
 	s.storms, s.job = newStormWatch(s.table, limits, churn), job
 	defer s.stopOn(c.Context)()
-	r := recorder{printer: printer{session: s, left: c.Int("count")}, flight: file.Flight(), signals: signals, stderr: c.App.ErrWriter}
+	r := recorder{printer: printer{session: s, left: c.Int("count")}, limits: limits, flight: file.Flight(), signals: signals, stderr: c.App.ErrWriter}
 	err = r.run(file)
 	if job != nil {
 		err = errors.Join(err, job.end())
@@ -195,6 +195,8 @@ func runRecord(c *cli.Context) error {
 type recorder struct {
 	printer
 	w       *tracefile.Writer
+	limits  *limitsCache
+	told    time.Time // when the limits were read that are in the file
 	flight  bool
 	signals <-chan os.Signal
 	stderr  io.Writer
@@ -213,6 +215,7 @@ func (r *recorder) run(o tracefile.Options) error {
 		return err
 	}
 	r.out = r
+	r.tellLimits()
 	if err = r.before(); err == nil && r.session.job != nil {
 		err = r.session.job.start()
 	}
@@ -248,6 +251,19 @@ func (r *recorder) before() error {
 		}
 	}
 	return nil
+}
+
+// tellLimits has the file say what the limits are, where they were read again.
+func (r *recorder) tellLimits() {
+	if r.told.Equal(r.limits.read) {
+		return
+	}
+	r.told = r.limits.read
+	for netns, k := range r.limits.known {
+		if r.session.tracedNetNS(netns) {
+			r.w.SetLimits(netns, k.Map())
+		}
+	}
 }
 
 // record writes e and, where nobody else looks for long, looks after the file.
@@ -289,6 +305,7 @@ func (r *recorder) trigger(why string) error {
 // tend does what is due: blocks, files, signals and the progress line.
 func (r *recorder) tend() error {
 	now := time.Now()
+	r.tellLimits()
 	if err := r.w.Tick(now); err != nil {
 		return err
 	}

@@ -136,6 +136,7 @@ func TestReplay(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)
+	ns.Sysctl(t, "net.ipv4.ip_local_port_range", "20000 21999")
 	r := startRecording(t, t.TempDir(), "-N", ns.Path())
 	connect(t, ns, 997)
 	r.stop()
@@ -162,9 +163,9 @@ func TestReplay(t *testing.T) {
 	if code != 0 || !strings.Contains(stdout, "host=") {
 		t.Errorf("top: exit code %d, %s%s", code, stdout, stderr)
 	}
-	stdout, stderr, code = asUser(t, file, "ports", "-r", "-", "-o", "csv")
-	if code != 0 || !strings.Contains(stdout, strconv.Itoa(begins)) {
-		t.Errorf("ports: exit code %d, %s%s", code, stdout, stderr)
+	stdout, stderr, code = asUser(t, file, "ports", "-r", "-", "-o", "csv", "--fields", "what,time_wait,usable")
+	if want := fmt.Sprintf("ports,%d,2000\n", begins); code != 0 || !strings.Contains(stdout, want) {
+		t.Errorf("ports: exit code %d, want %q in %s%s", code, want, stdout, stderr)
 	}
 }
 

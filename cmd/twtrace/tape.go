@@ -22,9 +22,10 @@ import (
 // it does when a ring is empty.
 type tape struct {
 	reader *tracefile.Reader
-	limits *kernel.Limits
-	from   int64 // records before it are read and not shown; ns since the epoch, 0: from the begin
-	to     int64 // 0: to the end
+	limits map[uint32]kernel.Limits // of the namespaces that the files tell of
+	start  *kernel.Limits           // of the start record, for files that tell of no namespace
+	from   int64                    // records before it are read and not shown; ns since the epoch, 0: from the begin
+	to     int64                    // 0: to the end
 	speed  float64
 
 	now    int64 // ns since the epoch
@@ -79,8 +80,9 @@ func openTape(c *cli.Context) (*tape, error) {
 	}
 	start := t.reader.Start()
 	if limits, err := kernel.ParseLimits(start.Start.Limits); err == nil {
-		t.limits = &limits
+		t.start = &limits
 	}
+	t.reader.OnLimits = t.learn
 	if t.from, err = moment(c.String("from"), start.Time); err != nil {
 		return nil, usagef("--from: %v", err)
 	}
@@ -138,12 +140,36 @@ func newReplay(c *cli.Context, options conn.Options) (*session, error) {
 	return s, nil
 }
 
-// limitsOf is a conn.LimitsFunc: the limits of the recording.
-func (t *tape) limitsOf(uint32) (conn.Limits, bool) {
+// learn takes down limits that the files tell of.
+func (t *tape) learn(list []tracefile.Limits) {
 	if t.limits == nil {
-		return conn.Limits{}, false
+		t.limits = make(map[uint32]kernel.Limits)
 	}
-	return connLimits(t.limits), true
+	for _, l := range list {
+		limits, err := kernel.ParseLimits(l.Sysctls)
+		if err != nil { // of a later version: not known
+			continue
+		}
+		for _, netns := range l.NetNS {
+			t.limits[netns] = limits
+		}
+	}
+}
+
+// space is what the recording has of the limits of a namespace. One that tells of no
+// namespace has only those of the one that was traced, or was twtrace's own.
+func (t *tape) space(netns uint32) (kernel.Limits, bool) {
+	if t.limits == nil && t.start != nil {
+		return *t.start, true
+	}
+	k, ok := t.limits[netns]
+	return k, ok
+}
+
+// limitsOf is a conn.LimitsFunc.
+func (t *tape) limitsOf(netns uint32) (conn.Limits, bool) {
+	k, ok := t.space(netns)
+	return connLimits(&k), ok
 }
 
 // next returns the next event, or tracer.ErrIdle when time goes on by a step.

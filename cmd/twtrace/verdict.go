@@ -149,6 +149,9 @@ func (s *session) remarks(now time.Time) []string {
 		out = append(out, "drift: "+wordDrifts(drift, s.names))
 	}
 	if s.tape != nil {
+		if s.tape.limits == nil {
+			out = append(out, "limits of one network namespace, for all")
+		}
 		return out
 	}
 	if s.late > 0 {

@@ -23,7 +23,7 @@ type Limits struct {
 	Timestamps        int // net.ipv4.tcp_timestamps
 	RFC1337           int // net.ipv4.tcp_rfc1337
 	// UnprivPortStart is net.ipv4.ip_unprivileged_port_start: the kernel refuses
-	// a port range that begins below it. It is not in Map.
+	// a port range that begins below it.
 	UnprivPortStart int
 }
 
@@ -60,6 +60,8 @@ func (l Limits) Map() map[string]string {
 		"net.ipv4.tcp_fin_timeout":         strconv.FormatInt(int64(l.FinTimeout/time.Second), 10),
 		"net.ipv4.tcp_timestamps":          strconv.Itoa(l.Timestamps),
 		"net.ipv4.tcp_rfc1337":             strconv.Itoa(l.RFC1337),
+
+		"net.ipv4.ip_unprivileged_port_start": strconv.Itoa(l.UnprivPortStart),
 	}
 	if l.TWReuseDelayMS >= 0 {
 		m["net.ipv4.tcp_tw_reuse_delay"] = strconv.Itoa(l.TWReuseDelayMS)
@@ -84,8 +86,8 @@ func (n NetNS) Limits() (Limits, error) {
 	return l, nil
 }
 
-// ParseLimits is the inverse of Map. What a recording does not have is as in a new
-// kernel: IPv4's unprivileged ports begin at 1024.
+// ParseLimits is the inverse of Map. Recordings of the first version do not say where
+// unprivileged ports begin: at 1024, as in a new kernel.
 func ParseLimits(m map[string]string) (Limits, error) {
 	return parseLimits(func(name string) (string, error) {
 		s, ok := m["net.ipv4."+name]

@@ -133,7 +133,7 @@ func TestLimitsOfAnotherNamespace(t *testing.T) {
 	for name, value := range map[string]string{
 		"ip_local_port_range": "40000 40099", "ip_local_reserved_ports": "40010-40019,50000",
 		"tcp_max_tw_buckets": "77", "tcp_tw_reuse": "1", "tcp_fin_timeout": "7",
-		"tcp_timestamps": "0", "tcp_rfc1337": "1",
+		"tcp_timestamps": "0", "tcp_rfc1337": "1", "ip_unprivileged_port_start": "2000",
 	} {
 		n.sysctl(t, name, value)
 	}

@@ -14,6 +14,7 @@ import (
 type block struct {
 	Header // without Part and Block, which are the file's
 	frame  []byte
+	limits map[uint32]map[string]string // that are new
 }
 
 // packer collects records and makes blocks of them.

@@ -26,13 +26,13 @@ type partFile struct {
 }
 
 // put writes a block, in one write. After a failure the file ends with the last
-// block that is whole.
-func (f *partFile) put(b block, start *event.Event) error {
+// block that is whole. The first block of a file has the start record, and all limits.
+func (f *partFile) put(b block, start *event.Event, limits map[uint32]map[string]string) error {
 	h := b.Header
-	h.Part, h.Block = f.part, f.blocks
+	h.Part, h.Block, h.Limits = f.part, f.blocks, groups(b.limits)
 	if f.blocks == 0 {
 		f.base = h.Before
-		h.Clock, h.Start = clock, output.AppendJSON(nil, start)
+		h.Clock, h.Start, h.Limits = clock, output.AppendJSON(nil, start), groups(limits)
 	}
 	h.Base = f.base
 	var err error

@@ -18,7 +18,7 @@ import (
 
 // Format is the version of the file format that this package writes. It reads
 // this one and all before it.
-const Format = 1
+const Format = 2
 
 // magic is the number of the skippable frame in front of each block, as it stands
 // in the file. zstd leaves 0x184D2A50 to 0x184D2A5F to others.
@@ -45,9 +45,10 @@ type Header struct {
 	Base    uint64            `json:"base,omitempty"`  // of those, the ones before the file
 	First   *time.Time        `json:"first,omitempty"` // the earliest and the latest time in the block
 	Last    *time.Time        `json:"last,omitempty"`
-	Lost    map[string]uint64 `json:"lost,omitempty"` // by stage, from the begin of the recording to the end of the block
-	Raw     int               `json:"raw"`            // bytes of the records, unpacked
-	Bytes   int               `json:"bytes"`          // bytes of the zstd frame that follows
+	Lost    map[string]uint64 `json:"lost,omitempty"`   // by stage, from the begin of the recording to the end of the block
+	Raw     int               `json:"raw"`              // bytes of the records, unpacked
+	Bytes   int               `json:"bytes"`            // bytes of the zstd frame that follows
+	Limits  []Limits          `json:"limits,omitempty"` // in the first block of a file all that are known, in others what is new
 	Clock   string            `json:"clock,omitempty"`
 	Start   json.RawMessage   `json:"start,omitempty"` // the start record: in the first block of each file
 	End     json.RawMessage   `json:"end,omitempty"`   // the end record: in the last block of a recording

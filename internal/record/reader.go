@@ -25,6 +25,11 @@ type Reader struct {
 	// From has blocks left out that end before it. The zero time: none.
 	From time.Time
 
+	// OnLimits is told the limits of network namespaces before the records from which
+	// on they hold. Files of format 1, and those without blocks, have none but those
+	// of the start record.
+	OnLimits func([]Limits)
+
 	files   []*input
 	dec     output.Decoder
 	zstd    *zstd.Decoder
@@ -271,6 +276,9 @@ func (r *Reader) nextBlock() error {
 	}
 	r.account(in, &p)
 	in.over = p.h.Close
+	if r.OnLimits != nil && len(p.h.Limits) > 0 {
+		r.OnLimits(p.h.Limits)
+	}
 	if !r.From.IsZero() && p.h.Last != nil && p.h.Last.Before(r.From) {
 		return nil
 	}

@@ -239,7 +239,7 @@ func TestNotATrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := bytes.Replace(good, []byte(`{"twtrace":1,`), []byte(`{"twtrace":2,`), 1)
+	newer := bytes.Replace(good, fmt.Appendf(nil, `{"twtrace":%d,`, Format), fmt.Appendf(nil, `{"twtrace":%d,`, Format+1), 1)
 	start := startEvent()
 	start.Start.Schema = output.Schema + 1
 	schema := filepath.Join(t.TempDir(), "schema")
@@ -271,7 +271,7 @@ func TestNotATrace(t *testing.T) {
 		"one byte":    {good[:1], "it is no trace file of twtrace, or nothing of it is whole"},
 		"zeros":       {make([]byte, 1<<20), "it is no trace file of twtrace, or nothing of it is whole"},
 		"other zstd":  {p.enc.EncodeAll([]byte("{}\n"), nil), "it has no blocks of twtrace; if there are records in it: zstd -dc FILE | twtrace ... -r -"},
-		"newer":       {newer, "it was written by a newer twtrace (format 2; this one reads up to 1)"},
+		"newer":       {newer, fmt.Sprintf("it was written by a newer twtrace (format %d; this one reads up to %d)", Format+1, Format)},
 		"schema":      {newSchema, fmt.Sprintf("it was written by a newer twtrace (schema %d; this one reads up to %d)", output.Schema+1, output.Schema)},
 		"other json":  {[]byte("{\"a\":1}\n"), "it is no trace file of twtrace, nor records in JSON"},
 		"half a json": {[]byte("{\"a"), "it is no trace file of twtrace, nor records in JSON"},
@@ -538,9 +538,11 @@ func common(a, b netip.Addr) int {
 
 // TestFormats: a file of every format that was ever written is read for ever.
 func TestFormats(t *testing.T) {
-	r, events, err := read("testdata/format-1.ndjson.zst")
-	if err != nil || len(r.Damage) > 0 || r.End() == nil || r.Start().Start.Host != "web-07" {
-		t.Fatalf("%v, damage %v, start %+v, end %v", err, r.Damage, r.Start(), r.End())
+	for format := 1; format <= Format; format++ {
+		r, events, err := read(fmt.Sprintf("testdata/format-%d.ndjson.zst", format))
+		if err != nil || len(r.Damage) > 0 || r.End() == nil || r.Start().Start.Host != "web-07" {
+			t.Fatalf("format %d: %v, damage %v, start %+v, end %v", format, err, r.Damage, r.Start(), r.End())
+		}
+		checkEvents(t, events, 0, 100)
 	}
-	checkEvents(t, events, 0, 100)
 }

@@ -59,6 +59,7 @@ type Writer struct {
 	dir     *directory // nil on stdout
 	name    namer
 	pack    *packer
+	limits  limitsBook
 	file    *partFile // nil if none is open
 	born    time.Time // of the file
 	made    []string  // names that are there, oldest first
@@ -163,6 +164,10 @@ func (w *Writer) Tick(now time.Time) error {
 	return nil
 }
 
+// SetLimits tells the limits of a network namespace, by the names of sysctls, for the
+// next block: at the begin, and whenever they are others.
+func (w *Writer) SetLimits(netns uint32, sysctls map[string]string) { w.limits.set(netns, sysctls) }
+
 // Flush writes what was collected, or has the ring keep it.
 func (w *Writer) Flush() error {
 	if w.err != nil || w.pack.empty() {
@@ -172,12 +177,19 @@ func (w *Writer) Flush() error {
 }
 
 func (w *Writer) flush() error {
-	b := w.pack.take()
+	b := w.take()
 	if w.o.Flight() && w.ring.until == nil {
 		w.ring.push(b)
 		return nil
 	}
 	return w.fail(w.put(b))
+}
+
+// take packs what was collected.
+func (w *Writer) take() block {
+	b := w.pack.take()
+	b.limits = w.limits.take()
+	return b
 }
 
 // fail keeps the first error.
@@ -204,7 +216,7 @@ func (w *Writer) put(b block) error {
 			return err
 		}
 	}
-	if err := w.file.put(b, &w.start); err != nil {
+	if err := w.file.put(b, &w.start, w.limits.all); err != nil {
 		return err
 	}
 	w.written = b.Before + b.Records
@@ -270,7 +282,7 @@ func (w *Writer) closeFile(why string) error {
 func (w *Writer) closeWith(b block) error {
 	f := w.file
 	w.file = nil
-	err := errors.Join(f.put(b, &w.start), f.close())
+	err := errors.Join(f.put(b, &w.start, w.limits.all), f.close())
 	w.past.Bytes += f.size
 	w.past.Blocks += f.blocks
 	w.past.Files++
@@ -300,7 +312,7 @@ func (w *Writer) Close(end *event.Event) error {
 		why = end.End.Why
 		w.pack.add(end)
 	}
-	b := w.pack.take()
+	b := w.take()
 	b.Close = why
 	if end != nil {
 		b.End = encode(end)

@@ -1,0 +1,137 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// sysctls are limits that are told apart by n.
+func sysctls(n int) map[string]string {
+	return map[string]string{"net.ipv4.tcp_max_tw_buckets": fmt.Sprint(n)}
+}
+
+// told is what a Reader tells of limits, by namespace, up to the end of the files.
+func told(t *testing.T, names ...string) map[uint32]map[string]string {
+	t.Helper()
+	r, err := Open(names, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	all := make(map[uint32]map[string]string)
+	r.OnLimits = func(list []Limits) {
+		for _, l := range list {
+			for _, netns := range l.NetNS {
+				all[netns] = l.Sysctls
+			}
+		}
+	}
+	e := nth(0)
+	for err == nil {
+		err = r.Read(&e)
+	}
+	if !errors.Is(err, io.EOF) || len(r.Damage) > 0 {
+		t.Fatal(err, r.Damage)
+	}
+	return all
+}
+
+// TestLimits: each block tells what is new, and each file all.
+func TestLimits(t *testing.T) {
+	dir := t.TempDir()
+	w, err := NewWriter(Options{Path: filepath.Join(dir, "t.zst"), Every: 4 * time.Second}, startEvent(), t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		w.SetLimits(1, sysctls(1))
+		w.SetLimits(2, sysctls(1))
+		w.SetLimits(uint32(100+i), sysctls(i))
+		e := nth(i)
+		now := t0.Add(time.Duration(i) * time.Second)
+		if err := errors.Join(w.Write(&e), w.Flush(), w.Tick(now)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(endEvent()); err != nil {
+		t.Fatal(err)
+	}
+	_, _, names := readDir(t, dir)
+	if len(names) < 3 {
+		t.Fatalf("%d files, want some", len(names))
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, heads := scanBlocks(t, data)
+		for _, h := range heads[2:] {
+			if h.Records > 0 && h.Close == "" && (len(h.Limits) != 1 || len(h.Limits[0].NetNS) != 1) {
+				t.Errorf("%s: block %d tells %v, and not one piece of news", name, h.Block, h.Limits)
+			}
+		}
+	}
+	want := map[uint32]map[string]string{1: sysctls(1), 2: sysctls(1)}
+	for i := range 10 {
+		want[uint32(100+i)] = sysctls(i)
+	}
+	for i := range names {
+		got := told(t, names[i:]...)
+		if !maps.EqualFunc(got, want, maps.Equal) {
+			t.Errorf("from file %d on: %v, want %v", i+1, got, want)
+		}
+	}
+}
+
+// TestLimitsOfARing: what was told before the oldest block that is left is in the file.
+func TestLimitsOfARing(t *testing.T) {
+	dir := t.TempDir()
+	w, err := NewWriter(Options{Path: filepath.Join(dir, "t.zst"), Ring: 2 * time.Second}, startEvent(), t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.SetLimits(1, sysctls(7))
+	for i := range 10 {
+		e := nth(i)
+		e.Time = t0.Add(time.Duration(i) * time.Second).UnixNano()
+		if err := errors.Join(w.Write(&e), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Trigger(t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	_, _, names := readDir(t, dir)
+	if got := told(t, names...); !maps.Equal(got[1], sysctls(7)) {
+		t.Errorf("got %v, want the limits of namespace 1", got)
+	}
+}
+
+// TestLimitsAreBounded: a host of very many namespaces does not make a header that no
+// reader believes.
+func TestLimitsAreBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	w, err := NewWriter(Options{Path: path}, startEvent(), t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40000 {
+		w.SetLimits(uint32(i), sysctls(i))
+	}
+	if err := w.Close(endEvent()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(told(t, path)); n < 1000 || n >= 40000 {
+		t.Errorf("limits of %d namespaces are told", n)
+	}
+}
