@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -19,6 +18,8 @@ const mostDiagnosed = 4
 // diagnosis makes findings of a running trace.
 type diagnosis struct {
 	limits *limitsCache
+	spaces func(*view.State) []uint32 // where to look; nil: fullest
+	whole  bool                       // count what happened since the first look, not since the last one
 	last   map[uint32]counted
 	failed map[pressure.Key]uint64 // EADDRNOTAVAIL so far
 }
@@ -29,25 +30,40 @@ type counted struct {
 	kernel.Counters
 }
 
-// findings looks at the fullest namespaces of a snapshot, and returns what is wrong
-// there, the worst first.
+// findings returns what is wrong, the worst first.
 func (d *diagnosis) findings(s *view.State, snap *conn.Snapshot) []advice.Finding {
+	return advice.DiagnoseAll(d.look(s, snap))
+}
+
+// look gathers the facts of the namespaces that are looked at, by a snapshot.
+func (d *diagnosis) look(s *view.State, snap *conn.Snapshot) []advice.Facts {
 	failed := make(map[pressure.Key]uint64)
 	for i := range snap.Destinations {
 		if v := &snap.Destinations[i]; v.Exhausted > 0 {
 			failed[keyOf(v)] = v.Exhausted
 		}
 	}
+	spaces := fullest(s)
+	if d.spaces != nil {
+		spaces = d.spaces(s)
+	}
 	now := make(map[uint32]counted)
-	var all []advice.Finding
-	for _, inum := range fullest(s) {
+	var all []advice.Facts
+	for _, inum := range spaces {
 		if f, ok := d.facts(inum, s, snap, failed); ok {
 			now[inum] = counted{f.Time, f.After}
-			all = append(all, advice.Diagnose(f)...)
+			all = append(all, f)
 		}
 	}
-	d.last, d.failed = now, failed
-	slices.SortStableFunc(all, func(a, b advice.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	if d.failed == nil || !d.whole {
+		d.last, d.failed = now, failed
+		return all
+	}
+	for inum, c := range now { // those that have come since
+		if _, ok := d.last[inum]; !ok {
+			d.last[inum] = c
+		}
+	}
 	return all
 }
 

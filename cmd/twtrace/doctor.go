@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -13,67 +17,158 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
 		Usage: "say what is wrong with ports and TIME_WAIT, and what helps",
-		Description: "Exit code: 0 ok, 1 warning, 2 critical, 3 unknown or usage, as monitoring plugins have it.\n" +
-			"It looks at /proc and sock_diag, as any user, and does not trace: owners are not known.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "no-bpf", Usage: "do not trace (so far it never does)", Category: categoryTrace},
-			&cli.StringFlag{Name: "netns", Aliases: []string{"N"}, Usage: "network namespace: `NAME`, inode, path or pid:N (default: this one)", Category: categoryFilter},
-			&cli.DurationFlag{Name: "window", Value: time.Second, Usage: "watch the counters for `TIME`", Category: categoryTrace},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORMAT`: text, json", Category: categoryOutput},
-		},
+		Description: "It looks at /proc and sock_diag, as any user can, and as root watches what happens for 10 s.\n" +
+			"Exit code: 0 ok, 1 warning, 2 critical, 3 unknown or usage, as monitoring plugins have it.\n" +
+			"Commands are printed and never run.\n\n" +
+			examples(
+				"twtrace doctor                      what is wrong, who does it, and what helps",
+				"twtrace doctor --brief --window 3s  a line for each warning, for a monitoring system",
+				"twtrace doctor -o md > ticket.md    the same for a ticket",
+				"twtrace doctor --preflight          can this host be traced"),
+		Flags:  slices.Concat(doctorFlags(), doctorTracerFlags(), doctorReadFlags()),
 		Action: runDoctor,
 	}
 }
 
+func doctorFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "netns", Aliases: []string{"N"}, Category: categoryFilter,
+			Usage: "network namespaces: `NAME`, inode, path or pid:N (default: all that have sockets)"},
+		&cli.DurationFlag{Name: "window", Value: doctorWindow, Usage: "watch for `TIME`", Category: categoryTrace},
+		&cli.BoolFlag{Name: "no-bpf", Usage: "do not trace: /proc and sock_diag alone", Category: categoryTrace},
+		&cli.BoolFlag{Name: "preflight", Usage: "only say whether this host can be traced", Category: categoryTrace},
+		outputFlag(strings.Join(doctorFormats, ", ")),
+		&cli.BoolFlag{Name: "brief", Usage: "only a line for each warning, and the summary", Category: categoryOutput},
+		&cli.StringFlag{Name: "fail-on", Value: "warn", Category: categoryOutput,
+			Usage: "exit 0 for what is below `SEVERITY`: info, warn, crit"},
+		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
+	}
+}
+
+// doctorTracerFlags are those of other traces, but for --strict, since the exit code
+// is a verdict, and system calls are hooked by default: it is not for long.
+func doctorTracerFlags() []cli.Flag {
+	flags := slices.DeleteFunc(tracerFlags(), func(f cli.Flag) bool { return f.Names()[0] == "strict" })
+	for _, f := range flags {
+		if f, ok := f.(*cli.StringFlag); ok && f.Name == "syscalls" {
+			f.Usage = "hook system calls `WHICH`: auto and on (calls that fail, accepters; slows every call of the host while it watches), off"
+		}
+	}
+	return flags
+}
+
+// doctorReadFlags leave out the speed: a diagnosis is made at once.
+func doctorReadFlags() []cli.Flag {
+	return slices.DeleteFunc(readFlags(), func(f cli.Flag) bool { return f.Names()[0] == "speed" })
+}
+
+const doctorWindow = 10 * time.Second
+
+var doctorFormats = []string{"text", "json", "md"}
+
+// doctor is one run: how to look, and how to tell.
+type doctor struct {
+	window time.Duration
+	named  []kernel.NetNS // by the user; nil: all that have sockets
+	format string
+	brief  bool
+	style  advice.Style
+	out    io.Writer
+	screen *progress
+
+	before map[uint32]advice.Counted // the counters at the begin
+	report advice.Report
+}
+
 func runDoctor(c *cli.Context) error {
-	format := c.String("output")
-	if format != "text" && format != "json" {
-		return usagef("--output: bad format %q: it is text or json", format)
-	}
-	window, err := positive(c, "window")
+	defer catchSignals(c)()
+	d, err := newDoctor(c)
 	if err != nil {
 		return err
 	}
-	ns, err := kernel.CurrentNetNS()
-	if c.IsSet("netns") {
-		ns, err = kernel.FindNetNS(c.String("netns"))
+	defer d.screen.clear()
+	switch {
+	case c.IsSet("read"):
+		err = d.readTape(c)
+	case c.Bool("preflight"):
+		err = d.preflight(c)
+	default:
+		err = d.watch(c)
 	}
 	if err != nil {
-		return exitError{exitDoctorUnknown, err.Error()}
-	}
-	facts, err := advice.Look(c.Context, ns, window)
-	if err != nil {
-		return exitError{exitDoctorUnknown, err.Error()}
-	}
-	report := advice.Report{Version: version, Facts: facts, Findings: advice.Diagnose(facts)}
-	write := advice.WriteText
-	if format == "json" {
-		write = advice.WriteJSON
-	}
-	if err := write(c.App.Writer, report); err != nil {
 		return err
 	}
-	if code := report.ExitCode(); code != 0 {
+	return d.tell()
+}
+
+func newDoctor(c *cli.Context) (*doctor, error) {
+	d := &doctor{format: c.String("output"), brief: c.Bool("brief"), out: c.App.Writer}
+	if !slices.Contains(doctorFormats, d.format) {
+		return nil, usagef("--output: bad format %q: it is %s", d.format, strings.Join(doctorFormats, ", "))
+	}
+	if d.brief && d.format != "text" {
+		return nil, usagef("--brief is a text, and -o %s is none", d.format)
+	}
+	failOn, ok := map[string]advice.Severity{"info": advice.Info, "warn": advice.Warn, "crit": advice.Crit}[c.String("fail-on")]
+	if !ok {
+		return nil, usagef("--fail-on: bad severity %q: it is info, warn or crit", c.String("fail-on"))
+	}
+	var err error
+	if d.window, err = positive(c, "window"); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"from", "to"} {
+		if c.IsSet(name) && !c.IsSet("read") {
+			return nil, usagef("--%s is for trace files: name them with -r", name)
+		}
+	}
+	d.style, d.screen = doctorStyle(c), newProgress(c)
+	d.report = advice.Report{Version: version, FailOn: failOn}
+	d.report.Host, err = kernel.ThisHost()
+	return d, err
+}
+
+// tell prints the report, and returns its exit code.
+func (d *doctor) tell() error {
+	d.screen.clear()
+	var err error
+	switch {
+	case d.brief:
+		err = advice.WriteBrief(d.out, d.report, d.style)
+	case d.format == "json":
+		err = advice.WriteJSON(d.out, d.report)
+	case d.format == "md":
+		err = advice.WriteMarkdown(d.out, d.report)
+	default:
+		err = advice.WriteText(d.out, d.report, d.style)
+	}
+	if err != nil {
+		return err
+	}
+	if code := d.report.ExitCode(); code != 0 {
 		return exitError{code: code}
 	}
 	return nil
 }
 
-func explainCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "explain",
-		Usage:     "the whole story of a finding",
-		ArgsUsage: "ID",
-		Action: func(c *cli.Context) error {
-			if c.Args().Len() != 1 {
-				return usagef("explain takes the ID of a finding, such as TW101")
-			}
-			text, err := advice.Explain(c.Args().First())
-			if err != nil {
-				return usageError{err.Error()}
-			}
-			_, err = c.App.Writer.Write([]byte(text))
-			return err
-		},
+// conclude makes findings of facts, behind those about the trace.
+func (d *doctor) conclude(facts []advice.Facts) {
+	kept := slices.DeleteFunc(d.report.Findings, func(x advice.Finding) bool { return x.Group != "trace" })
+	d.report.Findings = append(kept, advice.DiagnoseAll(facts)...)
+	d.report.Spaces = nil
+	for _, f := range facts {
+		d.report.Spaces = append(d.report.Spaces, f.NetNS)
+		d.report.Time = f.Time
+		d.report.Window = max(d.report.Window, f.Window)
+	}
+}
+
+// pause waits, and reports whether it was for the whole time.
+func pause(ctx context.Context, t time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(t):
+		return true
 	}
 }

@@ -55,6 +55,9 @@ type Finding struct {
 	Forecast *Forecast
 }
 
+// general tells whether x is about the whole diagnosis, not one namespace.
+func (f *Finding) general() bool { return f.ID == limited.id || f.ID == nothing.id }
+
 // Line is the finding in one line: its ID, the worst of it, and who.
 func (f *Finding) Line() string {
 	line := f.ID + "  " + cmp.Or(f.Short, f.Title)
@@ -141,8 +144,13 @@ func Diagnose(f Facts) []Finding {
 	if worst < Warn {
 		all = append(all, nothing.apply(f)...)
 	}
-	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	sortFindings(all)
 	return all
+}
+
+// sortFindings puts the worst first.
+func sortFindings(all []Finding) {
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 }
 
 func (r rule) apply(f Facts) []Finding {
@@ -159,40 +167,4 @@ func (r rule) apply(f Facts) []Finding {
 		}
 	}
 	return found
-}
-
-// Report is the outcome of one diagnosis.
-type Report struct {
-	Version  string
-	Facts    Facts
-	Traced   bool   // with BPF: Lost means something
-	Lost     uint64 // events
-	Findings []Finding
-}
-
-// Worst is the severity of the worst finding, Skip if there is none.
-func (r Report) Worst() Severity {
-	worst := Skip
-	for _, f := range r.Findings {
-		worst = max(worst, f.Severity)
-	}
-	return worst
-}
-
-// Verdict is the report in a word: ok, warn, crit, or unknown.
-func (r Report) Verdict() string {
-	return [...]string{"ok", "warn", "crit", "unknown"}[r.ExitCode()]
-}
-
-// ExitCode is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.
-func (r Report) ExitCode() int {
-	switch r.Worst() {
-	case Crit:
-		return 2
-	case Warn:
-		return 1
-	case Info, OK:
-		return 0
-	}
-	return 3
 }

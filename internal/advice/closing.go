@@ -13,11 +13,10 @@ func whatIsNotSeen(f Facts) []Finding {
 		Severity: Info,
 		What: "not seen: who owns the connections, calls that failed (EADDRNOTAVAIL, EADDRINUSE), " +
 			"whether a peer uses TCP timestamps, and connections that the peer closed first",
-		Who: "only network namespace " + f.NetNS.String() + " was looked at",
 		Why: "this is what /proc and sock_diag show any user; the counts and the limits hold",
 		Fix: []Remedy{{
 			Text:    "see the owners and the failures too",
-			Command: "sudo twtrace top",
+			Command: "sudo twtrace doctor",
 		}},
 	}
 	if f.Window > 0 {

@@ -85,11 +85,43 @@ type Listener struct {
 	Flow
 }
 
+// Counted is the kernel's counters of a namespace, and when they were read.
+type Counted struct {
+	At time.Time
+	kernel.Counters
+}
+
+// Count reads the counters of n, for a later LookSince.
+func Count(n kernel.NetNS) (Counted, error) {
+	c, err := n.Counters()
+	return Counted{time.Now(), c}, err
+}
+
 // Look gathers facts about n. With a window it reads the counters twice, that
 // far apart, and the sockets at its end. It needs no privilege for the current
 // namespace.
 func Look(ctx context.Context, n kernel.NetNS, window time.Duration) (Facts, error) {
-	f := Facts{NetNS: n, Enter: n.Enter(), Window: window}
+	if window <= 0 {
+		return LookSince(ctx, n, Counted{})
+	}
+	before, err := Count(n)
+	if err != nil {
+		return Facts{}, err
+	}
+	wait := time.NewTimer(window)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return Facts{}, fmt.Errorf("watch network namespace %s: %w", n, ctx.Err())
+	case <-wait.C:
+	}
+	return LookSince(ctx, n, before)
+}
+
+// LookSince gathers facts about n, with what its counters have counted since
+// before; the zero Counted stands for one look only.
+func LookSince(ctx context.Context, n kernel.NetNS, before Counted) (Facts, error) {
+	f := Facts{NetNS: n, Enter: n.Enter()}
 	var err error
 	if f.Host, err = kernel.ThisHost(); err != nil {
 		return Facts{}, err
@@ -100,38 +132,46 @@ func Look(ctx context.Context, n kernel.NetNS, window time.Duration) (Facts, err
 	if f.Limits, err = n.Limits(); err != nil {
 		return Facts{}, err
 	}
-	if window > 0 {
-		if f.Before, err = n.Counters(); err != nil {
-			return Facts{}, err
-		}
-		wait := time.NewTimer(window)
-		defer wait.Stop()
-		select {
-		case <-ctx.Done():
-			return Facts{}, fmt.Errorf("watch network namespace %s: %w", n, ctx.Err())
-		case <-wait.C:
-		}
-	}
 	if f.After, err = n.Counters(); err != nil {
 		return Facts{}, err
 	}
-	if window <= 0 {
-		f.Before, f.Window = f.After, 0
+	f.Time, f.Before = time.Now(), f.After
+	if !before.At.IsZero() {
+		f.Before, f.Window = before.Counters, f.Time.Sub(before.At)
 	}
-	f.Time = time.Now()
-	c := newCensus(f.Limits)
-	if err := n.Sockets(kernel.States(event.Listening), c.add); err != nil {
+	if err := f.lookAtSockets(ctx); err != nil {
 		return Facts{}, err
 	}
-	err = n.Sockets(kernel.AllStates&^kernel.States(event.Listening), func(s kernel.Socket) error {
+	return f, nil
+}
+
+// LookAtListeners sets the listeners alone to what sock_diag shows, where the rest is
+// known better from a trace.
+func (f *Facts) LookAtListeners(ctx context.Context) error {
+	seen := *f
+	if err := seen.lookAtSockets(ctx); err != nil {
+		return err
+	}
+	f.Listeners = seen.Listeners
+	return nil
+}
+
+// lookAtSockets sets the destinations, the listeners and what is in TIME_WAIT to
+// what sock_diag shows.
+func (f *Facts) lookAtSockets(ctx context.Context) error {
+	c := newCensus(f.Limits)
+	if err := f.NetNS.Sockets(kernel.States(event.Listening), c.add); err != nil {
+		return err
+	}
+	err := f.NetNS.Sockets(kernel.AllStates&^kernel.States(event.Listening), func(s kernel.Socket) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		return c.add(s)
 	})
 	if err != nil {
-		return Facts{}, err
+		return err
 	}
 	f.Destinations, f.Listeners, f.TimeWait = c.result()
-	return f, nil
+	return nil
 }

@@ -2,6 +2,7 @@ package advice
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 )
@@ -16,12 +17,21 @@ type jsonReport struct {
 	Time     string      `json:"time"`
 	Host     string      `json:"host"`
 	Kernel   string      `json:"kernel"`
-	NetNS    uint32      `json:"netns"`
+	File     string      `json:"file,omitempty"`
+	Spaces   []jsonSpace `json:"namespaces"`
+	LeftOut  int         `json:"namespaces_left_out"`
 	WindowS  float64     `json:"window_s"`
 	Verdict  string      `json:"verdict"`
 	ExitCode int         `json:"exit_code"`
+	Traced   bool        `json:"traced"`
 	Lost     uint64      `json:"lost_events"`
 	Checks   []jsonCheck `json:"checks"`
+}
+
+// jsonSpace is a network namespace that was looked at.
+type jsonSpace struct {
+	NetNS uint32 `json:"netns"`
+	Name  string `json:"name,omitempty"`
 }
 
 type jsonCheck struct {
@@ -41,11 +51,13 @@ type jsonCheck struct {
 
 // WriteJSON writes r as one JSON object on one line.
 func WriteJSON(w io.Writer, r Report) error {
-	f := &r.Facts
 	out := jsonReport{
-		Schema: jsonSchema, Version: r.Version, Time: f.Time.UTC().Format(time.RFC3339), Host: f.Host.Hostname,
-		Kernel: f.Host.Release, NetNS: f.NetNS.Inum, WindowS: f.Window.Seconds(), Verdict: r.Verdict(),
-		ExitCode: r.ExitCode(), Lost: r.Lost, Checks: []jsonCheck{},
+		Schema: jsonSchema, Version: r.Version, Time: r.Time.UTC().Format(time.RFC3339), Host: r.Host.Hostname,
+		Kernel: r.Host.Release, File: r.File, Spaces: []jsonSpace{}, LeftOut: r.LeftOut, WindowS: r.Window.Seconds(),
+		Verdict: r.Verdict(), ExitCode: r.ExitCode(), Traced: r.Traced, Lost: r.Lost, Checks: []jsonCheck{},
+	}
+	for _, n := range r.Spaces {
+		out.Spaces = append(out.Spaces, jsonSpace{n.Inum, n.Name})
 	}
 	for _, x := range r.Findings {
 		c := jsonCheck{
@@ -60,5 +72,8 @@ func WriteJSON(w io.Writer, r Report) error {
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false) // commands and arrows stay as they are
-	return enc.Encode(out)
+	if err := enc.Encode(out); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -26,22 +27,39 @@ func reports() map[string]Report {
 
 	ok := healthy().with(destination("10.0.0.7", "10.2.0.9:5432", 320))
 	traced := healthy()
-	return map[string]Report{
-		"crit":    {Version: "0.1.0", Facts: crit, Findings: Diagnose(crit)},
-		"ok":      {Version: "0.1.0", Facts: ok, Findings: Diagnose(ok)},
-		"unknown": {Version: "0.1.0", Facts: healthy()},
-		"traced": {Version: "0.1.0", Facts: traced, Traced: true, Lost: 3, Findings: append([]Finding{
-			{ID: "TWD001", Group: "trace", Severity: OK, Title: "BTF at /sys/kernel/btf/vmlinux"},
-			{ID: "TW301", Group: "host", Severity: Skip, Title: "conntrack: module not loaded"},
-		}, Diagnose(traced)...)},
+	base := func(f Facts) Report {
+		return Report{Version: "0.1.0", Host: f.Host, Time: f.Time, Window: f.Window, Spaces: []kernel.NetNS{f.NetNS}, Findings: Diagnose(f)}
 	}
+	all := map[string]Report{"crit": base(crit), "ok": base(ok), "unknown": base(traced), "traced": base(traced)}
+	r := all["unknown"]
+	r.Findings = nil
+	all["unknown"] = r
+
+	r = all["traced"]
+	r.Traced, r.Lost = true, 3
+	r.Findings = append([]Finding{
+		{ID: "TWD001", Group: "trace", Severity: OK, Title: "BTF at /sys/kernel/btf/vmlinux"},
+		{ID: "TW301", Group: "host", Severity: Skip, Title: "conntrack: module not loaded"},
+	}, r.Findings...)
+	all["traced"] = r
+
+	web := crit
+	web.NetNS, web.Enter = kernel.NetNS{Inum: 4026532281, Name: "web"}, "ip netns exec web "
+	r = base(crit)
+	r.Spaces = []kernel.NetNS{web.NetNS, ok.NetNS, {Inum: 4026532999}}
+	r.LeftOut = 7
+	r.Findings = DiagnoseAll([]Facts{web, ok, healthy()})
+	all["several"] = r
+	return all
 }
 
 func TestGolden(t *testing.T) {
 	for name, r := range reports() {
 		for kind, write := range map[string]func(*bytes.Buffer) error{
-			"txt":  func(b *bytes.Buffer) error { return WriteText(b, r) },
-			"json": func(b *bytes.Buffer) error { return WriteJSON(b, r) },
+			"txt":   func(b *bytes.Buffer) error { return WriteText(b, r, Style{}) },
+			"brief": func(b *bytes.Buffer) error { return WriteBrief(b, r, Style{}) },
+			"md":    func(b *bytes.Buffer) error { return WriteMarkdown(b, r) },
+			"json":  func(b *bytes.Buffer) error { return WriteJSON(b, r) },
 		} {
 			var b bytes.Buffer
 			if err := write(&b); err != nil {
@@ -67,7 +85,7 @@ func TestGolden(t *testing.T) {
 // TestTextFits: prose is wrapped, and only commands are longer than a terminal.
 func TestTextFits(t *testing.T) {
 	var b bytes.Buffer
-	if err := WriteText(&b, reports()["crit"]); err != nil {
+	if err := WriteText(&b, reports()["crit"], Style{}); err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(b.String()) {
@@ -111,7 +129,18 @@ func TestJSONFields(t *testing.T) {
 
 func TestTextIsHarmless(t *testing.T) {
 	var b bytes.Buffer
-	label(&b, "who", "evil\x1b[2Jname")
+	evil := "evil\x1b[2Jname"
+	r := Report{Host: kernel.Host{Hostname: evil}, File: evil, Findings: []Finding{{ID: "TW101", Severity: Warn, Title: evil, Who: evil,
+		Now: []Remedy{{Text: evil, Command: evil, Undo: evil, Risk: evil}}, Scope: Scope{Comm: evil}}}}
+	if err := WriteText(&b, r, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteBrief(&b, r, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteMarkdown(&b, r); err != nil {
+		t.Fatal(err)
+	}
 	if got := b.String(); strings.ContainsRune(got, '\x1b') || !strings.Contains(got, `\x1b[2J`) {
 		t.Errorf("an escape sequence came through: %q", got)
 	}
@@ -125,7 +154,7 @@ var errFull = errors.New("disk full")
 
 func TestWriteErrors(t *testing.T) {
 	r := reports()["ok"]
-	if err := WriteText(full{}, r); !errors.Is(err, errFull) {
+	if err := WriteText(full{}, r, Style{}); !errors.Is(err, errFull) {
 		t.Errorf("text: %v", err)
 	}
 	if err := WriteJSON(full{}, r); !errors.Is(err, errFull) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Enter returns what to put before a command, blank included, so that it acts
@@ -20,12 +22,17 @@ func (n NetNS) Enter() string {
 	switch {
 	case err == nil && shell == n.Inum:
 		return ""
-	case n.Name != "":
+	case n.Name != "" && (n.PID == 0 || printable(n.Name)):
 		return "ip netns exec " + shellQuote(n.Name) + " "
 	case n.PID != 0:
 		return fmt.Sprintf("nsenter --net=%s ", procNS(n.PID))
 	}
 	return "nsenter --net=" + shellQuote(n.path) + " "
+}
+
+// printable tells whether a name can be read and pasted as it is.
+func printable(name string) bool {
+	return utf8.ValidString(name) && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
 // shellQuote returns s as one word of a POSIX shell.

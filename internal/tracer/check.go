@@ -11,8 +11,28 @@ import (
 
 // Requirement is something a trace needs of the host.
 type Requirement struct {
+	ID   string // what doctor calls it, never used again for something else
 	Name string
 	Err  error // nil if it is there
+}
+
+// The requirements, in the order in which they are needed.
+var (
+	needPermission = Requirement{ID: "TWD001", Name: "permission to load BPF programs"}
+	needTypes      = Requirement{ID: "TWD002", Name: "type information (BTF)"}
+	needCookies    = Requirement{ID: "TWD003", Name: "socket cookies in tracing programs"}
+	needSet        = map[HookSet]Requirement{
+		Fentry: {ID: "TWD004", Name: "hook set fentry"},
+		Timer:  {ID: "TWD005", Name: "hook set timer"},
+	}
+	needOne   = Requirement{ID: "TWD006", Name: "in use: "}
+	needCalls = Requirement{ID: "TWD007", Name: "system calls (--syscalls on)"}
+)
+
+// with is r with what came out.
+func (r Requirement) with(err error) Requirement {
+	r.Err = err
+	return r
 }
 
 // Check says whether this host can be traced: what is required, in the order in
@@ -22,18 +42,18 @@ type Requirement struct {
 // traced.
 func Check(o Options) ([]Requirement, []Hook, error) {
 	var reqs []Requirement
-	require := func(name string, err error) error {
-		reqs = append(reqs, Requirement{name, err})
+	require := func(r Requirement, err error) error {
+		reqs = append(reqs, r.with(err))
 		return err
 	}
-	if err := require("permission to load BPF programs", permitted()); err != nil {
+	if err := require(needPermission, permitted()); err != nil {
 		return reqs, nil, err
 	}
 	types, err := loadTypes(o.BTF)
-	if require("type information (BTF)", err) != nil {
+	if require(needTypes, err) != nil {
 		return reqs, nil, err
 	}
-	if err := require("socket cookies in tracing programs", identified(types)); err != nil {
+	if err := require(needCookies, identified(types)); err != nil {
 		return reqs, nil, err
 	}
 	var all []Hook
@@ -49,7 +69,7 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 				all = append(all, h)
 			}
 		}
-		reqs = append(reqs, Requirement{"hook set " + string(set), err})
+		reqs = append(reqs, needSet[set].with(err))
 		if err == nil && used == "" {
 			used = set
 		}
@@ -58,11 +78,30 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 	if used == "" {
 		return reqs, all, failed
 	}
-	require("in use: "+string(used), nil)
+	require(needOne.of(used), nil)
 	calls, err := o.tryCalls(types, used)
-	require("system calls (--syscalls on)", err)
+	require(needCalls, err)
 	all = append(all, calls...)
 	return reqs, all, nil
+}
+
+// of names the set in use.
+func (r Requirement) of(set HookSet) Requirement {
+	r.Name += string(set)
+	return r
+}
+
+// Requirements says what Check would of a trace that runs: all that it needs is there.
+func (t *Tracer) Requirements() []Requirement {
+	reqs := []Requirement{needPermission, needTypes, needCookies}
+	if t.Refused != nil {
+		reqs = append(reqs, needSet[Fentry].with(t.Refused))
+	}
+	reqs = append(reqs, needSet[t.Set], needOne.of(t.Set))
+	if t.options.Syscalls {
+		reqs = append(reqs, needCalls)
+	}
+	return reqs
 }
 
 // errSetRefused is the reason for a hook that alone might be usable.

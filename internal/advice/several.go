@@ -1,0 +1,37 @@
+package advice
+
+import "fmt"
+
+// DiagnoseAll is Diagnose for several namespaces, best given with the fullest
+// first. That nothing is wrong is said once, and only if it holds for all of
+// them; what was not seen is said once too.
+func DiagnoseAll(facts []Facts) []Finding {
+	var all []Finding
+	for _, f := range facts {
+		all = append(all, Diagnose(f)...)
+	}
+	sortFindings(all)
+	sick := len(all) > 0 && all[0].Severity >= Warn
+	told := make(map[string]int) // how often, of what is told once
+	kept := all[:0]
+	for _, x := range all {
+		if x.ID == nothing.id && sick {
+			continue
+		}
+		if x.general() {
+			if told[x.ID]++; told[x.ID] > 1 {
+				continue
+			}
+		}
+		kept = append(kept, x)
+	}
+	for i := range kept {
+		switch n := told[kept[i].ID] - 1; {
+		case n == 1:
+			kept[i].What += "; in 1 more network namespace likewise"
+		case n > 1:
+			kept[i].What += fmt.Sprintf("; in %d more network namespaces likewise", n)
+		}
+	}
+	return kept
+}
