@@ -52,7 +52,7 @@ var rules = []rule{{
 }, {
 	why:    "a trace file may come from another host than this one",
 	target: below(module + "internal/kernel"),
-	never:  []string{"internal/conn", "internal/filter", "internal/output", "internal/pressure", "internal/record", "internal/view"},
+	never:  []string{"internal/conn", "internal/filter", "internal/output", "internal/pressure", "internal/record", "internal/report", "internal/view"},
 }}
 
 func TestImports(t *testing.T) {

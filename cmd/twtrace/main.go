@@ -69,12 +69,12 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
 	app.Metadata = map[string]any{metaArgs: args}
-	return report(app.Run(args), stderr)
+	return conclude(app.Run(args), stderr)
 }
 
-// report prints err, one line with the cause and the next step, and returns the
+// conclude prints err, one line with the cause and the next step, and returns the
 // exit code for it.
-func report(err error, stderr io.Writer) int {
+func conclude(err error, stderr io.Writer) int {
 	var (
 		usage usageError
 		of    verbError
@@ -127,7 +127,7 @@ func rightsHint() string {
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "doctor", "explain", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "report", "doctor", "explain", "check", "demo"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -142,10 +142,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version:   version,
 		Writer:    stdout,
 		ErrWriter: stderr,
-		// Errors are printed and turned into exit codes in one place, report.
+		// Errors are printed and turned into exit codes in one place, conclude.
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    onUsageError,
-		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
+		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), reportCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
 		Flags:           topFlags(),
 		Action:          rootAction,
 		HideHelpCommand: true,

@@ -128,12 +128,17 @@ func newTable(o output.Options, columns []column) (*output.Table, error) {
 	return t, nil
 }
 
+// rows are the groups, as they are at now.
+func (s *summary) rows(now int64) []view.Row {
+	var snapshot conn.Snapshot
+	s.conns.Snapshot(now, &snapshot)
+	var b view.Builder
+	return b.Build(&snapshot).Rows
+}
+
 // fill puts the groups into a table, those with most sockets in TIME_WAIT first.
 func (s *summary) fill(t *output.Table, columns []column) {
-	var snapshot conn.Snapshot
-	s.conns.Snapshot(time.Now().UnixNano(), &snapshot)
-	var b view.Builder
-	rows := view.Arrange(b.Build(&snapshot).Rows, s.by, view.SortTimeWait)
+	rows := view.Arrange(s.rows(time.Now().UnixNano()), s.by, view.SortTimeWait)
 	for i := range rows {
 		cells := make([]output.Value, len(columns))
 		for j, c := range columns {

@@ -43,11 +43,16 @@ const slack = int64(time.Second)
 
 // readFlags are those of commands that can read trace files.
 func readFlags() []cli.Flag {
+	return append(tapeFlags("trace files, `FILE...`, in place of this kernel; - is stdin"),
+		&cli.Float64Flag{Name: "speed", Usage: "`N` times as fast as it happened", DefaultText: "1 on a screen, else at once", Category: categoryRead})
+}
+
+// tapeFlags say which part of which files is read.
+func tapeFlags(usage string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "read", Aliases: []string{"r"}, Usage: "trace files, `FILE...`, in place of this kernel; - is stdin", Category: categoryRead},
+		&cli.StringSliceFlag{Name: "read", Aliases: []string{"r"}, Usage: usage, Category: categoryRead},
 		&cli.StringFlag{Name: "from", Usage: "from `TIME` of the recording on: 22:14:07, 2026-11-22T22:14:07Z, or 90s after its begin", Category: categoryRead},
 		&cli.StringFlag{Name: "to", Usage: "up to `TIME` of the recording", Category: categoryRead},
-		&cli.Float64Flag{Name: "speed", Usage: "`N` times as fast as it happened", DefaultText: "1 on a screen, else at once", Category: categoryRead},
 	}
 }
 
@@ -226,6 +231,9 @@ func (t *tape) step() {
 func (t *tape) shows(e *event.Event) bool {
 	return e.Time >= t.from && (t.to == 0 || e.Time <= t.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait)
 }
+
+// within tells whether the time is one that is asked for.
+func (t *tape) within() bool { return t.now >= t.from && (t.to == 0 || t.now <= t.to) }
 
 // mode is what the screen says of where the session gets its events.
 func (s *session) mode() string {
