@@ -40,6 +40,9 @@ var (
 
 func runDemo(c *cli.Context) error {
 	defer catchSignals(c)()
+	if _, err := wantsObjects(c); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	ns, err := workload.NewNetNS()

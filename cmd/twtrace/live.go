@@ -31,6 +31,13 @@ type live struct {
 	every    atomic.Int64 // ns between two states
 	forget   atomic.Bool  // begin anew at the next state
 	due      time.Time
+	shown    time.Time // the last state's
+
+	asks      chan func()    // to be done between two events
+	over      chan struct{}  // closed when nothing is done any more
+	recording *liveRecording // nil if there is none
+	told      view.Recording // of the last one
+	files     []string       // what became of each
 
 	cpu   time.Duration // own use at the last state
 	cpuAt time.Time
@@ -42,7 +49,8 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 		host = s.tape.reader.Start().Start.Host
 	}
 	l := &live{session: s, limits: limits, diagnose: diagnosis{limits: limits}, storms: storm.New(storm.Options{
-		ShortLived: storm.DefaultShortLived, Rate: storm.DefaultRate, Window: storm.DefaultWindow})}
+		ShortLived: storm.DefaultShortLived, Rate: storm.DefaultRate, Window: storm.DefaultWindow}),
+		asks: make(chan func()), over: make(chan struct{})}
 	l.builder = view.Builder{Host: host, Begin: s.clock(), Limits: limits.of,
 		Name: func(inum uint32) string { return s.names[inum] }}
 	l.every.Store(int64(interval))
@@ -76,17 +84,12 @@ func (l *live) Reset() { l.forget.Store(true) }
 // Next reads events until the interval is over and returns the state then. It
 // returns io.EOF when the trace has ended.
 func (l *live) Next(ctx context.Context) (*view.State, error) {
-	for l.session.clock().Before(l.due) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := l.read(); err != nil {
-			return nil, err
-		}
+	if err := l.fill(ctx); err != nil {
+		return nil, err
 	}
-	l.due = l.session.clock().Add(l.interval())
-	l.limits.refresh()
 	now := l.session.clock()
+	l.due, l.shown = now.Add(l.interval()), now
+	l.limits.refresh()
 	if l.forget.Swap(false) {
 		l.session.table.Forget()
 		l.builder.Forget()
@@ -99,13 +102,41 @@ func (l *live) Next(ctx context.Context) (*view.State, error) {
 	l.cpu, l.cpuAt = cpu, time.Now()
 	s.SelfRSS = ownRSS()
 	s.Remarks = l.session.remarks(now)
-	for _, e := range l.storms.Tick(&s.Pressure) {
-		l.journal.Add(&e)
+	if l.session.tape == nil { // a recording has its storms
+		for _, e := range l.storms.Tick(&s.Pressure) {
+			l.journal.Add(&e)
+			l.record(&e)
+		}
 	}
+	if t := l.session.tape; t != nil {
+		t.stepped()
+	}
+	s.Recording = l.recordingState()
 	s.Events = l.journal.Entries()
 	s.Findings = l.diagnose.findings(s, &l.snapshot)
 	s.Conclude()
 	return s, nil
+}
+
+// fill reads events until the interval is over. Trace files that end within one have
+// a last, shorter one.
+func (l *live) fill(ctx context.Context) error {
+	if t := l.session.tape; t != nil {
+		t.quit = ctx.Done()
+	}
+	for l.session.clock().Before(l.due) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := l.read()
+		if errors.Is(err, io.EOF) && l.session.tape != nil && l.session.clock().After(l.shown) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read applies what the ring holds, up to the end of the interval.
@@ -113,18 +144,22 @@ func (l *live) read() error {
 	var e event.Event
 	for n := 0; ; n++ {
 		// A look at the clock for each event would cost more than the event.
-		if n%1024 == 1023 && !l.session.clock().Before(l.due) {
-			return nil
+		if n%1024 == 1023 {
+			l.answer()
+			if !l.session.clock().Before(l.due) {
+				return nil
+			}
 		}
 		err := l.session.next(&e)
 		switch {
 		case err == nil:
 			l.apply(&e)
 			if n%tendEvery == tendEvery-1 {
-				err = l.session.tend(false, ignore)
+				err = l.session.tend(false, l.tell)
 			}
 		case errors.Is(err, tracer.ErrIdle):
-			return l.session.tend(true, ignore)
+			l.answer()
+			return l.session.tend(true, l.tell)
 		case errors.Is(err, io.EOF):
 			return io.EOF
 		}
@@ -136,11 +171,25 @@ func (l *live) read() error {
 
 // apply takes an event into the table, if it shows such.
 func (l *live) apply(e *event.Event) {
-	if l.session.relevant(e) {
-		l.session.table.Apply(e)
-		l.storms.Observe(e)
-		l.journal.Add(e)
+	l.recording.witness(e)
+	if !l.session.relevant(e) {
+		return
 	}
+	repeated := l.session.repeated(e)
+	l.session.table.Apply(e)
+	l.storms.Observe(e)
+	l.journal.Add(e)
+	if !repeated {
+		l.record(e)
+	}
+}
+
+// tell takes what the session found out beside the events; the table has it.
+func (l *live) tell(e *event.Event) error {
+	l.recording.witness(e)
+	l.journal.Add(e)
+	l.record(e)
+	return nil
 }
 
 func ignore(*event.Event) error { return nil }

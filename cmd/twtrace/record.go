@@ -216,7 +216,7 @@ func (r *recorder) run(o tracefile.Options) error {
 	}
 	r.out = r
 	r.tellLimits()
-	if err = r.before(); err == nil && r.session.job != nil {
+	if err = r.before(r.session.began, false); err == nil && r.session.job != nil {
 		err = r.session.job.start()
 	}
 	if err == nil {
@@ -238,12 +238,16 @@ func (r *recorder) run(o tracefile.Options) error {
 	return err
 }
 
-// before writes what the table knows from before the trace, and is no record.
-func (r *recorder) before() error {
+// before writes what the table knows from before a recording that begins at a time:
+// those in TIME_WAIT too, unless the trace is about to tell of them.
+func (r *recorder) before(at time.Time, timeWait bool) error {
 	for k := range r.session.table.Sockets() {
-		e := event.Event{Time: r.session.began.UnixNano(), Kind: event.Snapshot, NetNS: k.NetNS, Cookie: k.Cookie,
+		e := event.Event{Time: at.UnixNano(), Kind: event.Snapshot, NetNS: k.NetNS, Cookie: k.Cookie,
 			Local: k.Local, Remote: k.Remote, New: k.State, Role: k.Role, Process: k.Process, Owner: k.Owner}
-		if k.State == event.TimeWait || !r.session.filter.Match(&e) { // those are records
+		if k.State == event.TimeWait {
+			e.Remaining = max(k.Since+timeWaitLen-at.UnixNano(), 1)
+		}
+		if k.State == event.TimeWait && !timeWait || !r.session.filter.Match(&e) {
 			continue
 		}
 		if err := r.w.Write(&e); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -28,6 +29,9 @@ type tape struct {
 	to     int64                    // 0: to the end
 	speed  float64
 
+	transport
+	quit <-chan struct{} // ends a pause
+
 	now    int64 // ns since the epoch
 	ahead  event.Event
 	held   bool // ahead is the next event
@@ -37,6 +41,9 @@ type tape struct {
 
 // tapeStep is how far the time of a tape goes at once, as pollInterval of a ring.
 const tapeStep = int64(50 * time.Millisecond)
+
+// tapeLate is by how much a tape may be late and make up for it.
+const tapeLate = 200 * time.Millisecond
 
 // slack is by how much events may be out of order: see the tracer's late ends.
 const slack = int64(time.Second)
@@ -75,7 +82,7 @@ func openTape(c *cli.Context) (*tape, error) {
 			return nil, usagef("%s stands behind the name of a file: flags go before", name)
 		}
 	}
-	t := &tape{speed: c.Float64("speed")}
+	t := &tape{speed: c.Float64("speed"), quit: c.Context.Done()}
 	if c.IsSet("speed") && !(t.speed > 0 && t.speed <= 1e6) {
 		return nil, usagef("--speed: bad number %v: it must be above 0", t.speed)
 	}
@@ -190,6 +197,11 @@ func (t *tape) next(e *event.Event) error {
 			}
 		}
 	}
+	if end := t.end(); !t.held && errors.Is(t.over, io.EOF) && t.now < end {
+		t.step() // nothing happened any more
+		t.now = min(t.now, end)
+		return tracer.ErrIdle
+	}
 	if !t.held {
 		return t.over
 	}
@@ -199,6 +211,18 @@ func (t *tape) next(e *event.Event) error {
 	}
 	*e, t.held = t.ahead, false
 	return nil
+}
+
+// end is when the recording ended, or is to, once all was read; 0 if nobody can tell.
+func (t *tape) end() int64 {
+	end := int64(0)
+	if e := t.reader.End(); e != nil {
+		end = e.Time
+	}
+	if t.to != 0 && (end == 0 || t.to < end) {
+		end = t.to
+	}
+	return end
 }
 
 // begin sets the time to that of the first event.
@@ -218,13 +242,12 @@ func (t *tape) step() {
 	if t.speed == 0 || t.now < t.from {
 		return
 	}
-	pause := time.Duration(float64(tapeStep) / t.speed)
-	if due := t.played.Add(pause); time.Until(due) > 0 {
-		time.Sleep(time.Until(due))
-		t.played = due
-		return
+	due := t.played.Add(time.Duration(float64(tapeStep) / t.speed))
+	t.wait(due, t.quit)
+	if time.Since(due) > tapeLate {
+		due = time.Now() // it was paused, or cannot be as fast
 	}
-	t.played = time.Now()
+	t.played = due
 }
 
 // shows tells whether e is to be shown, and not only known.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ func viewFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: time.Second, Usage: "`TIME` between two views", Category: categoryOutput},
 		&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` views", Category: categoryOutput},
 		byFlag(),
+		outputFlag("text, json (an object an interval)"),
 		&cli.BoolFlag{Name: "ascii", Usage: "no characters beyond ASCII", Category: categoryOutput},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
 		&cli.BoolFlag{Name: "preserve-screen", Usage: "leave the last screen, not a summary", Category: categoryOutput},
@@ -52,6 +54,9 @@ func runTop(c *cli.Context) error {
 	if _, err := parseBy(c); err != nil {
 		return err
 	}
+	if _, err := wantsObjects(c); err != nil {
+		return err
+	}
 	limits := &limitsCache{}
 	limits.refresh()
 	s, err := openSession(c, conn.Options{Limits: limits.of})
@@ -70,23 +75,46 @@ func watch(c *cli.Context, s *session, src *live) error {
 	if err != nil {
 		return err
 	}
+	objects, err := wantsObjects(c)
+	if err != nil {
+		return err
+	}
 	look := view.NewLook(by)
 	out, isFile := c.App.Writer.(*os.File)
-	if c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
-		if err := view.RunBatch(c.Context, src, c.App.Writer, look, c.Int("count")); err != nil {
+	if objects || c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
+		if err := view.RunBatch(c.Context, src, c.App.Writer, look, c.Int("count"), objects); err != nil {
 			return err
 		}
 		return s.verdict(c)
 	}
-	if s.tape != nil && s.tape.speed == 0 {
-		s.tape.speed = 1
+	o := view.LoopOptions{In: os.Stdin, Out: out, Look: look, Interval: src.interval(),
+		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS}
+	if s.tape != nil {
+		if s.tape.speed == 0 {
+			s.tape.speed = 1
+		}
+		err = view.Loop(c.Context, replay{src, &s.tape.transport}, o)
+	} else {
+		o.Record = src.Record
+		err = view.Loop(c.Context, src, o)
+		err = errors.Join(err, src.closeRecording(func(format string, a ...any) { note(c, format, a...) }))
 	}
-	err = view.Loop(c.Context, src, view.LoopOptions{In: os.Stdin, Out: out, Look: look, Interval: src.interval(),
-		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS})
 	if err != nil {
 		return err
 	}
 	return s.verdict(c)
+}
+
+// wantsObjects tells whether the view is to be an object a line.
+func wantsObjects(c *cli.Context) (bool, error) {
+	switch s := c.String("output"); s {
+	case "text":
+		return false, nil
+	case "json":
+		return true, nil
+	default:
+		return false, usagef("bad output format %q: use text, json", s)
+	}
 }
 
 // enterNetNS is what brings a command of the user's shell into a namespace.

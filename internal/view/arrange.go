@@ -18,19 +18,21 @@ type Sort uint8
 // largest, names from A.
 const (
 	SortTimeWait Sort = iota
+	SortGrowth
 	SortIn
 	SortOut
-	SortOpen
-	SortFail
 	SortPorts
+	SortOpen
+	SortClose
+	SortFail
 	SortLife
 	SortComm
 	sorts
 )
 
 var sortNames = [...]string{
-	SortTimeWait: "TW", SortIn: "IN/s", SortOut: "OUT/s", SortOpen: "OPEN/s",
-	SortFail: "FAIL/s", SortPorts: "PORTS", SortLife: "LIFE50", SortComm: "COMM",
+	SortTimeWait: "TW", SortGrowth: "dTW/s", SortIn: "IN/s", SortOut: "OUT/s", SortPorts: "PORT%", SortOpen: "OPEN/s",
+	SortClose: "CLOSE/s", SortFail: "FAIL/s", SortLife: "LIFE50", SortComm: "COMM",
 }
 
 func (s Sort) String() string { return sortNames[s%sorts] }
@@ -63,12 +65,16 @@ func (s Sort) compare(a, b *Row) int {
 	switch s {
 	case SortTimeWait:
 		return cmp.Compare(b.TimeWait, a.TimeWait)
+	case SortGrowth:
+		return cmp.Compare(b.In-b.Out, a.In-a.Out)
 	case SortIn:
 		return cmp.Compare(b.In, a.In)
 	case SortOut:
 		return cmp.Compare(b.Out, a.Out)
 	case SortOpen:
 		return cmp.Compare(b.Open, a.Open)
+	case SortClose:
+		return cmp.Compare(b.Rates.Close, a.Rates.Close)
 	case SortFail:
 		return cmp.Compare(b.Fail, a.Fail)
 	case SortPorts:
@@ -133,6 +139,9 @@ func (r *Row) merge(o *Row, g Grouping) {
 	r.Close += o.Close
 	r.Fail += o.Fail
 	r.Life.Merge(&o.Life)
+	for i, n := range o.Minute {
+		r.Minute[i] += n
+	}
 	for i, n := range o.Closer {
 		r.Closer[i] += n
 	}

@@ -29,9 +29,15 @@ type Builder struct {
 	at      int64
 	total   conn.Counters
 	meter   *pressure.Meter
-	groups  map[uint64]past
+	groups  map[uint64]memory
 	history []uint64
 	opened  []uint64
+}
+
+// memory is what is known of a group's last snapshots.
+type memory struct {
+	past
+	minute
 }
 
 // past is what rates need of a group's last snapshot.
@@ -121,12 +127,14 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64) {
 	for i := range st.Pressure.Gauges {
 		gauges[st.Pressure.Gauges[i].Key] = &st.Pressure.Gauges[i]
 	}
-	groups := make(map[uint64]past, len(s.Groups))
+	groups := make(map[uint64]memory, len(s.Groups))
 	st.Rows = make([]Row, 0, len(s.Groups))
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		now := pastOf(&g.Counters)
-		groups[g.ID] = now
+		was := b.groups[g.ID]
+		was.add(s.At, g.TimeWait)
+		groups[g.ID] = memory{now, was.minute}
 		if g.Alive() == 0 && (now == past{} && g.Snapshots == 0 || g.Last < s.At-max(s.At-b.at, linger)) {
 			continue
 		}
@@ -135,8 +143,8 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64) {
 			PreStart: preStart(g),
 			Local:    g.Local, Remote: g.Remote, Owners: 1, Peers: 1, Clients: g.Clients,
 			TimeWait: g.TimeWait, Parked: g.Parked, Established: g.Established,
-			Rates: rates(b.groups[g.ID], now, over), Life: g.Life, Closer: g.Closer,
-			Total: g.Counters, First: g.First, Recent: g.Recent,
+			Rates: rates(was.past, now, over), Life: g.Life, Closer: g.Closer,
+			Total: g.Counters, First: g.First, Recent: g.Recent, Minute: was.bins,
 		}
 		if v := gauges[pressure.Key{What: pressure.Ports, NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]; v != nil {
 			r.Severity, r.Ports, r.Usable = Severity(v.Severity), int(v.Used), v.Limit

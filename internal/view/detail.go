@@ -97,7 +97,7 @@ func concerns(f *advice.Finding, r *Row) bool {
 
 // counts are what the table's row says, with nothing cut.
 func counts(r *Row) string {
-	text := fmt.Sprintf("TIME_WAIT %s   parked %s   established %s   conn %s  close %s  fail %s", output.Count(r.TimeWait),
+	text := fmt.Sprintf("TIME_WAIT %s   parked %s   established %s   open %s  close %s  fail %s", output.Count(r.TimeWait),
 		output.Count(r.Parked), output.Count(r.Established), output.Rate(r.Open), output.Rate(r.Rates.Close), output.Rate(r.Fail))
 	if r.Usable > 0 {
 		text += fmt.Sprintf("   ports %s of %s (%s)", output.Count(uint64(r.Ports)), output.Count(uint64(r.Usable)), output.Percent(uint64(r.Ports), uint64(r.Usable)))
@@ -121,7 +121,7 @@ func behind(s *State, look *Look, r *Row, width int, c Caps) []string {
 		}
 	}
 	slices.SortFunc(parts, func(a, b *Row) int { return cmp.Or(look.Sort.compare(a, b), identity(a, b)) })
-	cols := place(width)
+	cols := look.place(width)
 	lines := []string{"", heading(cols, look, c)}
 	for _, part := range parts[:min(len(parts), behindRows)] {
 		lines = append(lines, part.painted(cols, false, width, c))

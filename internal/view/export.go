@@ -1,8 +1,9 @@
 package view
 
 import (
-	"encoding/json"
+	"encoding/csv"
 	"fmt"
+	"html"
 	"io"
 	"math"
 	"os"
@@ -10,48 +11,124 @@ import (
 	"time"
 )
 
-// Objects writes rows as JSON, an object a line, in the columns of Batch; what is
-// not known is left out.
-func Objects(w io.Writer, s *State, rows []*Row) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, r := range rows {
-		object := map[string]any{"time": s.Time.UTC().Format(time.RFC3339), "host": s.Host}
-		for _, c := range batchColumns {
-			if cell := c.cell(r); cell != "" {
-				object[strings.ToLower(c.title)] = jsonValue(c.title, cell)
-			}
+// exporter is a format that the rows on the screen are written to a file in.
+type exporter struct {
+	key, name string
+	write     func(v *sheet, w io.Writer, s *State) error
+}
+
+var exporters = []exporter{{"n", "ndjson", (*sheet).ndjson}, {"c", "csv", (*sheet).csv}, {"h", "html", (*sheet).html}}
+
+// sheet is what is on the screen and beyond its edges, as a table.
+type sheet struct {
+	noun    string
+	top     []string // the lines above it
+	heading []string
+	cells   [][]string // in the terms of Batch: "" is not known
+	free    []bool     // columns whose text others chose
+	objects []object
+}
+
+// sheetOf is the table of a tab, or of the row that a page is about.
+func sheetOf(s *State, look *Look) *sheet {
+	v := &sheet{noun: "event", top: header(s, look, 160, Caps{Unicode: true})}
+	if look.Tab == TabEvents && look.Page == NoPage {
+		v.heading, v.free = []string{"TIME", "SEV", "COUNT", "TEXT"}, []bool{false, false, false, true}
+		for _, e := range s.Events {
+			at := time.Unix(0, e.Time).UTC().Format(time.RFC3339Nano)
+			v.cells = append(v.cells, []string{at, strings.TrimSpace(e.Severity.mark()), fmt.Sprint(e.Count), e.Text})
+			v.objects = append(v.objects, object{{"time", at}, {"sev", e.Severity.object()}, {"count", e.Count}, {"text", text(e.Text)}})
 		}
-		if err := enc.Encode(object); err != nil {
-			return fmt.Errorf("write rows: %w", err)
+		return v
+	}
+	v.noun = look.noun()
+	rows := look.Arrange(s.Rows)
+	if i := look.index(rows); look.Page == PageDetail && i >= 0 {
+		rows = rows[i : i+1]
+	}
+	v.heading, v.free = []string{"TIME", "HOST"}, []bool{false, true}
+	for _, f := range rowFields {
+		v.heading, v.free = append(v.heading, strings.ToUpper(f.name)), append(v.free, f.typ == textField)
+	}
+	at := s.Time.UTC().Format(time.RFC3339Nano)
+	for _, r := range rows {
+		cells := []string{at, s.Host}
+		for _, f := range rowFields {
+			cells = append(cells, f.cell(r))
+		}
+		v.cells = append(v.cells, cells)
+		v.objects = append(v.objects, append(object{{"time", at}, {"host", text(s.Host)}}, rowObject(r)...))
+	}
+	return v
+}
+
+// ndjson writes an object a row.
+func (v *sheet) ndjson(w io.Writer, _ *State) error {
+	for _, o := range v.objects {
+		if err := encode(w, o); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// jsonValue makes a number of what is one: not of a comm in digits.
-func jsonValue(title, cell string) any {
-	switch title {
-	case "SEV":
-		return map[string]string{"!": "crit", "~": "warn"}[cell]
-	case "COMM", "DIR", "PEER", "CLOSER", "LOCAL":
-		return cell
+// csv writes a table for spreadsheets, none of which takes a name for a formula.
+func (v *sheet) csv(w io.Writer, _ *State) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(v.heading); err != nil {
+		return fmt.Errorf("write the heading: %w", err)
 	}
-	var n json.Number
-	if json.Unmarshal([]byte(cell), &n) != nil {
-		return cell
+	for _, cells := range v.cells {
+		line := make([]string, len(cells))
+		for i, cell := range cells {
+			if line[i] = (Caps{Unicode: true}).safe(cell); v.free[i] && cell != "" && strings.Contains("=+-@", cell[:1]) {
+				line[i] = fmt.Sprintf(`\x%02x`, cell[0]) + line[i][1:]
+			}
+		}
+		if err := out.Write(line); err != nil {
+			return fmt.Errorf("write a row: %w", err)
+		}
 	}
-	return n
+	out.Flush()
+	return out.Error()
+}
+
+const htmlStyle = "body{font:14px monospace}table{border-collapse:collapse}th,td{padding:2px 8px;text-align:left}" +
+	"th{background:#ddd}tr:nth-child(even){background:#f4f4f4}"
+
+// html writes a page that needs nothing else.
+func (v *sheet) html(w io.Writer, s *State) error {
+	var b strings.Builder
+	safe := func(text string) string { return html.EscapeString(Caps{Unicode: true}.safe(text)) }
+	title := safe("twtrace " + s.Host + " " + s.Time.UTC().Format(time.RFC3339))
+	fmt.Fprintf(&b, "<!doctype html>\n<meta charset=\"utf-8\">\n<title>%s</title>\n<style>%s</style>\n<h1>%s</h1>\n<pre>%s</pre>\n<table>\n",
+		title, htmlStyle, title, html.EscapeString(strings.Join(v.top, "\n")))
+	row := func(tag string, cells []string) {
+		b.WriteString("<tr>")
+		for _, cell := range cells {
+			fmt.Fprintf(&b, "<%s>%s</%s>", tag, safe(cell), tag)
+		}
+		b.WriteString("</tr>\n")
+	}
+	row("th", v.heading)
+	for _, cells := range v.cells {
+		row("td", cells)
+	}
+	b.WriteString("</table>\n")
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
 }
 
 // exportFile makes a new file in the current directory that only its owner reads.
-func exportFile(at time.Time, write func(io.Writer) error) (path string, err error) {
+func exportFile(at time.Time, extension string, write func(io.Writer) error) (path string, err error) {
 	for i := range math.MaxInt8 {
 		path = "twtrace-" + at.UTC().Format("20060102-150405")
 		if i > 0 {
 			path += fmt.Sprintf("-%d", i)
 		}
-		path += ".ndjson"
+		path += "." + extension
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if os.IsExist(err) {
 			continue

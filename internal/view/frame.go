@@ -114,7 +114,7 @@ func title(s *State, look *Look, width int, c Caps) string {
 	if s.Interval > 0 {
 		since += "  " + interval(s.Interval)
 	}
-	since += " [" + c.safe(cmp.Or(look.Mode, s.Mode)) + "]"
+	since += " [" + c.safe(cmp.Or(look.Mode, s.Mode)) + "]" + look.recording()
 	right := c.cut(loss+self, width-1)
 	// The host gives way first, then the rest: honesty before identity.
 	left := "twtrace"
@@ -134,16 +134,23 @@ func title(s *State, look *Look, width int, c Caps) string {
 	return left + strings.Repeat(" ", gap) + c.paintBy(loss, severity) + rest
 }
 
+// recording says that the trace goes to a file, and how much did.
+func (k *Look) recording() string {
+	switch {
+	case k.Writing == "":
+		return ""
+	case k.Recorded.Path != k.Writing || k.Recorded.Bytes == 0:
+		return " [REC]"
+	}
+	return " [REC " + output.Bytes(uint64(k.Recorded.Bytes)) + "]"
+}
+
 // stages words where losses were, " (ring 12, map 3)".
 func stages(l *[event.StageQueue + 1]uint64) string {
 	var parts []string
 	for i, n := range l {
 		if n > 0 {
-			name := event.Stage(i).String()
-			if name == "" {
-				name = "other"
-			}
-			parts = append(parts, name+" "+output.Count(n))
+			parts = append(parts, stageName(event.Stage(i))+" "+output.Count(n))
 		}
 	}
 	if len(parts) == 0 {
@@ -152,12 +159,14 @@ func stages(l *[event.StageQueue + 1]uint64) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
+func stageName(s event.Stage) string { return cmp.Or(s.String(), "other") }
+
 // seconds words a duration in whole seconds.
 func seconds(d time.Duration) string {
 	switch {
 	case d < time.Second:
 		return "0s"
-	case d < time.Minute:
+	case d <= time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
 	}
 	return output.Duration(int64(d.Truncate(time.Second)))
@@ -183,7 +192,7 @@ func flow(s *State, width int, c Caps) string {
 	}
 	parts := []string{
 		"   in " + output.Rate(s.Rates.In), "  out " + output.Rate(s.Rates.Out),
-		"   conn " + output.Rate(s.Rates.Open), "  fail " + output.Rate(s.Rates.Fail),
+		"   open " + output.Rate(s.Rates.Open), "  fail " + output.Rate(s.Rates.Fail),
 		"  close " + output.Rate(s.Rates.Close),
 		"   established " + output.Count(s.Established), "  parked " + output.Count(s.Parked),
 	}

@@ -46,6 +46,14 @@ func base() *State {
 	}
 }
 
+// rising is a minute in which n was reached from two thirds of it.
+func rising(n uint64) (m [sparkBins]uint32) {
+	for i := range m {
+		m[i] = uint32(n * uint64(22+i) / 33)
+	}
+	return m
+}
+
 func quiet() *State {
 	s := base()
 	s.Established = 12
@@ -66,17 +74,19 @@ func storm() *State {
 	s := base()
 	s.TimeWait, s.Parked, s.Established = 28412, 17, 140
 	s.Rates = Rates{In: 1185, Out: 1152, Open: 1187, Close: 1174, Fail: 12}
-	for i := range 60 {
+	for i := range 59 {
 		s.History = append(s.History, uint64(18000+i*i*3))
+		s.Opened = append(s.Opened, uint64(1000+10*(i%20)))
 	}
+	s.History, s.Opened = append(s.History, s.TimeWait), append(s.Opened, 1187)
 	s.Buckets.Used = 28429
 	s.Worst = &pressure.Gauge{Key: pressure.Key{NetNS: 4026531840, Local: netip.MustParseAddr("10.0.0.7"), Remote: addr("10.2.0.9:5432")},
 		TimeWait: 26911, Parked: 4, Established: 20, Limit: 28232, Outlook: pressure.Outlook{Used: 26935}, Severity: event.Crit}
 	s.Severity, s.Finding = Crit, "TW101  ports to 10.2.0.9:5432 run out in ~41s"
 	row := func(sev Severity, comm string, pid uint32, peer string, tw uint64, open float64, life time.Duration, l, r uint64, ports int) Row {
 		return Row{Severity: sev, NetNS: 4026531840, Owner: event.Proc{PID: pid, Comm: comm}, PIDs: 1, Owners: 1, Peers: 1, Role: event.Client,
-			Local: from("10.0.0.7"), Remote: addr(peer), TimeWait: tw, Rates: Rates{open, open - 32, open, open, 0},
-			Life: lives(life, life, life, 4*life), Closer: closed(l, r), Ports: ports, Usable: 28232}
+			Local: from("10.0.0.7"), Remote: addr(peer), TimeWait: tw, Rates: Rates{open, max(open-32, 0), open, open, 0},
+			Life: lives(life, life, life, 4*life), Closer: closed(l, r), Ports: ports, Usable: 28232, Minute: rising(tw)}
 	}
 	s.Rows = []Row{
 		row(Fine, "kubelet", 811, "127.0.0.1:10248", 12, 1.2, 1100*time.Microsecond, 60, 0, 12),
@@ -94,6 +104,8 @@ func storm() *State {
 			Life: lives(12 * time.Millisecond), Closer: closed(3, 1), Ports: 1204, Usable: 28232},
 	}
 	s.Rows[4].Fail = 12
+	s.Rows[1].Owner.Who = &event.Who{PodName: "shop/ledger-0", Container: "4f1c9aa0d3b2"}
+	s.Rows[4].Owner.Who = &event.Who{Unit: "cron.service"}
 	return s
 }
 
@@ -190,6 +202,13 @@ func told() *State {
 	return s
 }
 
+// replayed is a moment of a recording.
+func replayed() *State {
+	s := told()
+	s.Mode = "REPLAY 22:14:07 x4"
+	return s
+}
+
 // on looks at a page, with the cursor on the row of a comm.
 func on(p Page, g Grouping, comm string) Look {
 	k := NewLook(g)
@@ -218,6 +237,11 @@ var scenes = []struct {
 	{"processes", processes, Look{Tab: TabProcesses, Grouping: ByProcess, Sort: SortComm}},
 	{"listeners", storm, lookAt(TabListeners)}, {"events", told, lookAt(TabEvents)},
 	{"paused", told, Look{Mode: "PAUSED 7s 53/60", Offers: Offers{Record: true, Interval: true, Reset: true, Step: true}}},
+	{"recording", told, Look{Offers: Offers{Record: true}, Writing: "twtrace-20261122-221355.ndjson.zst",
+		Recorded: Recording{Path: "twtrace-20261122-221355.ndjson.zst", Records: 14212, Bytes: 91234}}},
+	{"replay", replayed, Look{Offers: Offers{Step: true}}},
+	{"stepped", replayed, Look{Offers: Offers{Step: true}, Mode: "REPLAY 22:14:07 x4 PAUSED 53/60"}},
+	{"full", sixes, Look{Full: true}}, {"asking", told, Look{Asking: true}},
 	{"cursor", told, on(NoPage, ByFlow, "envoy")}, {"detail", told, on(PageDetail, ByFlow, "checkout")},
 	{"behind", told, on(PageDetail, ByProcess, "nginx")}, {"doctor", told, Look{Page: PageDoctor}},
 	{"help", told, Look{Page: PageHelp, Offers: Offers{Record: true, Interval: true, Reset: true, Step: true}}},
@@ -314,8 +338,8 @@ func TestBatch(t *testing.T) {
 			if strings.HasPrefix(line, "#") {
 				continue
 			}
-			if n := len(strings.Fields(line)); n != len(batchColumns) {
-				t.Errorf("%s: %d cells, want %d: %q", scene.name, n, len(batchColumns), line)
+			if n := len(strings.Fields(line)); n != len(rowFields) {
+				t.Errorf("%s: %d cells, want %d: %q", scene.name, n, len(rowFields), line)
 			}
 			if strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\n\r\t\x07\u202e") {
 				t.Errorf("%s: control characters in %q", scene.name, line)

@@ -39,7 +39,7 @@ func (m *model) time(key string) (tea.Cmd, bool) {
 }
 
 func (m *model) pause() {
-	if m.shown() == nil {
+	if m.shown() == nil || m.over {
 		return
 	}
 	m.paused = !m.paused
@@ -54,7 +54,7 @@ func (m *model) step(by int) {
 	if !m.paused {
 		return
 	}
-	if src, ok := m.src.(Player); ok && by > 0 && m.at == len(m.past.states)-1 {
+	if src, ok := m.src.(Player); ok && by > 0 && m.at == len(m.past.states)-1 && !m.over {
 		src.Step()
 		return
 	}
@@ -87,7 +87,8 @@ func stepInterval(d time.Duration, longer bool) time.Duration {
 func (m *model) keep(key string) (tea.Cmd, bool) {
 	switch key {
 	case "e":
-		return m.export(), true
+		k := &m.look
+		k.Asking = m.shown() != nil && (k.Page == NoPage || k.Page == PageDetail)
 	case "y":
 		return m.copy(), true
 	case "w":
@@ -96,7 +97,8 @@ func (m *model) keep(key string) (tea.Cmd, bool) {
 	return nil, false
 }
 
-// copy copies the ss command of the row under the cursor, or of the first.
+// copy copies the ss command of the row under the cursor, or of the first; once more,
+// its tcpdump command.
 func (m *model) copy() tea.Cmd {
 	rows := m.rows()
 	if len(rows) == 0 || m.look.Tab == TabEvents {
@@ -108,6 +110,10 @@ func (m *model) copy() tea.Cmd {
 		enter = m.opt.Enter(r.NetNS)
 	}
 	command := ssCommand(r, enter)
+	if m.clipped == command {
+		command = tcpdumpCommand(r, enter)
+	}
+	m.clipped = command
 	if !slices.Contains(m.copied, command) {
 		m.copied = append(m.copied, command)
 	}
@@ -115,19 +121,25 @@ func (m *model) copy() tea.Cmd {
 	return tea.SetClipboard(command)
 }
 
-// export writes the rows on the screen to a file, away from the loop.
-func (m *model) export() tea.Cmd {
+// export writes what is on the screen to a file, in the format that the key asks for,
+// away from the loop.
+func (m *model) export(key string) tea.Cmd {
+	m.look.Asking = false
+	i := slices.IndexFunc(exporters, func(x exporter) bool { return x.key == key })
+	if key == "enter" {
+		i = 0
+	}
 	s := m.shown()
-	if s == nil {
+	if i < 0 || s == nil {
 		return nil
 	}
-	rows, noun := m.rows(), m.look.noun()
+	sheet, format := sheetOf(s, &m.look), exporters[i]
 	return func() tea.Msg {
-		path, err := exportFile(s.Time, func(w io.Writer) error { return Objects(w, s, rows) })
+		path, err := exportFile(s.Time, format.name, func(w io.Writer) error { return format.write(sheet, w, s) })
 		if err != nil {
 			return doneMsg{notice: "export: " + err.Error()}
 		}
-		return doneMsg{notice: fmt.Sprintf("%s written to %s", plural(len(rows), noun), path)}
+		return doneMsg{notice: fmt.Sprintf("%s written to %s", plural(len(sheet.cells), sheet.noun), path)}
 	}
 }
 

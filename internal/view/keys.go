@@ -27,6 +27,9 @@ func (m *model) key(k tea.Key) tea.Cmd {
 	if text != "" && k.Mod&^tea.ModShift == 0 {
 		name = text
 	}
+	if m.look.Asking {
+		return m.export(name)
+	}
 	m.look.Notice = ""
 	for _, try := range []func(string) (tea.Cmd, bool){m.general, m.move, m.choose, m.time, m.keep} {
 		if cmd, ok := try(name); ok {
@@ -86,11 +89,13 @@ func (m *model) choose(key string) (tea.Cmd, bool) {
 	case "enter":
 		m.open()
 	case "s", ">", ".":
-		k.Sort, k.Order = (k.Sort+1)%sorts, nil
+		k.Sort, k.Order = k.next(1, m.width), nil
 	case "<", ",":
-		k.Sort, k.Order = (k.Sort+sorts-1)%sorts, nil
+		k.Sort, k.Order = k.next(-1, m.width), nil
 	case "I":
 		k.Invert, k.Order = !k.Invert, nil
+	case "p":
+		k.Full = !k.Full
 	case "g":
 		if k.Tab < TabListeners {
 			k.setGrouping(k.Grouping.next())

@@ -42,6 +42,7 @@ type Look struct {
 	Grouping Grouping // of a table
 	Sort     Sort
 	Invert   bool
+	Full     bool           // the peer, whatever else fits
 	Filter   *filter.Filter // of the rows, nil for all
 	Not      bool           // the rows that do not match it
 	Words    string         // the filter as it was typed
@@ -54,10 +55,13 @@ type Look struct {
 
 	Prompt  bool   // the filter is being typed
 	Typed   string // so far
+	Asking  bool   // for the format of an export
 	Notice  string // what the last key did, shown instead of the keys
 	Mode    string // instead of the State's: "PAUSED 7s"
 	Offers  Offers
 	Writing string // the file that is being recorded, "" if none
+
+	Recorded Recording // as of the latest state, whichever is shown
 }
 
 // NewLook shows a table grouped by g.

@@ -61,42 +61,42 @@ func TestLoopKeys(t *testing.T) {
 	p := openPTY(t)
 	src := newFake()
 	wait := p.run(t.Context(), src)
-	p.await("waiting for the first interval")
+	p.Await("waiting for the first interval")
 	src.states <- named("host-a", 100)
-	p.await("host-a")
-	p.await("sort TW ")
-	p.press("s")
-	p.await("sort IN/s")
-	p.press("g")
-	p.await("[2 Procs]")
-	p.press("s")
-	p.await("sort OUT/s")
-	p.press("+")
+	p.Await("host-a")
+	p.Await("sort TW ")
+	p.Press("s")
+	p.Await("sort OPEN/s")
+	p.Press("g")
+	p.Await("[2 Procs]")
+	p.Press("s")
+	p.Await("sort LIFE50")
+	p.Press("+")
 	if d := <-src.interval; d != 2*time.Second {
 		t.Errorf("interval %v after +, want 2s", d)
 	}
-	p.press("--")
+	p.Press("--")
 	if d := [2]time.Duration{<-src.interval, <-src.interval}; d != [2]time.Duration{time.Second, 500 * time.Millisecond} {
 		t.Errorf("intervals %v after --", d)
 	}
-	p.press(" ")
-	p.await("[PAUSED 0s]")
+	p.Press(" ")
+	p.Await("[PAUSED 0s]")
 	src.states <- named("host-b", 107)
-	p.await("host-a  up 3m12s  1s [PAUSED 7s 1/2]")
-	p.press(" ")
-	p.await("host-b  up 3m12s  1s [LIVE]")
-	p.resize(132, 43)
+	p.Await("host-a  up 3m12s  1s [PAUSED 7s 1/2]")
+	p.Press(" ")
+	p.Await("host-b  up 3m12s  1s [LIVE]")
+	p.Resize(132, 43)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
-	p.await("LOCAL")
-	p.press("q")
+	p.Await("LOCAL")
+	p.Press("q")
 	if err := wait(); err != nil {
 		t.Error(err)
 	}
-	p.restored()
-	p.await("twtrace host-b, ")
-	p.await("lost      0")
+	p.Restored()
+	p.Await("twtrace host-b, ")
+	p.Await("lost      0")
 	select {
 	case <-src.ended:
 	default:
@@ -110,8 +110,8 @@ func TestLoopEnds(t *testing.T) {
 		end  func(*pty, *fake, context.CancelFunc)
 		err  string
 	}{
-		{"Ctrl-C", func(p *pty, _ *fake, _ context.CancelFunc) { p.press("\x03") }, ""},
-		{"Esc, Ctrl-C", func(p *pty, _ *fake, _ context.CancelFunc) { p.press("\x1b\x03") }, ""},
+		{"Ctrl-C", func(p *pty, _ *fake, _ context.CancelFunc) { p.Press("\x03") }, ""},
+		{"Esc, Ctrl-C", func(p *pty, _ *fake, _ context.CancelFunc) { p.Press("\x1b\x03") }, ""},
 		{"context", func(_ *pty, _ *fake, cancel context.CancelFunc) { cancel() }, ""},
 		{"end of a replay", func(_ *pty, f *fake, _ context.CancelFunc) { close(f.states) }, ""},
 		{"error", func(_ *pty, f *fake, _ context.CancelFunc) { f.states <- named("error", 1) }, "next frame: no more memory"},
@@ -124,14 +124,14 @@ func TestLoopEnds(t *testing.T) {
 			defer cancel()
 			wait := p.run(ctx, src)
 			src.states <- named("host-a", 100)
-			p.await("host-a")
+			p.Await("host-a")
 			tt.end(p, src, cancel)
 			err := wait()
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
 				t.Errorf("error %v, want %q", err, tt.err)
 			}
-			p.restored()
-			p.await("twtrace host-a")
+			p.Restored()
+			p.Await("twtrace host-a")
 		})
 	}
 }
@@ -141,8 +141,8 @@ func TestLoopHangup(t *testing.T) {
 	p := openPTY(t)
 	src := newFake()
 	wait := p.run(t.Context(), src)
-	p.await("waiting")
-	p.master.Close()
+	p.Await("waiting")
+	p.Master.Close()
 	if err := wait(); err != nil {
 		t.Error(err)
 	}
@@ -193,7 +193,7 @@ func childBatch(src *fake) int {
 			src.states <- named("child", i)
 		}
 	}()
-	if err := RunBatch(context.Background(), src, os.Stdout, Look{}, 0); !errors.Is(err, syscall.EPIPE) {
+	if err := RunBatch(context.Background(), src, os.Stdout, Look{}, 0, false); !errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -221,15 +221,15 @@ func TestLoopInChild(t *testing.T) {
 			}
 			cmd := exec.Command(exe)
 			cmd.Env = append(os.Environ(), childEnv+"="+tt.name)
-			cmd.Stdin, cmd.Stdout = p.slave, p.slave
+			cmd.Stdin, cmd.Stdout = p.Slave, p.Slave
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			p.await("child")
-			if !p.full() {
+			p.Await("child")
+			if !p.Full() {
 				t.Error("not on a screen of its own")
 			}
 			if err := cmd.Process.Signal(tt.signal); err != nil {
@@ -244,7 +244,7 @@ func TestLoopInChild(t *testing.T) {
 			if !strings.Contains(stderr.String(), tt.stderr) || tt.stderr == "" && stderr.Len() > 0 {
 				t.Errorf("stderr %q, want %q", stderr.String(), tt.stderr)
 			}
-			p.restored()
+			p.Restored()
 		})
 	}
 }
@@ -276,7 +276,7 @@ func TestRunBatch(t *testing.T) {
 		close(src.states)
 	}()
 	var b strings.Builder
-	if err := RunBatch(t.Context(), src, &b, Look{}, 0); err != nil {
+	if err := RunBatch(t.Context(), src, &b, Look{}, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "\n\n# 1970-"); n != 2 || strings.HasSuffix(b.String(), "\n\n") {
@@ -285,17 +285,17 @@ func TestRunBatch(t *testing.T) {
 	src = newFake()
 	go func() { src.states <- named("h", 1) }()
 	b.Reset()
-	if err := RunBatch(t.Context(), src, &b, Look{}, 1); err != nil || strings.Count(b.String(), "SEV") != 1 {
+	if err := RunBatch(t.Context(), src, &b, Look{}, 1, false); err != nil || strings.Count(b.String(), "SEV") != 1 {
 		t.Errorf("%v: %s", err, b.String())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := RunBatch(ctx, newFake(), io.Discard, Look{}, 0); err != nil {
+	if err := RunBatch(ctx, newFake(), io.Discard, Look{}, 0, false); err != nil {
 		t.Error(err)
 	}
 	src = newFake()
 	go func() { src.states <- named("error", 1) }()
-	if err := RunBatch(t.Context(), src, io.Discard, Look{}, 0); err == nil {
+	if err := RunBatch(t.Context(), src, io.Discard, Look{}, 0, false); err == nil {
 		t.Error("no error of the source")
 	}
 }

@@ -25,14 +25,16 @@ type model struct {
 	past   pastStates
 	at     int // which of them is on the screen
 	paused bool
+	over   bool // a replay has come to its end
 
-	moves  int      // of the cursor so far
-	before string   // the filter before another was typed
-	copied []string // commands, for the end
-	frame  []string // on the screen
-	hangup bool
-	err    error
-	crash  *crash
+	moves   int      // of the cursor so far
+	before  string   // the filter before another was typed
+	copied  []string // commands, for the end
+	clipped string   // the last of them
+	frame   []string // on the screen
+	hangup  bool
+	err     error
+	crash   *crash
 }
 
 func newModel(src Source, o LoopOptions) *model {
@@ -130,16 +132,35 @@ func (m *model) take(f fed) tea.Cmd {
 		m.crash = f.panic
 		return tea.Quit
 	case f.err == nil:
+		m.recorded(&f.state.Recording)
 		forgotten := m.past.add(f.state)
 		m.at = max(m.at-forgotten, 0)
-		if _, replay := m.src.(Player); !m.paused || replay {
+		if !m.paused || m.replays() {
 			m.at = len(m.past.states) - 1
 		}
+		return nil
+	case errors.Is(f.err, io.EOF) && m.replays() && m.shown() != nil:
+		m.over, m.paused = true, true // to look at, and to go back from
 		return nil
 	case !errors.Is(f.err, io.EOF) && !errors.Is(f.err, context.Canceled):
 		m.err = f.err
 	}
 	return tea.Quit
+}
+
+// replays tells whether the source is a recording.
+func (m *model) replays() bool {
+	_, replay := m.src.(Player)
+	return replay
+}
+
+// recorded notes what became of the recording that runs.
+func (m *model) recorded(r *Recording) {
+	m.look.Recorded = *r
+	if r.Failed != "" && r.Path == m.look.Writing {
+		m.look.Writing = ""
+		m.look.Notice = "recording: " + r.Failed
+	}
 }
 
 // doneMsg tells what came of something that took a while.
@@ -179,6 +200,12 @@ func (m *model) mode() string {
 	}
 	last := m.past.states[len(m.past.states)-1]
 	text := "PAUSED " + seconds(last.Time.Sub(m.shown().Time))
+	switch {
+	case m.over:
+		text = m.shown().Mode + " END"
+	case m.replays():
+		text = m.shown().Mode + " PAUSED"
+	}
 	if n := len(m.past.states); m.at < n-1 {
 		text += fmt.Sprintf(" %d/%d", m.at+1, n)
 	}

@@ -42,6 +42,7 @@ func help(look *Look) (title string, lines []string) {
 	add(true, "g", "group the rows by something else")
 	add(true, "/", "filter, in the words of the flags: comm nginx rport 443; a word alone is part of")
 	add(true, "", "a comm, an address alone a remote one; ! in front of a value, or of all, inverts")
+	add(true, "p", "the peer's address in full; other columns make room")
 	add(true, "D", "doctor: all findings, with the evidence and what to do")
 	lines = append(lines, "", "time")
 	add(true, "space Z", "pause; what is traced goes on")
@@ -50,8 +51,8 @@ func help(look *Look) (title string, lines []string) {
 	add(look.Offers.Reset, "r", "forget lifetimes, closers and last closes, and begin anew")
 	lines = append(lines, "", "keep")
 	add(look.Offers.Record, "w", "start and stop recording the trace to a file")
-	add(true, "e", "export the rows as they are to a file, an object a line")
-	add(true, "y", "copy the ss command for the row (also printed at the end)")
+	add(true, "e", "export what is on the screen to a file: n objects, c CSV, h a page")
+	add(true, "y", "copy the ss command for the row, again: the tcpdump one (also printed at the end)")
 	lines = append(lines, "", "  q Ctrl-C F10    quit       Ctrl-Z stop, fg goes on")
 	lines = append(lines, "", "! critical, ~ a warning. TW is TIME_WAIT: the side that closes first holds the port for 60 s.",
 		"twtrace changes nothing: what it advises is yours to run.")

@@ -3,6 +3,7 @@ package view
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/twtrace/twtrace/internal/event"
 )
@@ -25,6 +26,23 @@ func ssCommand(r *Row, enter string) string {
 		command += " '" + match + "'"
 	}
 	return command
+}
+
+// tcpdumpCommand is what shows the packets of r, by both ends as far as they are known.
+func tcpdumpCommand(r *Row, enter string) string {
+	var match []string
+	switch {
+	case r.Role != event.Server && r.Remote.IsValid():
+		match = append(match, "host "+r.Remote.Addr().WithZone("").String(), "port "+strconv.Itoa(int(r.Remote.Port())))
+		if r.Local.Addr().IsValid() {
+			match = append(match, "host "+r.Local.Addr().WithZone("").String())
+		}
+	case r.Local.Port() != 0:
+		match = append(match, "port "+strconv.Itoa(int(r.Local.Port())))
+	default:
+		match = append(match, "tcp")
+	}
+	return enter + "tcpdump -ni any '" + strings.Join(match, " and ") + "'"
 }
 
 // ssEnd words an address and port as ss takes them: a zone it does not know.

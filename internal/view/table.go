@@ -14,7 +14,7 @@ func table(s *State, look *Look, width, room int, c Caps) []string {
 	room -= 2
 	cursor := look.index(rows)
 	from, to := window(len(rows), room, look.Top, cursor)
-	cols := place(width)
+	cols := look.place(width)
 	lines := []string{
 		tabLine(s, look, counted(from, to, len(rows), look.noun()), width, c),
 		c.paint(c.fit(heading(cols, look, c), width, false), sgrReverse),
@@ -120,6 +120,8 @@ func footer(look *Look, width int, c Caps) string {
 	switch {
 	case look.Prompt:
 		return c.cut(c.shortenLeft("/"+c.safe(look.Typed)+"_", width-len("  Enter apply  Esc cancel"))+"  Enter apply  Esc cancel", width)
+	case look.Asking:
+		return c.cut("export as:  n ndjson  c csv  h html  Esc cancel", width)
 	case look.Notice != "":
 		return c.cut(c.safe(look.Notice), width)
 	}
@@ -129,7 +131,8 @@ func footer(look *Look, width int, c Caps) string {
 		if k == "" {
 			continue
 		}
-		if used += len(k) + 2; used-2 > width {
+		k = c.safe(k)
+		if used += ansi.StringWidth(k) + 2; used-2 > width {
 			break
 		}
 		parts = append(parts, k)
@@ -142,7 +145,7 @@ func (k *Look) keys() []string {
 	if k.Page != NoPage {
 		keys := []string{"Esc back", "q quit"}
 		if k.Page == PageDetail {
-			keys = append(keys, "n/p next/previous row", "y copy ss", "D doctor")
+			keys = append(keys, "n/p next/previous row", "y copy ss/tcpdump", "e export", "D doctor")
 		}
 		if k.Top > 0 {
 			keys = append(keys, "j/k scroll")
@@ -159,12 +162,12 @@ func (k *Look) keys() []string {
 	if k.Mode != "" {
 		pause = "space go on"
 	}
-	stop := offer(k.Writing != "", "w stop recording")
+	stop := offer(k.Writing != "", "w stop recording "+k.Writing)
 	record := offer(k.Offers.Record && stop == "", "w record")
 	return []string{
 		"? help", "q quit", stop, pause, offer(k.Offers.Step && k.Mode != "", "t/T step"), "/ filter",
 		offer(k.Filter != nil, "Esc clear filter"), offer(k.Tab != TabEvents, "s sort"), offer(k.Tab < TabListeners, "g group"),
-		offer(k.Tab != TabEvents, "Enter detail"), record, "D doctor", "e export", offer(k.Tab != TabEvents, "y copy ss"),
+		offer(k.Tab != TabEvents, "Enter detail"), record, "D doctor", "e export", offer(k.Tab != TabEvents, "y copy ss/tcpdump"), offer(k.Tab != TabEvents, "p full peer"),
 		offer(k.Offers.Interval, "+/- interval"), offer(k.Offers.Reset, "r reset"),
 	}
 }

@@ -66,6 +66,8 @@ type State struct {
 
 	Remarks []string // what to know of the trace itself, each in a few words
 
+	Recording Recording // of the trace to a file, the last one
+
 	Rows     []Row            // flows; the frame groups and sorts them
 	Filter   string           // of the trace in words, "" if there is none
 	Events   []Entry          // the latest first
@@ -81,6 +83,14 @@ type Buckets struct {
 	Max      uint64 // 0 if unknown
 	Refusing bool   // some were refused in the last interval
 	Only     bool   // no other namespace was seen
+}
+
+// Recording is what becomes of the file that the user has the trace recorded to.
+type Recording struct {
+	Path    string
+	Records uint64
+	Bytes   int64  // written so far
+	Failed  string // why it has ended by itself, "" if it has not
 }
 
 // Row is one line of the table.
@@ -109,6 +119,8 @@ type Row struct {
 	Closer [event.BothSides + 1]uint64
 	Ports  int // local ports in use towards the destination, by anyone; of many the worst
 	Usable int // how many there are, 0 if unknown
+
+	Minute [sparkBins]uint32 // TIME_WAIT in the last minute, oldest first
 
 	First  int64         // when it was first seen, ns since the epoch
 	Recent []conn.Closed // the last ones, the latest first
