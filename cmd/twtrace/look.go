@@ -82,8 +82,11 @@ func (s *session) look(what int) look {
 	}
 	l.begin = time.Now()
 	if what&lookSockets != 0 {
-		for _, ns := range s.traced(list) {
+		traced := s.traced(list)
+		s.firstLook.begin(len(traced))
+		for _, ns := range traced {
 			l.dump(ns, states)
+			s.firstLook.step()
 		}
 	}
 	l.end = time.Now()

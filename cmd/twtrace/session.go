@@ -44,6 +44,7 @@ type session struct {
 	names    map[uint32]string // of the namespaces there are; "" for one that has none
 
 	began       time.Time
+	firstLook   *firstLook          // how far it is, nil once it is over
 	ownersKnown time.Time           // when no socket is left whose owner cannot be known
 	queue       backlog             // sockets from before, and what was read meanwhile
 	adopted     map[uint64]struct{} // cookies of the parked ones from before
@@ -96,7 +97,9 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 			return nil, usagef("--netns: %v", err)
 		}
 	}
-	s, err := newSession(topts, options, process.Options{Cmdlines: c.Bool("cmdline")}, named...)
+	shown, stop := showFirstLook(c.App.ErrWriter)
+	s, err := beginSession(shown, topts, options, process.Options{Cmdlines: c.Bool("cmdline")}, named...)
+	stop()
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +110,13 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 
 // newSession opens the tracer and looks at what is there already.
 func newSession(topts tracer.Options, options conn.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
+	return beginSession(nil, topts, options, who, named...)
+}
+
+// beginSession is newSession, and shows how far it is.
+func beginSession(shown *firstLook, topts tracer.Options, options conn.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
 	f := topts.Filter
-	s := &session{table: conn.New(options), filter: f, named: named,
+	s := &session{firstLook: shown, table: conn.New(options), filter: f, named: named,
 		wanted:  func(*event.Event) bool { return true },
 		adopted: make(map[uint64]struct{}), lost: make(map[event.Stage]uint64),
 		reconcile: reconciler{known: make(map[uint32]bool)}}
@@ -132,6 +140,7 @@ func newSession(topts tracer.Options, options conn.Options, who process.Options,
 		s.close()
 		return nil, err
 	}
+	s.firstLook = nil
 	s.reconcile.due = time.Now().Add(reconcileEvery)
 	s.reconcile.begun = time.Now()
 	return s, nil

@@ -104,6 +104,17 @@ func TestLoopKeys(t *testing.T) {
 	}
 }
 
+// A long first interval is counted down.
+func TestLoopWaits(t *testing.T) {
+	p := openPTY(t)
+	wait := p.start(t.Context(), newFake(), LoopOptions{Interval: time.Minute})
+	p.Await("waiting for the first interval, 2s of 60s")
+	p.Press("q")
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoopEnds(t *testing.T) {
 	tests := []struct {
 		name string

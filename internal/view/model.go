@@ -27,6 +27,7 @@ type model struct {
 	paused bool
 	over   bool // a replay has come to its end
 
+	wait    int      // seconds without a state
 	moves   int      // of the cursor so far
 	before  string   // the filter before another was typed
 	copied  []string // commands, for the end
@@ -73,8 +74,19 @@ func (m *model) rows() []*Row {
 	return nil
 }
 
-// Init starts nothing: states and signals are sent from outside.
-func (m *model) Init() tea.Cmd { return nil }
+// Init counts the seconds until there is something to show; states and signals are
+// sent from outside.
+func (m *model) Init() tea.Cmd { return m.waited(0) }
+
+// waitedMsg tells that there was nothing to show for so many seconds.
+type waitedMsg int
+
+func (m *model) waited(seconds int) tea.Cmd {
+	if m.wait = seconds; m.shown() != nil {
+		return nil
+	}
+	return tea.Tick(time.Second, func(time.Time) tea.Msg { return waitedMsg(seconds + 1) })
+}
 
 // Update takes one message and makes the frame that follows. A panic ends the
 // program, and goes on when the terminal is restored.
@@ -118,6 +130,8 @@ func (m *model) answer(msg tea.Msg) tea.Cmd {
 			return tea.Quit
 		}
 		return tea.ClearScreen
+	case waitedMsg:
+		return m.waited(int(msg))
 	case quitMsg:
 		m.hangup = m.hangup || msg.hangup
 		return tea.Quit
@@ -187,7 +201,11 @@ func (m *model) View() tea.View {
 func (m *model) lines() []string {
 	s := m.shown()
 	if s == nil {
-		return []string{m.opt.Caps.cut("twtrace: waiting for the first interval", m.width)}
+		text := "twtrace: waiting for the first interval"
+		if m.opt.Interval > time.Second {
+			text += fmt.Sprintf(", %ds of %s", m.wait, interval(m.opt.Interval))
+		}
+		return []string{m.opt.Caps.cut(text, m.width)}
 	}
 	m.look.Mode = m.mode()
 	return Frame(s, m.look, m.width, m.height, m.opt.Caps)

@@ -90,11 +90,15 @@ func diagnosis(f *advice.Finding, width int, c Caps) []string {
 	label("why", f.Why)
 	for _, r := range append(append([]advice.Remedy(nil), f.Now...), f.Fix...) {
 		label(r.Kind, r.Text)
-		if r.Command != "" {
-			lines = append(lines, "            "+c.safe(r.Command))
-		}
-		if r.Undo != "" {
-			lines = append(lines, "            undo: "+c.safe(r.Undo))
+		for _, command := range []struct{ name, text string }{{"", r.Command}, {"undo: ", r.Undo}} {
+			for i, l := range c.wrap(command.text, width-14-len(command.name)) { // in full: it is to be copied
+				if i == 0 {
+					l = command.name + l
+				} else {
+					l = strings.Repeat(" ", len(command.name)+2) + l
+				}
+				lines = append(lines, "            "+l)
+			}
 		}
 		if r.Risk != "" {
 			label("", "risk: "+r.Risk)

@@ -68,7 +68,11 @@ func randomRow(r *rand.Rand) Row {
 func TestFramesFitAnyWidth(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	s := storm()
-	for width := 60; width <= 300; width++ {
+	every := 1
+	if testing.Short() {
+		every = 7
+	}
+	for width := 60; width <= 300; width += every {
 		s.Host, s.Filter, s.Finding = randomText(r), randomText(r), randomText(r)
 		s.Rows, s.Events = nil, nil
 		for range 30 {
@@ -118,7 +122,11 @@ func checkFrame(t *testing.T, what string, lines []string, width, height int, c 
 // What frames show of a random stream of events never contradicts itself: the rows
 // of every grouping add up to the totals above them.
 func TestFramesAddUp(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 5
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 3))
 		tab := conn.New(conn.Options{Limits: limits100, MaxGroups: 5 + r.IntN(50)})
 		b := Builder{Limits: limits100}

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/charmbracelet/x/vt"
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // PTY is such a terminal, of 80 by 24 cells at first.
@@ -37,25 +37,11 @@ const rawKept = 4096
 // Open makes one, for as long as the test runs.
 func Open(t testing.TB) *PTY {
 	t.Helper()
-	// Not blocking, so that closing it ends a read.
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	master := os.NewFile(uintptr(fd), "ptmx")
-	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+	master, slave, err := workload.OpenPTY(80, 24)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &PTY{t: t, Master: master, Slave: slave, screen: vt.NewEmulator(80, 24), more: make(chan struct{}, 1)}
-	p.Resize(80, 24)
 	p.before = p.termios()
 	go io.Copy(io.Discard, p.screen) // what it answers when it is asked for its modes
 	go p.show()
@@ -98,8 +84,7 @@ func (p *PTY) Resize(width, height int) {
 	p.mu.Lock()
 	p.screen.Resize(width, height)
 	p.mu.Unlock()
-	size := unix.Winsize{Col: uint16(width), Row: uint16(height)}
-	if err := unix.IoctlSetWinsize(int(p.Slave.Fd()), unix.TIOCSWINSZ, &size); err != nil {
+	if err := workload.ResizePTY(p.Slave, width, height); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -34,6 +34,7 @@ type flags struct {
 	connections int
 	twtrace     string
 	json        string
+	view        bool
 }
 
 func main() {
@@ -67,6 +68,7 @@ func parseFlags(args []string) (flags, error) {
 	set.IntVar(&f.connections, "connections", 50000, "`connections` per tool and round")
 	set.StringVar(&f.twtrace, "twtrace", "", "the twtrace `program` to measure; the default is to build it")
 	set.StringVar(&f.json, "json", "", "write all that was measured to `file`")
+	set.BoolVar(&f.view, "view", false, "measure what the live view costs beyond the trace, and how soon keys show, instead")
 	quick := set.Bool("quick", false, "2 rounds of 10,000 connections: does it work, not how fast is it")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -96,6 +98,9 @@ func run(ctx context.Context, f flags) error {
 		if err := build(ctx, f.twtrace); err != nil {
 			return err
 		}
+	}
+	if f.view {
+		return benchView(ctx, os.Stdout, f.twtrace, f.rounds)
 	}
 	host, err := kernel.ThisHost()
 	if err != nil {

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// watched is a terminal, by what a program writes to it.
+type watched struct {
+	master *os.File
+	mu     sync.Mutex
+	text   []byte
+	more   chan struct{} // something came
+}
+
+func watchTerminal(master *os.File) *watched {
+	w := &watched{master: master, more: make(chan struct{}, 1)}
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := master.Read(buf)
+			if err != nil {
+				return // EIO once the program has gone
+			}
+			w.mu.Lock()
+			w.text = append(w.text, buf[:n]...)
+			w.mu.Unlock()
+			select {
+			case w.more <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return w
+}
+
+// seen is what has come since the last call of forget.
+func (w *watched) seen() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
+}
+
+func (w *watched) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = w.text[:0]
+}
+
+// await waits until one of the texts has come.
+func (w *watched) await(patience time.Duration, texts ...string) error {
+	for timeout := time.After(patience); ; {
+		for _, text := range texts {
+			if strings.Contains(w.seen(), text) {
+				return nil
+			}
+		}
+		select {
+		case <-w.more:
+		case <-timeout:
+			return fmt.Errorf("%q is not on the screen within %v", texts, patience)
+		}
+	}
+}
+
+// quiet waits until nothing has come for a while: a key is not to be taken for the
+// state that is drawn each second.
+func (w *watched) quiet() {
+	for {
+		select {
+		case <-w.more:
+		case <-time.After(150 * time.Millisecond):
+			return
+		}
+	}
+}
+
+// rowsOf finds how many rows there are in the line above the table.
+var rowsOf = regexp.MustCompile(`of ([0-9,]+ flows)`)
+
+func (w *watched) rows() (string, error) {
+	all := rowsOf.FindAllStringSubmatch(w.seen(), -1)
+	if all == nil {
+		return "", errors.New("the screen does not say how many rows there are")
+	}
+	return all[len(all)-1][1], nil
+}
+
+// press presses each key and notes the longest time until the terminal got
+// something new.
+func (w *watched) press(slowest map[string]time.Duration) error {
+	for _, k := range viewKeys {
+		w.quiet()
+		w.forget()
+		begun := time.Now()
+		if _, err := w.master.WriteString(k.keys); err != nil {
+			return err
+		}
+		select {
+		case <-w.more:
+			slowest[k.name] = max(slowest[k.name], time.Since(begun))
+		case <-time.After(5 * time.Second):
+			return fmt.Errorf("%s shows nothing within 5 s", k.name)
+		}
+	}
+	return nil
+}
