@@ -63,7 +63,7 @@ func (d *dest) waits(p event.Proc, now int64) {
 	if d.flow == nil && d.waiting >= busyPorts {
 		d.flow = newFlow(d.first, now)
 	}
-	if d.flow != nil && !d.flow.who.has(p.Comm) {
+	if d.flow != nil && !d.flow.who.has(p) {
 		d.flow.who.credit(p)
 	}
 }

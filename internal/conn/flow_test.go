@@ -67,6 +67,23 @@ func TestFlow(t *testing.T) {
 	end(100, a+5, 55, event.TimeWaitExit, event.Yes)
 }
 
+// Processes of one name are one holder in one cgroup, and two in two.
+func TestHolders(t *testing.T) {
+	var w who
+	for pid := range uint32(30) {
+		unit := uint64(1)
+		if pid >= 20 {
+			unit = 2
+		}
+		w.credit(event.Proc{PID: 100 + pid, Comm: "python3", Who: &event.Who{CgroupID: unit}})
+	}
+	got := w.list()
+	if len(got) != 2 || got[0].N != 20 || got[0].Process.PID != 119 || got[0].Process.Cgroup() != 1 ||
+		got[1].N != 10 || got[1].Process.PID != 129 || got[1].Process.Cgroup() != 2 {
+		t.Errorf("holders %+v", got)
+	}
+}
+
 // A scan of a million destinations takes the room of some thousand, and does not
 // hide the one that is asked for often.
 func TestScan(t *testing.T) {

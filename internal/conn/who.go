@@ -8,14 +8,15 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// Holder is a group of processes of one name that hold part of a resource.
+// Holder is a group of processes that hold part of a resource: those of one name in
+// one cgroup, and so of one unit or container.
 type Holder struct {
 	Process event.Proc // the one seen last
 	PIDs    int        // how many there were, about
 	N       uint64     // connections opened of late; old ones fade
 }
 
-// who are the few that open most, by comm. One that is not among them takes the
+// who are the few that open most, by comm and cgroup. One that is not among them takes the
 // place of the least, and its count (space saving), so that who opens most is
 // there for certain, and its count at most too high.
 type who [4]holder
@@ -32,7 +33,7 @@ func (w *who) credit(p event.Proc) {
 	}
 	least := 0
 	for i := range w {
-		if w[i].n > 0 && w[i].proc.Comm == p.Comm {
+		if w[i].is(p) {
 			least = i
 			break
 		}
@@ -41,7 +42,7 @@ func (w *who) credit(p event.Proc) {
 		}
 	}
 	h := &w[least]
-	if h.n == 0 || h.proc.Comm != p.Comm {
+	if !h.is(p) {
 		h.pids, h.proc.Comm = [4]uint64{}, strings.Clone(p.Comm)
 	}
 	h.n++
@@ -50,9 +51,14 @@ func (w *who) credit(p event.Proc) {
 	h.pids[bit/64] |= 1 << (bit % 64)
 }
 
-func (w *who) has(comm string) bool {
+// is reports whether p is one of h.
+func (h *holder) is(p event.Proc) bool {
+	return h.n > 0 && h.proc.Comm == p.Comm && h.proc.Cgroup() == p.Cgroup()
+}
+
+func (w *who) has(p event.Proc) bool {
 	for i := range w {
-		if w[i].n > 0 && w[i].proc.Comm == comm {
+		if w[i].is(p) {
 			return true
 		}
 	}

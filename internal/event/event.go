@@ -30,6 +30,14 @@ func (p Proc) Start() uint64 {
 	return p.Who.Start
 }
 
+// Cgroup is Who.CgroupID, 0 if it is not known.
+func (p Proc) Cgroup() uint64 {
+	if p.Who == nil {
+		return 0
+	}
+	return p.Who.CgroupID
+}
+
 // Event is one fact about one TCP connection, or about the trace itself (Start,
 // Lost, End). The zero value of a field means "not known" and is never printed
 // as a value. Ports are in host order. Times and durations are nanoseconds.

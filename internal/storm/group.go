@@ -25,14 +25,19 @@ const (
 	shortShare = 0.5
 )
 
-// groupKey names an owner group: the processes of one name in a network namespace.
+// groupKey names an owner group: the processes of one name in a network namespace
+// and a cgroup, and so of one unit or container. What they have run, and who started
+// them, may differ: a script that is started every second is one owner.
 type groupKey struct {
-	netns uint32
-	comm  string
+	netns  uint32
+	comm   string
+	cgroup uint64 // id, 0 if it is not known
 }
 
+func groupOf(netns uint32, p event.Proc) groupKey { return groupKey{netns, p.Comm, p.Cgroup()} }
+
 func compareGroups(a, b groupKey) int {
-	return cmp.Or(cmp.Compare(a.netns, b.netns), strings.Compare(a.comm, b.comm))
+	return cmp.Or(cmp.Compare(a.netns, b.netns), strings.Compare(a.comm, b.comm), cmp.Compare(a.cgroup, b.cgroup))
 }
 
 // second is what a group did in one.
@@ -75,7 +80,7 @@ func (s *groups) observe(e *event.Event, short time.Duration) {
 	if !opens && !ends {
 		return
 	}
-	k := groupKey{e.NetNS, e.Process.Comm}
+	k := groupOf(e.NetNS, e.Process)
 	g := s.all[k]
 	if g == nil {
 		if len(s.all) >= maxGroups {

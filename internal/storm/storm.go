@@ -214,7 +214,7 @@ func (d *Detector) ofGauge(g *pressure.Gauge, at int64) event.Event {
 		if e.Role == event.Client {
 			e.Owner = event.ByConnect
 		}
-		if v := d.groups.of(groupKey{g.NetNS, h.Process.Comm}); v != nil {
+		if v := d.groups.of(groupOf(g.NetNS, h.Process)); v != nil {
 			v.evidence(info)
 		}
 	}

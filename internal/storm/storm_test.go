@@ -104,6 +104,14 @@ func TestStorms(t *testing.T) {
 	long.Life, long.RemoteCloses = 2*time.Second, true
 	swarm := client("curl", there, until(150, 30*time.Second))
 	swarm.Swarm, swarm.RemoteCloses = true, true
+	workers := func(cgroups ...uint64) (all []*conntest.Client) {
+		for i, id := range cgroups {
+			c := client("python3", elsewhere(i), until(70, time.Minute))
+			c.Process.Who, c.RemoteCloses = &event.Who{CgroupID: id}, true
+			all = append(all, c)
+		}
+		return all
+	}
 	for _, tt := range []struct {
 		name    string
 		clients []*conntest.Client
@@ -127,6 +135,9 @@ func TestStorms(t *testing.T) {
 		{"a fast crawler", crawler(150), 3 * time.Minute, []string{
 			"storm_start churn warn crawler", "storm_end churn warn crawler"}},
 		{"connections that are not short-lived", []*conntest.Client{long}, 2 * time.Minute, nil},
+		{"two of one name in one unit", workers(7, 7), 3 * time.Minute, []string{
+			"storm_start churn warn python3", "storm_end churn warn python3"}},
+		{"two of one name in two units", workers(7, 8), 3 * time.Minute, nil},
 		{"a burst", []*conntest.Client{client("batch", there, until(300, time.Second))}, 2 * time.Minute, nil},
 		{"nothing", nil, time.Minute, nil},
 	} {
