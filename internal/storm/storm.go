@@ -28,6 +28,10 @@ const (
 	raiseAfter = time.Second      // a severity, unless calls are refused
 	calmAfter  = 30 * time.Second // without that severity it is over
 	tellEvery  = 10 * time.Second // updates
+	// farther is by which share of the time that is left a forecast has to last until
+	// it makes a storm crit: rates are those of ten seconds, in which a load that
+	// catches up after a pause seems to be a faster one.
+	farther = 0.2
 )
 
 // Options say what churn is. Zero values mean the defaults.
@@ -66,6 +70,7 @@ type storm struct {
 	since    int64 // when the severity was first seen
 	severity event.Severity
 	lastSev  [event.Crit + 1]int64 // when it was last at that severity or above
+	foreseen int64                 // since when the limit will be reached; 0: it will not
 	told     int64
 	fails    uint64
 	last     event.Event // as it was last told
@@ -143,7 +148,7 @@ func (d *Detector) judge(out []event.Event, k key, e event.Event, at int64) []ev
 	seen := event.SeverityNone
 	refused := uint64(0)
 	if e.Storm != nil {
-		seen, refused = e.Storm.Severity, e.Storm.Fails
+		seen, refused = s.believe(e.Storm, at), e.Storm.Fails
 	}
 	for v := event.Warn; v <= seen; v++ {
 		s.lastSev[v] = at
@@ -160,8 +165,8 @@ func (d *Detector) judge(out []event.Event, k key, e event.Event, at int64) []ev
 		return out
 	}
 	switch {
-	case seen > s.severity:
-		s.severity = seen
+	case seen > s.severity, refused > 0 && s.fails == refused:
+		s.severity = max(s.severity, seen)
 		return append(out, s.tell(e, event.StormUpdate, at))
 	case at-s.lastSev[event.Warn] >= int64(calmAfter):
 		delete(d.storms, k)
@@ -173,6 +178,22 @@ func (d *Detector) judge(out []event.Event, k key, e event.Event, at int64) []ev
 		return append(out, s.tell(e, event.StormUpdate, at))
 	}
 	return out
+}
+
+// believe is the severity of what is seen: crit by a forecast is warn until that has
+// lasted.
+func (s *storm) believe(i *event.StormInfo, at int64) event.Severity {
+	if i.Severity != event.Crit {
+		s.foreseen = 0
+		return i.Severity
+	}
+	if s.foreseen == 0 {
+		s.foreseen = at
+	}
+	if float64(at-s.foreseen) < farther*i.ExhaustsIn*float64(time.Second) {
+		return event.Warn
+	}
+	return event.Crit
 }
 
 // tell makes the record of a storm.

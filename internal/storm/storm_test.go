@@ -119,11 +119,11 @@ func TestStorms(t *testing.T) {
 		want    []string
 	}{
 		{"ports run out", []*conntest.Client{client("checkout", there, until(50, 40*time.Second))}, 4 * time.Minute, []string{
-			"storm_start ports crit checkout", "storm_update ports warn checkout", "storm_end ports warn checkout"}},
+			"storm_start ports warn checkout", "storm_update ports crit checkout", "storm_update ports warn checkout", "storm_end ports warn checkout"}},
 		{"86 % and steady", []*conntest.Client{client("worker", there, until(14.1, 2*time.Minute))}, 4 * time.Minute, []string{
 			"storm_start ports warn worker", "storm_end ports warn worker"}},
 		{"on and off around the limit", []*conntest.Client{client("flapper", there, onOff(40, 5*time.Minute))}, 8 * time.Minute, []string{
-			"storm_start ports crit flapper", "storm_update ports warn flapper", "storm_end ports warn flapper"}},
+			"storm_start ports warn flapper", "storm_update ports crit flapper", "storm_update ports warn flapper", "storm_end ports warn flapper"}},
 		{"churn on and off around the threshold", []*conntest.Client{served, func() *conntest.Client {
 			c := client("flapper", elsewhere(1), onOff(230, 5*time.Minute))
 			c.RemoteCloses = true
@@ -153,6 +153,41 @@ func TestStorms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPauses: a steady load that stands still now and then, and catches up, is warn
+// and never crit; and the first call that is refused is told at once.
+func TestPauses(t *testing.T) {
+	pauses := func(t time.Duration) float64 {
+		const rate = 0.86 * usable / 61
+		switch t % (15 * time.Second) / time.Second {
+		case 0, 1:
+			return 0
+		case 2:
+			return 3 * rate
+		}
+		return rate
+	}
+	s := newScene(Options{}, client("worker", there, pauses))
+	s.run(4 * time.Minute)
+	for _, e := range s.told {
+		if e.Storm.Severity != event.Warn {
+			t.Errorf("%v %v after %v: %+v", e.Kind, e.Storm.Severity, time.Unix(0, e.Time).Sub(conntest.Begin), *e.Storm)
+		}
+	}
+	s = newScene(Options{}, client("checkout", there, until(50, time.Minute)))
+	s.run(time.Minute)
+	first := s.FirstAt[there]
+	for _, e := range s.told {
+		if e.Storm.Fails == 0 {
+			continue
+		}
+		if at := time.Unix(0, e.Time).Sub(conntest.Begin); at-first > time.Second {
+			t.Errorf("the first call was refused after %v, which was told after %v", first, at)
+		}
+		return
+	}
+	t.Error("nobody was told of refused calls")
 }
 
 // TestEvidence: a storm says what it rests on.
