@@ -80,7 +80,7 @@ vmlinux.h: ## Make vmlinux.h from Debian's kernel
 	@$(call install,bpftool $(TO_TEST_VM))
 	go run ./internal/kerneltest/vm vmlinux --kernel trixie -o $@
 
-test: test-unit test-root test-vm ## Install what tests need, and run all of them
+test: test-unit test-root scenarios test-vm ## Install what tests need, and run all of them
 
 test-unit: ## Run the tests that need no privilege
 	@$(call install,$(TO_TEST))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,37 +13,37 @@ import (
 // out, the clients are paced so that it takes some fifteen seconds.
 var scenarios = []piece{
 	// With real servers and clients.
-	{name: "MariaDB, a client for every query", ports: 200, play: everyQuery, full: true,
-		want: []string{"ports crit mariadb"}, fails: []string{"connect EADDRNOTAVAIL mariadb"}},
+	{name: "MariaDB, a client for every query", ports: 60, play: everyQuery, full: true,
+		want: []string{"ports crit mariadb 127.0.0.1:3306"}, fails: []string{"connect EADDRNOTAVAIL mariadb"}},
 	{name: "MariaDB, a pool", ports: 300, play: pooledQueries},
 	{name: "Redis, a connection for every request", ports: 25000, play: redis("-k", "0"),
-		want: []string{"churn warn redis-benchmark"}},
+		want: []string{"churn warn redis-benchmark 127.0.0.1:6379"}},
 	{name: "Redis, keep-alive", ports: 300, play: redis("-k", "1")},
 	{name: "nginx, ab", ports: 1000, play: ab(),
-		want: []string{"churn warn ab"}},
+		want: []string{"churn warn ab 127.0.0.1:8081"}},
 	{name: "nginx, ab with keep-alive", ports: 300, play: ab("-k")},
 	{name: "nginx, wrk that closes", ports: 25000, play: wrk("-H", "Connection: close"),
-		want: []string{"churn warn wrk"}},
+		want: []string{"churn warn wrk 127.0.0.1:8081"}},
 	{name: "nginx, wrk", ports: 300, play: wrk()},
 	{name: "nginx as a proxy", ports: 1000, play: proxy(false),
-		want: []string{"churn warn nginx"}},
+		want: []string{"churn warn nginx 127.0.0.1:8081"}},
 	{name: "nginx as a proxy with keep-alive", ports: 300, play: proxy(true)},
-	{name: "curl in a loop", ports: 200, play: curls, full: true,
-		want: []string{"ports crit curl"}, fails: []string{"connect EADDRNOTAVAIL curl"}},
+	{name: "curl in a loop", ports: 60, play: curls, full: true,
+		want: []string{"ports crit curl 127.0.0.1:8081"}, fails: []string{"connect EADDRNOTAVAIL curl"}},
 
 	// With loads of our own.
 	{name: "a client that closes first", ports: 600, full: true,
 		play: runs(failing5(caller("checkout", 40, workload.HalfClose, one)), database),
-		want: []string{"ports crit checkout"}, fails: []string{"connect EADDRNOTAVAIL checkout"}},
+		want: []string{"ports crit checkout 127.0.0.7:3306"}, fails: []string{"connect EADDRNOTAVAIL checkout"}},
 	{name: "a pool that leaks", ports: 400, full: true,
 		play: runs(failing5(caller("leaker", 25, workload.Hold, one)), database),
-		want: []string{"ports crit leaker"}, fails: []string{"connect EADDRNOTAVAIL leaker"}},
-	{name: "a client that binds first", ports: 400, full: true,
+		want: []string{"ports crit leaker 127.0.0.7:3306"}, fails: []string{"connect EADDRNOTAVAIL leaker"}},
+	{name: "a client that binds first", ports: 400, full: true, bound: true,
 		play: runs(failing5(bindsFirst(caller("binder", 25, workload.HalfClose, many))), servers),
 		want: []string{"ports crit binder"}, fails: []string{"bind EADDRINUSE binder"}},
 	{name: "a crawler", ports: 300,
 		play: runs(for20s(caller("crawler", 80, workload.HalfClose, many)), servers)},
-	{name: "86 %", ports: 400, play: steady, want: []string{"ports warn worker"}},
+	{name: "86 %", ports: 400, play: steady, want: []string{"ports warn worker 127.0.0.7:3306"}},
 	{name: "a restart without SO_REUSEADDR", ports: 300, play: restart,
 		fails: []string{"bind EADDRINUSE perl"}},
 	{name: "out of descriptors", ports: 300, play: outOfFiles,
@@ -50,7 +51,14 @@ var scenarios = []piece{
 	{name: "a leak of CLOSE_WAIT", ports: 300,
 		play: runs(for20s(caller("caller", 2, workload.Close, one)), hoarder)},
 	{name: "a destination that never answers", ports: 100, play: silence,
-		want: []string{"ports warn caller"}},
+		want: []string{"ports warn caller 127.0.0.7:3306"}},
+	{name: "ports that come and go", ports: 400,
+		play: bursts(caller("flapper", 16, workload.HalfClose, one), 4),
+		want: []string{"ports crit flapper 127.0.0.7:3306"}},
+	{name: "churn that comes and goes", ports: 25000,
+		play: bursts(caller("flapper", 250, workload.HalfClose, one), 4),
+		want: []string{"churn warn flapper 127.0.0.7:3306"}},
+	{name: "a busy server", ports: 25000, play: busyServer},
 	{name: "nothing", ports: 300, play: func(*testing.T, *act) { time.Sleep(10 * time.Second) }},
 }
 
@@ -104,6 +112,43 @@ func runs(c, server workload.Spec) func(*testing.T, *act) {
 	}
 }
 
+// bursts plays a client for 5 s out of 10 s, so many times, against one server.
+func bursts(c workload.Spec, n int) func(*testing.T, *act) {
+	const each = 5 * time.Second
+	return func(t *testing.T, a *act) {
+		c.Connect.Count = int(each.Seconds() * c.Connect.Rate)
+		_, err := start(t, a.ns, database).Ready()
+		must(t, err)
+		for range n {
+			begun := time.Now()
+			p := start(t, a.ns, c)
+			must(t, p.Go())
+			_, err := p.Wait()
+			must(t, err)
+			a.late = a.late || time.Since(begun) > each*5/4
+			time.Sleep(time.Until(begun.Add(2 * each)))
+		}
+	}
+}
+
+// busyServer has a server close 320 connections per second, of eight clients of its
+// own: nothing runs out, and none of the clients is fast.
+func busyServer(t *testing.T, a *act) {
+	server := workload.Spec{Comm: "server", CountOnly: true, Serve: &workload.Serve{At: one, End: workload.Close}}
+	_, err := start(t, a.ns, server).Ready()
+	must(t, err)
+	var clients []*workload.Process
+	for i := range 8 {
+		p := start(t, a.ns, for20s(caller(fmt.Sprintf("client-%d", i), 40, workload.WaitEOF, one)))
+		must(t, p.Go())
+		clients = append(clients, p)
+	}
+	for _, p := range clients {
+		_, err := p.Wait()
+		must(t, err)
+	}
+}
+
 // steady is a load that settles at 86 % and never fails.
 func steady(t *testing.T, a *act) {
 	c := caller("worker", 400*0.86/61, workload.HalfClose, one)
@@ -118,11 +163,6 @@ func silence(t *testing.T, a *act) {
 	a.serves(t, 3306)
 	c := caller("caller", 0, workload.Hold, one)
 	c.Workers, c.Connect.Count = 90, 90
-	p, err := workload.Start(t.Context(), a.ns.Path(), c)
-	must(t, err)
-	t.Cleanup(func() { _ = p.Kill(); _, _ = p.Wait() })
-	_, err = p.Ready()
-	must(t, err)
-	must(t, p.Go())
+	must(t, start(t, a.ns, c).Go())
 	a.until(t, 1, begun)
 }
