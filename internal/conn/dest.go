@@ -44,10 +44,11 @@ func (d *dest) shift(s step, e *event.Event) {
 		d.alive[s.to]++
 	}
 	if d.flow == nil && d.used() >= busyPorts {
-		d.flow = newFlow(d.first, s.now)
-		if s.now-d.first < int64(time.Second) { // it never was without
-			d.flow.tick(s.now).opens = d.used() - 1
+		before := d.opens
+		if e != nil && e.Kind == event.Open {
+			before--
 		}
+		d.flow = d.follow(before, s.now)
 	}
 	if d.flow == nil {
 		return
@@ -58,10 +59,25 @@ func (d *dest) shift(s step, e *event.Event) {
 	}
 }
 
+// follow begins a flow. If the destination is not much older, what was opened before
+// counts as opened evenly since its first: a slow one has its rate as soon as a fast one.
+func (d *dest) follow(before uint64, now int64) *flow {
+	since := now - d.first
+	if since >= int64(LongWindow) {
+		return newFlow(now, now)
+	}
+	f := newFlow(d.first, now)
+	for i, n := int64(0), since/int64(time.Second)+1; i < n; i++ {
+		opens := int64(before)*(i+1)/n - int64(before)*i/n
+		f.tick(d.first + i*int64(time.Second)).opens += uint32(opens)
+	}
+	return f
+}
+
 // waits has p known as a holder if it is not yet: its connections may never open.
 func (d *dest) waits(p event.Proc, now int64) {
 	if d.flow == nil && d.waiting >= busyPorts {
-		d.flow = newFlow(d.first, now)
+		d.flow = d.follow(d.opens, now)
 	}
 	if d.flow != nil && !d.flow.who.has(p) {
 		d.flow.who.credit(p)

@@ -67,6 +67,24 @@ func TestFlow(t *testing.T) {
 	end(100, a+5, 55, event.TimeWaitExit, event.Yes)
 }
 
+// A destination that is slow at first has the rate that it has, and one that was there
+// for long has none of before.
+func TestFlowBegins(t *testing.T) {
+	for _, every := range []float64{0.01, 0.25, 1, 4} {
+		tab := New(Options{})
+		n := 0
+		for ; n < 2*busyPorts; n++ {
+			apply(tab, with(at(float64(n)*every, event.Open), func(e *event.Event) { e.Cookie = uint64(n + 1) }))
+		}
+		tab.now = t0 + int64(float64(n)*every*float64(second))
+		f := tab.Destinations(nil)[0].Flow
+		got, want := f.Long.Opens, min(1/every, float64(n)) // over a second at least
+		if one := 1 / LongWindow.Seconds(); f.Known == 0 || got < want*0.9-one || got > want*1.1+one {
+			t.Errorf("one every %v s for %v s: %v per second, want %v", every, f.Known, got, want)
+		}
+	}
+}
+
 // Processes of one name are one holder in one cgroup, and two in two.
 func TestHolders(t *testing.T) {
 	var w who
