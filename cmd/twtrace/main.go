@@ -127,7 +127,7 @@ func rightsHint() string {
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "report", "doctor", "explain", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "convert", "report", "doctor", "explain", "check", "demo"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -145,7 +145,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		// Errors are printed and turned into exit codes in one place, conclude.
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    onUsageError,
-		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), reportCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
+		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), convertCommand(), reportCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
 		Flags:           topFlags(),
 		Action:          rootAction,
 		HideHelpCommand: true,

@@ -50,6 +50,7 @@ func fileFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		f("write", "write to `FILE`, such as trace.ndjson.zst; - is stdout", "w"),
+		f("output", "`FORMAT` of lines, not packed: json, csv", "o"),
 		f("file-size", "begin a new file at `SIZE`, such as 100M", "C"),
 		f("rotate", "begin a new file after `TIME`, in seconds or as 10m", "G"),
 		&cli.IntFlag{Name: "files", Aliases: []string{"W"}, Usage: "keep the newest `N` files, and delete the oldest", Category: categoryFile},
@@ -69,6 +70,15 @@ func parseFile(c *cli.Context) (tracefile.Options, error) {
 	o := tracefile.Options{Path: c.String("write"), Stdout: c.App.Writer, Force: c.Bool("force"), MinFree: defaultMinFree}
 	if o.Path == "" {
 		return o, usagef("record needs -w FILE")
+	}
+	switch out := c.String("output"); out {
+	case "":
+	case "json":
+		o.Plain = tracefile.NDJSON
+	case "csv":
+		o.Plain = tracefile.CSV
+	default:
+		return o, usagef("--output: bad format %q: json or csv; without one the file is packed, for -r", out)
 	}
 	var err error
 	if s := c.String("file-size"); s != "" {
@@ -124,7 +134,7 @@ func parseFlight(c *cli.Context, o *tracefile.Options) error {
 	if o.Keep > 0 && o.Size == 0 && o.Every == 0 && !o.Flight() {
 		return usagef("--files: -W is for the files that -C, -G or --ring make")
 	}
-	if out, ok := c.App.Writer.(*os.File); ok && o.Path == "-" && term.IsTerminal(int(out.Fd())) {
+	if o.Path == "-" && o.Plain == tracefile.NotPlain && toTerminal(c) {
 		return usagef("-w - writes binary data, and stdout is a terminal: name a file")
 	}
 	if name := c.String("user"); name != "" {
@@ -136,6 +146,11 @@ func parseFlight(c *cli.Context, o *tracefile.Options) error {
 		o.Redact, err = tracefile.NewRedactor(nil)
 	}
 	return err
+}
+
+func toTerminal(c *cli.Context) bool {
+	out, ok := c.App.Writer.(*os.File)
+	return ok && term.IsTerminal(int(out.Fd()))
 }
 
 func findUser(name string) (*tracefile.User, error) {

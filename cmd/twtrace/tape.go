@@ -76,17 +76,14 @@ func openTape(c *cli.Context) (*tape, error) {
 			return nil, usagef("--%s is for a running trace, and not for a file (-r)", name)
 		}
 	}
-	names := append(c.StringSlice("read"), c.Args().Slice()...)
-	for _, name := range names[1:] {
-		if len(name) > 1 && name[0] == '-' {
-			return nil, usagef("%s stands behind the name of a file: flags go before", name)
-		}
+	names, err := fileNames(c)
+	if err != nil {
+		return nil, err
 	}
 	t := &tape{speed: c.Float64("speed"), quit: c.Context.Done()}
 	if c.IsSet("speed") && !(t.speed > 0 && t.speed <= 1e6) {
 		return nil, usagef("--speed: bad number %v: it must be above 0", t.speed)
 	}
-	var err error
 	if t.reader, err = tracefile.Open(names, c.App.Reader); err != nil {
 		return nil, err
 	}
@@ -106,6 +103,17 @@ func openTape(c *cli.Context) (*tape, error) {
 	}
 	t.begin()
 	return t, nil
+}
+
+// fileNames are the files that -r names, and the arguments behind it.
+func fileNames(c *cli.Context) ([]string, error) {
+	names := append(c.StringSlice("read"), c.Args().Slice()...)
+	for i, name := range names {
+		if i > 0 && len(name) > 1 && name[0] == '-' {
+			return nil, usagef("%s stands behind the name of a file: flags go before", name)
+		}
+	}
+	return names, nil
 }
 
 // moment parses a time of a recording that began at begin.

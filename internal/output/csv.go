@@ -14,35 +14,51 @@ type csvWriter struct {
 
 func newCSV(s sink, fields []*Field) *csvWriter {
 	w := &csvWriter{sink: s, fields: fields}
-	for i, f := range fields {
-		if i > 0 {
-			w.buf = append(w.buf, ',')
-		}
-		w.buf = append(w.buf, f.Name...)
+	for _, f := range fields {
 		w.notes = w.notes || f.Name == "event"
 	}
-	w.buf = append(w.buf, '\n')
+	w.buf = appendHeader(w.buf, fields)
 	return w
+}
+
+// AppendCSVHeader appends the line that stands before the rows of [AppendCSV].
+func AppendCSVHeader(dst []byte) []byte { return appendHeader(dst, all) }
+
+func appendHeader(dst []byte, fields []*Field) []byte {
+	for i, f := range fields {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, f.Name...)
+	}
+	return append(dst, '\n')
 }
 
 // Write appends one row. RFC 4180 ends lines with CR LF and lets readers take
 // LF alone; every reader does, and cut and awk would keep the CR in the last
 // column.
 func (w *csvWriter) Write(e *event.Event) error {
-	isAbout := about(e)
-	if !w.start(e) || isAbout && !w.notes {
+	if !w.start(e) || about(e) && !w.notes {
 		return w.err
 	}
-	for i, f := range w.fields {
+	w.buf = appendRow(w.buf, w.fields, e)
+	return w.done()
+}
+
+// AppendCSV appends e as one row of all fields, and the end of the line.
+func AppendCSV(dst []byte, e *event.Event) []byte { return appendRow(dst, all, e) }
+
+func appendRow(dst []byte, fields []*Field, e *event.Event) []byte {
+	isAbout := about(e)
+	for i, f := range fields {
 		if i > 0 {
-			w.buf = append(w.buf, ',')
+			dst = append(dst, ',')
 		}
 		if isAbout || !f.about {
-			w.buf = appendCSV(w.buf, f.value(e))
+			dst = appendCSV(dst, f.value(e))
 		}
 	}
-	w.buf = append(w.buf, '\n')
-	return w.done()
+	return append(dst, '\n')
 }
 
 // appendCSV appends v, in quotes where RFC 4180 wants them. There are no line

@@ -56,6 +56,18 @@ func appendMember(dst []byte, from int, name string, v Value) []byte {
 	return v.AppendJSON(dst)
 }
 
+// AppendBare appends v as JSON has it, but for the quotes of a string; nothing if it
+// is not known.
+func (v Value) AppendBare(dst []byte) []byte {
+	if v.typ == TypeString || v.typ == TypeProse {
+		return Escape(dst, v.str)
+	}
+	if v.nested != nil {
+		return v.appendNested(dst)
+	}
+	return v.appendScalar(dst)
+}
+
 // AppendJSON appends v as a JSON value; nothing if it is not known.
 func (v Value) AppendJSON(dst []byte) []byte {
 	switch v.typ {

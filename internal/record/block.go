@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -19,27 +20,36 @@ type block struct {
 
 // packer collects records and makes blocks of them.
 type packer struct {
-	enc    *zstd.Encoder
-	raw    []byte
-	begun  time.Time // when the first record of the block came
-	h      Header    // of the block that is being filled
-	first  int64
-	last   int64
-	lost   map[string]uint64
-	packed uint64 // bytes of records in the blocks so far
+	enc   *zstd.Encoder // nil if plain
+	plain Plain
+	raw   []byte
+	begun time.Time // when the first record of the block came
+	h     Header    // of the block that is being filled
+	first int64
+	last  int64
+	lost  map[string]uint64
+	past  uint64 // bytes of records in the blocks so far
 }
 
-func newPacker(trace string) (*packer, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+func newPacker(trace string, plain Plain) (*packer, error) {
+	p := &packer{plain: plain, h: Header{Trace: trace}, raw: make([]byte, 0, blockBytes+8<<10), lost: make(map[string]uint64)}
+	if plain != NotPlain {
+		return p, nil
+	}
+	var err error
+	p.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
 		zstd.WithWindowSize(1<<19), zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd: %w", err)
 	}
-	return &packer{enc: enc, h: Header{Trace: trace}, raw: make([]byte, 0, blockBytes+8<<10), lost: make(map[string]uint64)}, nil
+	return p, nil
 }
 
 // add takes a record in, or a fact that only trace files have.
 func (p *packer) add(e *event.Event) {
+	if p.plain == CSV && !e.Kind.Record() {
+		return
+	}
 	if e.Kind == event.Lost {
 		p.lost[e.Stage.String()] += e.Count
 	}
@@ -48,6 +58,10 @@ func (p *packer) add(e *event.Event) {
 	}
 	p.first, p.last = min(p.first, e.Time), max(p.last, e.Time)
 	p.h.Records++
+	if p.plain == CSV {
+		p.raw = output.AppendCSV(p.raw, e)
+		return
+	}
 	p.raw = append(output.AppendJSON(p.raw, e), '\n')
 }
 
@@ -69,8 +83,8 @@ func (p *packer) take() block {
 		}
 	}
 	b.Raw = len(p.raw)
-	b.frame = p.enc.EncodeAll(p.raw, make([]byte, 0, len(p.raw)/4+64))
-	p.packed += uint64(len(p.raw))
+	b.frame = p.packed(p.raw)
+	p.past += uint64(len(p.raw))
 	p.h = Header{Trace: p.h.Trace, Before: p.h.Before + p.h.Records}
 	p.raw = p.raw[:0]
 	if cap(p.raw) > 2*blockBytes { // a giant record must not hold its memory for ever
@@ -79,5 +93,10 @@ func (p *packer) take() block {
 	return b
 }
 
-// nothing is a frame with no record in it.
-func (p *packer) nothing() []byte { return p.enc.EncodeAll(nil, nil) }
+// packed is what stands for records in a file.
+func (p *packer) packed(raw []byte) []byte {
+	if p.plain != NotPlain {
+		return slices.Clone(raw)
+	}
+	return p.enc.EncodeAll(raw, make([]byte, 0, len(raw)/4+64))
+}

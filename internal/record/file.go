@@ -22,21 +22,14 @@ type partFile struct {
 	part   int
 	base   uint64 // records of the recording before the file
 	torn   bool   // the last block is not whole, and stays so
+	plain  Plain
 	buf    []byte
 }
 
 // put writes a block, in one write. After a failure the file ends with the last
 // block that is whole. The first block of a file has the start record, and all limits.
 func (f *partFile) put(b block, start *event.Event, limits map[uint32]map[string]string) error {
-	h := b.Header
-	h.Part, h.Block, h.Limits = f.part, f.blocks, groups(b.limits)
-	if f.blocks == 0 {
-		f.base = h.Before
-		h.Clock, h.Start, h.Limits = clock, output.AppendJSON(nil, start), groups(limits)
-	}
-	h.Base = f.base
-	var err error
-	if f.buf, err = appendBlock(f.buf[:0], &h, b.frame); err != nil {
+	if err := f.assemble(b, start, limits); err != nil {
 		return err
 	}
 	if _, err := f.w.Write(f.buf); err != nil {
@@ -54,6 +47,41 @@ func (f *partFile) put(b block, start *event.Event, limits map[uint32]map[string
 	return nil
 }
 
+// assemble makes buf what is to be written of a block.
+func (f *partFile) assemble(b block, start *event.Event, limits map[uint32]map[string]string) (err error) {
+	if f.plain != NotPlain {
+		f.buf = append(f.begin(f.buf[:0], b, start), b.frame...)
+		return nil
+	}
+	h := b.Header
+	h.Part, h.Block, h.Limits = f.part, f.blocks, groups(b.limits)
+	if f.blocks == 0 {
+		f.base = h.Before
+		h.Clock, h.Start, h.Limits = clock, output.AppendJSON(nil, start), groups(limits)
+	}
+	h.Base = f.base
+	f.buf, err = appendBlock(f.buf[:0], &h, b.frame)
+	return err
+}
+
+// begin appends what a plain file begins with: CSV has a header, and each file but the
+// first, which has it anyway, the start record, so that it can be read alone.
+func (f *partFile) begin(dst []byte, b block, start *event.Event) []byte {
+	if f.blocks > 0 {
+		return dst
+	}
+	if f.plain == CSV {
+		dst = output.AppendCSVHeader(dst)
+	}
+	switch {
+	case b.Before == 0:
+		return dst
+	case f.plain == CSV:
+		return output.AppendCSV(dst, start)
+	}
+	return append(output.AppendJSON(dst, start), '\n')
+}
+
 // rewind takes away what was written of a block that failed.
 func (f *partFile) rewind() error {
 	if err := f.file.Truncate(f.size); err != nil {
@@ -68,10 +96,15 @@ func (f *partFile) close() error {
 	if f.file == nil {
 		return nil
 	}
-	// A file for a post-mortem is no use in the page cache of a host that dies.
-	err := f.file.Sync()
+	return errors.Join(sync(f.file), f.file.Close())
+}
+
+// sync has a file on the disk: one for a post-mortem is no use in the page cache of a
+// host that dies.
+func sync(file *os.File) error {
+	err := file.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS) { // no file that can be synced
-		err = nil
+		return nil
 	}
-	return errors.Join(err, f.file.Close())
+	return err
 }

@@ -30,7 +30,19 @@ type Options struct {
 	After     time.Duration // of a ring, how long to go on after the moment it was written for
 
 	Redact *Redactor // nil: write what was seen
+	Plain  Plain     // in lines, and no blocks
 }
+
+// Plain is a format without blocks.
+type Plain uint8
+
+// The formats. NDJSON has what a reader needs, but the limits of namespaces other than
+// that of the start record. CSV has records alone, and is not read again.
+const (
+	NotPlain Plain = iota
+	NDJSON
+	CSV
+)
 
 // Rotates tells whether there may be more than one file.
 func (o *Options) Rotates() bool {
@@ -63,6 +75,7 @@ type Writer struct {
 	file    *partFile // nil if none is open
 	born    time.Time // of the file
 	made    []string  // names that are there, oldest first
+	left    bool      // dir is closed
 	ring    ring
 	parts   int
 	written uint64 // records of the recording up to the end of the last block
@@ -79,7 +92,7 @@ func NewWriter(o Options, start *event.Event, now time.Time) (*Writer, error) {
 	if _, err := rand.Read(id); err != nil {
 		return nil, fmt.Errorf("name the recording: %w", err)
 	}
-	pack, err := newPacker(hex.EncodeToString(id))
+	pack, err := newPacker(hex.EncodeToString(id), o.Plain)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +125,9 @@ func (w *Writer) abandon() {
 	if w.file != nil && w.file.file != nil {
 		w.file.file.Close()
 	}
-	if w.dir != nil {
+	if w.dir != nil && !w.left {
 		w.dir.close()
+		w.left = true
 	}
 }
 
@@ -250,15 +264,12 @@ func (e *NoRoomError) Error() string {
 
 func (w *Writer) openFile() error {
 	w.parts++
-	f := &partFile{w: w.o.Stdout, part: w.parts, name: "-"}
+	f := &partFile{w: w.o.Stdout, part: w.parts, name: "-", plain: w.o.Plain}
 	if w.dir != nil {
 		f.name = w.name.next(w.now)
 		file, err := w.dir.create(f.name, w.o.Force)
-		if errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("%w; it is kept: choose another name, or --force", err)
-		}
 		if err != nil {
-			return err
+			return kept(err)
 		}
 		f.file, f.w = file, file
 		w.made = append(w.made, f.name)
@@ -273,9 +284,17 @@ func (w *Writer) openFile() error {
 	return nil
 }
 
+// kept says of a file that is there already what to do about it.
+func kept(err error) error {
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%w; it is kept: choose another name, or --force", err)
+	}
+	return err
+}
+
 // closeFile ends the file with a block that says why.
 func (w *Writer) closeFile(why string) error {
-	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.written, Close: why}, frame: w.pack.nothing()}
+	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.written, Close: why}, frame: w.pack.packed(nil)}
 	return w.closeWith(b)
 }
 
@@ -344,7 +363,7 @@ func (w *Writer) Reopen() (bool, error) {
 func (w *Writer) Stats() Stats {
 	s := w.past
 	s.Records = w.pack.h.Before + w.pack.h.Records
-	s.Raw = w.pack.packed + uint64(len(w.pack.raw))
+	s.Raw = w.pack.past + uint64(len(w.pack.raw))
 	s.Held = w.ring.size
 	if f := w.file; f != nil {
 		s.Bytes += f.size
