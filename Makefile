@@ -16,7 +16,7 @@ APT     := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-instal
 # Debian packages.
 TO_GENERATE := clang-19 llvm-19
 TO_LINT     := clang-format-19
-TO_TEST     := chromium gcc libc6-dev curl iproute2 perl-base procps util-linux libc-bin tmux zstd
+TO_TEST     := chromium gcc libc6-dev curl iproute2 jq perl-base procps util-linux libc-bin tmux zstd
 TO_PLAY     := $(TO_TEST) apache2-utils mariadb-server nginx-light perl redis-server wrk
 TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils debian-archive-keyring
 
@@ -53,7 +53,7 @@ install_stopped = $(check_root); made=; \
 	trap '[ -z "$$made" ] || $(SUDO) rm -f $$made' EXIT; $(call install,$(1))
 
 .NOTPARALLEL:
-.PHONY: help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm matrix lint fmt bench clean
+.PHONY: duckdb help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm matrix lint fmt bench clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z.-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -86,7 +86,13 @@ test-unit: ## Run the tests that need no privilege
 	@$(call install,$(TO_TEST))
 	CI=true go test $(RACE) $(UNPRIVILEGED)
 
-test-root: ## Run the tests that need root, on this kernel
+# DuckDB is on npm alone; the lock says what exactly.
+DUCKDB := internal/record/testdata/duckdb
+duckdb:
+	@command -v npm >/dev/null || { $(call install,nodejs npm); }
+	@[ -d $(DUCKDB)/node_modules ] || npm ci --prefix $(DUCKDB) --ignore-scripts --no-audit --no-fund --silent
+
+test-root: duckdb ## Run the tests that need root, on this kernel
 	@$(check_root)
 	@$(call install,$(TO_TEST))
 	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)

@@ -83,6 +83,9 @@ func runConvert(c *cli.Context) error {
 	if err != nil {
 		return errors.Join(err, to.Discard())
 	}
+	if v.records++; reader.End() != nil { // the start record, and the end record
+		v.records++
+	}
 	note(c, "%s records", output.Count(v.records))
 	return nil
 }

@@ -21,7 +21,7 @@ func TestConvert(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	for _, name := range []string{"a.csv", "a.ndjson", "a.ndjson.zst", "a.parquet"} {
-		if o := ended(t, command("convert", "-r", fixture, "-w", in(name))); o.code != 0 || o.stderr != "twtrace: 100 records\n" {
+		if o := ended(t, command("convert", "-r", fixture, "-w", in(name))); o.code != 0 || o.stderr != "twtrace: 102 records\n" {
 			t.Fatalf("%s: exit code %d: %s", name, o.code, o.stderr)
 		}
 		if st, err := os.Stat(in(name)); err != nil || st.Mode() != 0o600 {

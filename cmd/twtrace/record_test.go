@@ -173,8 +173,17 @@ func TestReplay(t *testing.T) {
 // twice.
 func TestRotation(t *testing.T) {
 	t.Parallel()
+	for _, args := range [][]string{{"-C", "1M"}, {"-G", "1"}} {
+		t.Run(args[0], func(t *testing.T) {
+			t.Parallel()
+			rotate(t, args...)
+		})
+	}
+}
+
+func rotate(t *testing.T, args ...string) {
 	ns := churnNS(t)
-	r := startRecording(t, t.TempDir(), "-N", ns.Path(), "-C", "1M")
+	r := startRecording(t, t.TempDir(), append(args, "-N", ns.Path())...)
 	if _, err := someChurn().Scenario().Run(t.Context(), ns.Path()); err != nil {
 		t.Fatal(err)
 	}
@@ -220,12 +229,21 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestRecorderKilled: a recorder that is killed at any moment loses a block at most,
-// and the reader says so.
+// TestRecorderKilled: a recorder that is killed at any moment, 50 times, loses a block
+// at most, and the reader says so.
 func TestRecorderKilled(t *testing.T) {
 	t.Parallel()
 	ns := churning(t)
-	for range 10 {
+	for range 5 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			killRecorders(t, ns, 10)
+		})
+	}
+}
+
+func killRecorders(t *testing.T, ns *kerneltest.NS, times int) {
+	for range times {
 		r := startRecording(t, t.TempDir(), "-N", ns.Path())
 		size := int64(2000 + rand.IntN(100000))
 		kerneltest.Eventually(t, patience, func() (bool, string) {
@@ -243,6 +261,7 @@ func TestRecorderKilled(t *testing.T) {
 		for err = reader.Read(&e); err == nil; err = reader.Read(&e) {
 			n++
 		}
+		// One damage, at the end: so the blocks before it are all there.
 		if !errors.Is(err, io.EOF) || len(reader.Damage) != 1 || n == 0 {
 			t.Errorf("%d records, %v, damage %v", n, err, reader.Damage)
 		}

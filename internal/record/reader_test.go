@@ -192,6 +192,13 @@ func FuzzReader(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	f.Add(append(bytes.Clone(good), good...))
+	for format := 1; format <= Format; format++ {
+		data, err := os.ReadFile(fmt.Sprintf("testdata/format-%d.ndjson.zst", format))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Add([]byte("{\"event\":\"start\"}\n{\"event\":\"open\"}\n\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := Open([]string{"-"}, bytes.NewReader(data))
