@@ -160,6 +160,9 @@ func newReplay(c *cli.Context, options conn.Options) (*session, error) {
 	return s, nil
 }
 
+// maxSpaces bounds the namespaces whose limits are believed.
+const maxSpaces = 1 << 16
+
 // learn takes down limits that the files tell of.
 func (t *tape) learn(list []tracefile.Limits) {
 	if t.limits == nil {
@@ -171,7 +174,9 @@ func (t *tape) learn(list []tracefile.Limits) {
 			continue
 		}
 		for _, netns := range l.NetNS {
-			t.limits[netns] = limits
+			if _, known := t.limits[netns]; known || len(t.limits) < maxSpaces {
+				t.limits[netns] = limits
+			}
 		}
 	}
 }

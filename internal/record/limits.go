@@ -12,31 +12,51 @@ type Limits struct {
 	Sysctls map[string]string `json:"sysctls"` // by name
 }
 
-// maxLimits bounds the bytes of limits in the header of a block, about. A namespace
-// that finds no room has none in the file.
+// maxLimits bounds the bytes of limits in the header of a block, about. The
+// namespaces that were not told of for longest make room for others: they are gone.
 const maxLimits = maxHeader / 2
 
 // limitsBook is what is known of the limits of namespaces.
 type limitsBook struct {
 	all  map[uint32]map[string]string
 	news map[uint32]map[string]string // since the last block
-	size int                          // of all
+	told map[uint32]uint64            // the turn when a namespace was told of last
+	turn uint64
+	size int // of all
 }
 
 // set takes down the limits of a namespace. They are not to be changed later.
 func (b *limitsBook) set(netns uint32, sysctls map[string]string) {
+	if b.all == nil {
+		b.all, b.news = make(map[uint32]map[string]string), make(map[uint32]map[string]string)
+		b.told = make(map[uint32]uint64)
+	}
+	b.turn++
+	b.told[netns] = b.turn
 	was, known := b.all[netns]
 	if known && maps.Equal(was, sysctls) {
 		return
 	}
-	size := b.size - sizeOf(was) + sizeOf(sysctls)
-	if size > maxLimits {
-		return
+	if known {
+		b.size -= sizeOf(was)
 	}
-	if b.all == nil {
-		b.all, b.news = make(map[uint32]map[string]string), make(map[uint32]map[string]string)
+	b.all[netns], b.news[netns] = sysctls, sysctls
+	for b.size += sizeOf(sysctls); b.size > maxLimits; {
+		b.forgetOldest()
 	}
-	b.size, b.all[netns], b.news[netns] = size, sysctls, sysctls
+}
+
+func (b *limitsBook) forgetOldest() {
+	oldest, at := uint32(0), b.turn+1
+	for netns, turn := range b.told {
+		if turn < at {
+			oldest, at = netns, turn
+		}
+	}
+	b.size -= sizeOf(b.all[oldest])
+	delete(b.all, oldest)
+	delete(b.news, oldest)
+	delete(b.told, oldest)
 }
 
 // sizeOf is what the limits of one namespace take in a header, at most.

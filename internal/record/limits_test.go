@@ -117,21 +117,33 @@ func TestLimitsOfARing(t *testing.T) {
 	}
 }
 
-// TestLimitsAreBounded: a host of very many namespaces does not make a header that no
-// reader believes.
+// TestLimitsAreBounded: a host of very many namespaces that come and go does not make
+// a header that no reader believes, and those that stay have theirs.
 func TestLimitsAreBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	w, err := NewWriter(Options{Path: path}, startEvent(), t0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 40000 {
+	const n = 9000
+	for i := range n {
 		w.SetLimits(uint32(i), sysctls(i))
+		w.SetLimits(3, sysctls(3))
+	}
+	first, last := nth(0), nth(1)
+	if err := errors.Join(w.Write(&first), w.Flush(), w.Write(&last)); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.Close(endEvent()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(told(t, path)); n < 1000 || n >= 40000 {
-		t.Errorf("limits of %d namespaces are told", n)
+	got := told(t, path)
+	if len(got) < 1000 || len(got) >= n {
+		t.Errorf("limits of %d namespaces are told", len(got))
+	}
+	for _, netns := range []uint32{3, n - 1} {
+		if !maps.Equal(got[netns], sysctls(int(netns))) {
+			t.Errorf("namespace %d: %v", netns, got[netns])
+		}
 	}
 }
