@@ -35,6 +35,7 @@ type flags struct {
 	twtrace     string
 	json        string
 	view        bool
+	record      bool
 }
 
 func main() {
@@ -69,6 +70,7 @@ func parseFlags(args []string) (flags, error) {
 	set.StringVar(&f.twtrace, "twtrace", "", "the twtrace `program` to measure; the default is to build it")
 	set.StringVar(&f.json, "json", "", "write all that was measured to `file`")
 	set.BoolVar(&f.view, "view", false, "measure what the live view costs beyond the trace, and how soon keys show, instead")
+	set.BoolVar(&f.record, "record", false, "measure what recording costs a live view, instead")
 	quick := set.Bool("quick", false, "2 rounds of 10,000 connections: does it work, not how fast is it")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -101,6 +103,9 @@ func run(ctx context.Context, f flags) error {
 	}
 	if f.view {
 		return benchView(ctx, os.Stdout, f.twtrace, f.rounds)
+	}
+	if f.record {
+		return benchRecord(ctx, os.Stdout, f.twtrace, f.rounds)
 	}
 	host, err := kernel.ThisHost()
 	if err != nil {

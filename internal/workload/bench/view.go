@@ -43,7 +43,7 @@ func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) (
 		return err
 	}
 	defer func() { err = errors.Join(err, ns.Close()) }()
-	stop, err := viewLoad(ctx, ns)
+	stop, err := viewLoad(ctx, ns, viewRate)
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,8 @@ func middle(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// viewLoad connects until stop is called.
-func viewLoad(ctx context.Context, ns *workload.NetNS) (stop func(), err error) {
+// viewLoad connects, rate times a second, until stop is called.
+func viewLoad(ctx context.Context, ns *workload.NetNS, rate float64) (stop func(), err error) {
 	at := workload.Destinations(viewAddrs, viewPorts)
 	var running []*workload.Process
 	stop = func() {
@@ -91,7 +91,7 @@ func viewLoad(ctx context.Context, ns *workload.NetNS) (stop func(), err error) 
 	}
 	for _, spec := range []workload.Spec{
 		{Comm: "server", CountOnly: true, Workers: 2, Serve: &workload.Serve{At: at, End: workload.WaitEOF}},
-		{Comm: "client", CountOnly: true, Workers: 2, Connect: &workload.Connect{To: at, End: workload.HalfClose, Rate: viewRate}},
+		{Comm: "client", CountOnly: true, Workers: 2, Connect: &workload.Connect{To: at, End: workload.HalfClose, Rate: rate}},
 	} {
 		p, err := workload.Start(ctx, ns.Path(), spec)
 		if err == nil {
