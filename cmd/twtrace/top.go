@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/colorprofile"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/twtrace/twtrace/internal/conn"
@@ -82,6 +84,7 @@ func watch(c *cli.Context, s *session, src *live) error {
 	look := view.NewLook(by)
 	out, isFile := c.App.Writer.(*os.File)
 	if objects || c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
+		signal.Ignore(unix.SIGHUP) // a table for a file goes on without the terminal
 		if err := view.RunBatch(c.Context, src, c.App.Writer, look, c.Int("count"), objects); err != nil {
 			return err
 		}

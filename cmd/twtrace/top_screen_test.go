@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,6 +73,56 @@ func (s *screen) files(pattern string) []string {
 	files, err := filepath.Glob(filepath.Join(s.dir, pattern))
 	must(s.t, err)
 	return files
+}
+
+// TestTopObjects: -o json prints an object an interval, beyond a SIGHUP, and each is
+// what the table has.
+func TestTopObjects(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	ns := churnNS(t)
+	cmd := command("top", "-o", "json", "-i", "200ms", "-N", ns.Path())
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	defer expire(cmd)()
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	next := func() (o struct {
+		Time time.Time
+		TW   uint64
+		Rows []struct{ TW uint64 }
+	}) {
+		t.Helper()
+		if !lines.Scan() {
+			t.Fatalf("it ended: %v", lines.Err())
+		}
+		must(t, json.Unmarshal(lines.Bytes(), &o))
+		sum := uint64(0)
+		for _, r := range o.Rows {
+			sum += r.TW
+		}
+		if sum != o.TW {
+			t.Errorf("rows have %d in TIME_WAIT, the total is %d", sum, o.TW)
+		}
+		return o
+	}
+	last := next().Time
+	must(t, cmd.Process.Signal(unix.SIGHUP))
+	churnSome(t, ns, 101)
+	for {
+		o := next()
+		if !o.Time.After(last) {
+			t.Fatalf("%v is not after %v", o.Time, last)
+		}
+		if last = o.Time; o.TW == 101 {
+			break
+		}
+	}
+	must(t, cmd.Process.Signal(unix.SIGINT))
+	for lines.Scan() { // to its end
+	}
+	must(t, cmd.Wait())
 }
 
 // TestRecordKey: what w records in the middle of a trace replays to what the screen

@@ -104,6 +104,23 @@ func TestLoopKeys(t *testing.T) {
 	}
 }
 
+// With --preserve-screen the last frame stays, and not a summary.
+func TestLoopPreserves(t *testing.T) {
+	p := openPTY(t)
+	src := newFake()
+	wait := p.start(t.Context(), src, LoopOptions{Preserve: true})
+	src.states <- named("host-a", 100)
+	p.Await("8 flows")
+	p.Press("q")
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
+	p.Restored()
+	p.Until("the frame is on the normal screen", func() bool {
+		return strings.Contains(p.Text(), "8 flows") && strings.Contains(p.Text(), "(pre-start)") && !strings.Contains(p.Text(), "watched")
+	})
+}
+
 // A long first interval is counted down.
 func TestLoopWaits(t *testing.T) {
 	p := openPTY(t)
