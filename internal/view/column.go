@@ -110,7 +110,7 @@ const fullPeer = len("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535") + 2
 // first.
 func (k *Look) place(screen int) []placed {
 	out := place(screen, screen)
-	for worth := screen; k.Full && out[peerAt(out)].width < fullPeer && worth >= minWidth; worth-- {
+	for worth := screen; k.Full && out[peerAt(out)].width < fullPeer && worth > 0; worth-- {
 		out = place(screen, worth)
 	}
 	return out

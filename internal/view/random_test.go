@@ -58,6 +58,9 @@ func randomRow(r *rand.Rand) Row {
 		v.Life.Add(time.Duration(n()))
 		v.Recent = append(v.Recent, conn.Closed{Time: int64(n() >> 1), Life: int64(n() >> 1), Remote: randomAddr(r), Reason: event.Reason(r.IntN(17))})
 	}
+	for i := range v.Minute {
+		v.Minute[i] = r.Uint32() >> r.IntN(32)
+	}
 	v.Closer[1+r.IntN(3)] = n()
 	v.Total.Ways[r.IntN(17)] = r.Uint32()
 	return v
@@ -82,7 +85,8 @@ func TestFramesFitAnyWidth(t *testing.T) {
 		for _, c := range []Caps{{}, {Unicode: true}, {true, true, true}} {
 			for tab := range tabs {
 				for p := NoPage; p <= PageHelp; p++ {
-					look := Look{Sort: Sort(r.IntN(int(sorts))), Words: randomText(r), Typed: randomText(r), Prompt: r.IntN(4) == 0}
+					look := Look{Sort: Sort(r.IntN(int(sorts))), Words: randomText(r), Typed: randomText(r), Prompt: r.IntN(4) == 0,
+						Full: r.IntN(3) == 0, Asking: r.IntN(9) == 0, Writing: randomText(r)}
 					look.setTab(tab)
 					look.Page = p
 					if rows := look.Arrange(s.Rows); len(rows) > 0 {
