@@ -78,6 +78,7 @@ type doctor struct {
 
 	before map[uint32]advice.Counted // the counters at the begin
 	report advice.Report
+	damage error // of the files that were read
 }
 
 func runDoctor(c *cli.Context) error {
@@ -98,7 +99,20 @@ func runDoctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.tell()
+	if err := d.tell(); err != nil {
+		return err
+	}
+	code := d.report.ExitCode()
+	switch {
+	case d.damage != nil && code == 0:
+		return d.damage
+	case d.damage != nil:
+		note(c, "%v", d.damage)
+	}
+	if code != 0 {
+		return exitError{code: code}
+	}
+	return nil
 }
 
 func newDoctor(c *cli.Context) (*doctor, error) {
@@ -128,27 +142,18 @@ func newDoctor(c *cli.Context) (*doctor, error) {
 	return d, err
 }
 
-// tell prints the report, and returns its exit code.
+// tell prints the report.
 func (d *doctor) tell() error {
 	d.screen.clear()
-	var err error
 	switch {
 	case d.brief:
-		err = advice.WriteBrief(d.out, d.report, d.style)
+		return advice.WriteBrief(d.out, d.report, d.style)
 	case d.format == "json":
-		err = advice.WriteJSON(d.out, d.report)
+		return advice.WriteJSON(d.out, d.report)
 	case d.format == "md":
-		err = advice.WriteMarkdown(d.out, d.report)
-	default:
-		err = advice.WriteText(d.out, d.report, d.style)
+		return advice.WriteMarkdown(d.out, d.report)
 	}
-	if err != nil {
-		return err
-	}
-	if code := d.report.ExitCode(); code != 0 {
-		return exitError{code: code}
-	}
-	return nil
+	return advice.WriteText(d.out, d.report, d.style)
 }
 
 // conclude makes findings of facts, behind those about the trace.
@@ -157,7 +162,9 @@ func (d *doctor) conclude(facts []advice.Facts) {
 	d.report.Findings = append(kept, advice.DiagnoseAll(facts)...)
 	d.report.Spaces = nil
 	for _, f := range facts {
-		d.report.Spaces = append(d.report.Spaces, f.NetNS)
+		if f.NetNS.Inum != 0 {
+			d.report.Spaces = append(d.report.Spaces, f.NetNS)
+		}
 		d.report.Time = f.Time
 		d.report.Window = max(d.report.Window, f.Window)
 	}

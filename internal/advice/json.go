@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
+
+	"github.com/twtrace/twtrace/internal/kernel"
 )
 
 // jsonSchema names the form of the JSON report. Fields are added within a
 // version, never changed.
 const jsonSchema = "twtrace.doctor/v1"
+
+// jsonTime is RFC 3339 with milliseconds: forecasts count from it.
+const jsonTime = "2006-01-02T15:04:05.000Z07:00"
 
 type jsonReport struct {
 	Schema   string      `json:"schema"`
@@ -20,6 +24,7 @@ type jsonReport struct {
 	File     string      `json:"file,omitempty"`
 	Spaces   []jsonSpace `json:"namespaces"`
 	LeftOut  int         `json:"namespaces_left_out"`
+	Closed   []jsonSpace `json:"namespaces_closed,omitempty"`
 	WindowS  float64     `json:"window_s"`
 	Verdict  string      `json:"verdict"`
 	ExitCode int         `json:"exit_code"`
@@ -49,15 +54,20 @@ type jsonCheck struct {
 	Reason   string     `json:"reason,omitempty"`
 }
 
+func jsonSpaces(list []kernel.NetNS) []jsonSpace {
+	out := []jsonSpace{}
+	for _, n := range list {
+		out = append(out, jsonSpace{n.Inum, n.Name})
+	}
+	return out
+}
+
 // WriteJSON writes r as one JSON object on one line.
 func WriteJSON(w io.Writer, r Report) error {
 	out := jsonReport{
-		Schema: jsonSchema, Version: r.Version, Time: r.Time.UTC().Format(time.RFC3339), Host: r.Host.Hostname,
-		Kernel: r.Host.Release, File: r.File, Spaces: []jsonSpace{}, LeftOut: r.LeftOut, WindowS: r.Window.Seconds(),
+		Schema: jsonSchema, Version: r.Version, Time: r.Time.UTC().Format(jsonTime), Host: r.Host.Hostname,
+		Kernel: r.Host.Release, File: r.File, Spaces: jsonSpaces(r.Spaces), LeftOut: r.LeftOut, Closed: jsonSpaces(r.Closed), WindowS: r.Window.Seconds(),
 		Verdict: r.Verdict(), ExitCode: r.ExitCode(), Traced: r.Traced, Lost: r.Lost, Checks: []jsonCheck{},
-	}
-	for _, n := range r.Spaces {
-		out.Spaces = append(out.Spaces, jsonSpace{n.Inum, n.Name})
 	}
 	for _, x := range r.Findings {
 		c := jsonCheck{

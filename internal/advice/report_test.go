@@ -47,7 +47,7 @@ func reports() map[string]Report {
 	web.NetNS, web.Enter = kernel.NetNS{Inum: 4026532281, Name: "web"}, "ip netns exec web "
 	r = base(crit)
 	r.Spaces = []kernel.NetNS{web.NetNS, ok.NetNS, {Inum: 4026532999}}
-	r.LeftOut = 7
+	r.LeftOut, r.Closed = 7, []kernel.NetNS{{Inum: 4026533000, Name: "theirs"}}
 	r.Findings = DiagnoseAll([]Facts{web, ok, healthy()})
 	all["several"] = r
 	return all

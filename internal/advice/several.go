@@ -26,10 +26,14 @@ func DiagnoseAll(facts []Facts) []Finding {
 		kept = append(kept, x)
 	}
 	for i := range kept {
-		switch n := told[kept[i].ID] - 1; {
-		case n == 1:
+		n := told[kept[i].ID] - 1
+		if n < 1 {
+			continue
+		}
+		kept[i].Scope.NetNS = 0
+		if n == 1 {
 			kept[i].What += "; in 1 more network namespace likewise"
-		case n > 1:
+		} else {
 			kept[i].What += fmt.Sprintf("; in %d more network namespaces likewise", n)
 		}
 	}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// settings are the limits of namespaces, this one's first.
+func settings(t *testing.T, others ...*kerneltest.NS) (all []kernel.Limits) {
+	t.Helper()
+	here, err := kernel.CurrentNetNS()
+	must(t, err)
+	limits, err := here.Limits()
+	must(t, err)
+	all = append(all, limits)
+	for _, ns := range others {
+		n, err := kernel.FindNetNS(ns.Path())
+		must(t, err)
+		limits, err := n.Limits()
+		must(t, err)
+		all = append(all, limits)
+	}
+	return all
+}
+
+// paste runs a command of a finding as a user would, in the shell of the host.
+func paste(t *testing.T, command string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v: %s", command, err, out)
+	}
+}
+
+// commands are the remedies for now that have one.
+func (x finding) commands() (all []remedy) {
+	for _, r := range x.Remedies {
+		if r.Kind == "now" && r.Command != "" {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// followed runs each command that is advised in ns, runs check, and takes the command
+// back. Neither may change anything elsewhere.
+func followed(t *testing.T, ns *kerneltest.NS, x finding, check func(r remedy)) {
+	t.Helper()
+	other := narrow(t, 100)
+	hold(t, other)
+	before := settings(t, ns, other)
+	for _, r := range x.commands() {
+		t.Logf("%s", r.Command)
+		paste(t, r.Command)
+		after := settings(t, ns, other)
+		if after[1] == before[1] {
+			t.Errorf("%s changes nothing", r.Command)
+		}
+		if after[0] != before[0] || after[2] != before[2] {
+			t.Errorf("%s changes another namespace: %+v, before %+v", r.Command, after, before)
+		}
+		check(r)
+		paste(t, r.Undo)
+		for i, limits := range settings(t, ns, other) {
+			if limits != before[i] {
+				t.Errorf("namespace %d after %s: %+v, before %+v", i, r.Undo, limits, before[i])
+			}
+		}
+	}
+}
+
+// TestFollowPorts: each thing that helps now makes TW101 go away, while the load goes on.
+func TestFollowPorts(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	ns := narrow(t, 300)
+	onStage(t, ns, caller("checkout", 20, workload.HalfClose, one), database)
+	awaitSockets(t, ns, 200, "state", "time-wait")
+	found := diagnose(t, ns).of("TW101", ns)
+	if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != 2 {
+		t.Fatalf("%+v", found)
+	}
+	followed(t, ns, found[0], func(r remedy) {
+		v := diagnose(t, ns)
+		for _, x := range v.of("TW101", ns) {
+			if x.Status == "warn" || x.Status == "crit" {
+				t.Errorf("after %s:%s", r.Command, v.words())
+			}
+		}
+	})
+}
+
+// TestFixPorts: a curl for every request is TW101, and one that reuses its connection, as
+// advised, is not.
+func TestFixPorts(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	for load, alarm := range map[string]bool{
+		"while :; do curl -s -o /dev/null " + served + "; done": true,
+		"curl -s -o /dev/null '" + served + "[1-100000000]'":    false,
+	} {
+		a := &act{stage: &stage{}, ns: narrow(t, 30), dir: t.TempDir()}
+		nginx(t, a, true)
+		a.start(t, "nice", "-n", "10", "sh", "-c", load)
+		if alarm {
+			awaitSockets(t, a.ns, 15, "state", "time-wait")
+		} else {
+			awaitSockets(t, a.ns, 1, "state", "established", "dport", "=", ":8081")
+		}
+		v := diagnose(t, a.ns)
+		found := v.of("TW101", a.ns)
+		if alarm != (len(found) == 1 && v.ExitCode > 0) || !alarm && v.ExitCode != 0 {
+			t.Errorf("%s: exit code %d%s", load, v.ExitCode, v.words())
+		}
+		for _, x := range found {
+			if !slices.ContainsFunc(x.Remedies, func(r remedy) bool { return r.Kind == "fix" && strings.Contains(r.Text, "reuse connections") }) {
+				t.Errorf("the fix is not named: %+v", x.Remedies)
+			}
+		}
+	}
+}
+
+// TestFollowBuckets: the limit that is advised ends the refusals.
+func TestFollowBuckets(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	ns := kerneltest.NetNS(t)
+	ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", "100")
+	onStage(t, ns, caller("worker", 60, workload.HalfClose, one), database)
+	awaitSockets(t, ns, 100, "state", "time-wait")
+	found := diagnose(t, ns).of("TW205", ns)
+	if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != 1 {
+		t.Fatalf("%+v", found)
+	}
+	followed(t, ns, found[0], func(r remedy) {
+		v := diagnose(t, ns)
+		for _, x := range v.of("TW205", ns) {
+			if x.Status == "warn" || x.Status == "crit" {
+				t.Errorf("after %s:%s", r.Command, v.words())
+			}
+		}
+	})
+}
+
+// TestForecast: when the verdict says that connect() fails, it does, within 15 %.
+func TestForecast(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	ns := narrow(t, 600)
+	c := caller("checkout", 25, workload.HalfClose, one)
+	c.Connect.Fails = 1
+	r := onStage(t, ns, c, database)
+	awaitSockets(t, ns, 200, "state", "time-wait")
+	v := diagnose(t, ns)
+	found := v.of("TW101", ns)
+	if len(found) != 1 || found[0].Forecast == nil {
+		t.Fatalf("no forecast:%s", v.words())
+	}
+	_, err := r.Wait()
+	must(t, err)
+	truth := time.Since(v.Time).Seconds()
+	if off := found[0].Forecast.InS/truth - 1; off < -0.15 || off > 0.15 {
+		t.Errorf("the end was foreseen in %.1f s, and came after %.1f s", found[0].Forecast.InS, truth)
+	} else {
+		t.Logf("the end was foreseen in %.1f s, and came after %.1f s", found[0].Forecast.InS, truth)
+	}
+}
