@@ -133,7 +133,7 @@ func (r *reporter) report() (*report.Report, error) {
 		return nil, err
 	}
 	end := report.End{Now: t.now, Start: first.Start, Rows: r.total.rows(t.now), Damage: damages(t.reader.Damage),
-		Limits: reportLimits(first.Start)}
+		Limits: report.GroupLimits(t.limitsByNetNS())}
 	if last != nil {
 		end.End = last.End
 	}
@@ -192,11 +192,15 @@ func (r *reporter) look() {
 	r.made.Look(now, &state.Pressure, r.diagnose.findings(state, &r.snapshot))
 }
 
-// reportLimits are those that the start record has.
-func reportLimits(s *event.StartInfo) []report.Limit {
-	var out []report.Limit
-	for _, name := range slices.Sorted(maps.Keys(s.Limits)) {
-		out = append(out, report.Limit{Name: name, Value: s.Limits[name]})
+// limitsByNetNS are the sysctls that the recording has, by namespace, or under 0 if it
+// tells of one only.
+func (t *tape) limitsByNetNS() map[uint32]map[string]string {
+	out := make(map[uint32]map[string]string)
+	for netns, l := range t.limits {
+		out[netns] = l.Map()
+	}
+	if len(out) == 0 {
+		out[0] = t.reader.Start().Start.Limits
 	}
 	return out
 }

@@ -146,7 +146,7 @@ type End struct {
 	Now    int64            // where it ended, ns since the epoch
 	Start  *event.StartInfo // of the recording
 	End    *event.EndInfo   // nil if the recording has no end
-	Limits []Limit          // of the recording
+	Limits []Limits         // of the recording, as GroupLimits makes them
 	Rows   []view.Row       // everything that happened, by flow, ungrouped
 	Damage []string         // of the files, in words
 }
@@ -156,7 +156,7 @@ func (b *Builder) Report(end End) *Report {
 	b.time.at(max(end.Now, b.time.now))
 	r := &Report{Schema: Schema, Totals: b.totals, Peaks: b.peaks, Lifetimes: b.lives.report(),
 		Begins: b.begins.counts(), Exits: b.exits.counts(), Closes: b.closes.counts(), Series: b.time.series()}
-	r.Trace = b.trace(&end)
+	r.Trace = b.trace(&end, &r.Omitted.Limits)
 	r.Peaks.OpenRate = r.Series.peakOf(r.Series.rates(r.Series.Opened))
 	r.Peaks.FailRate = r.Series.peakOf(r.Series.rates(r.Series.Failed))
 	if p := r.Peaks.PortsShare; p != nil {
@@ -174,14 +174,13 @@ func (b *Builder) Report(end End) *Report {
 	return r
 }
 
-func (b *Builder) trace(end *End) Trace {
+func (b *Builder) trace(end *End, omitted *uint64) Trace {
 	s := end.Start
 	t := Trace{Host: safe(s.Host), Kernel: safe(s.Kernel), BootID: safe(s.BootID), Version: safe(s.Version),
 		Begin: stamp(b.time.begin), End: stamp(b.time.now), Duration: milli(time.Duration(b.time.now - b.time.begin)),
-		Filter: safe(s.Filter), Hooks: safeAll(s.Hooks), Missing: safeAll(s.Missing), Limits: []Limit{}}
-	for _, l := range end.Limits {
-		t.Limits = append(t.Limits, Limit{l.NetNS, safe(l.Name), safe(l.Value)})
-	}
+		Filter: safe(s.Filter), Hooks: safeAll(s.Hooks), Missing: safeAll(s.Missing), Limits: []Limits{}}
+	list, left := most(end.Limits, maxLimits)
+	t.Limits, *omitted = append(t.Limits, list...), left
 	if end.End != nil {
 		t.Why = safe(end.End.Why)
 	}

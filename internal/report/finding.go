@@ -22,7 +22,11 @@ func (f *Finding) seenText(r *Report) string {
 	if f.First == f.Last {
 		return "at " + r.when(f.First) + " UTC"
 	}
-	return "from " + r.when(f.First) + " to " + r.when(f.Last) + " UTC; as told here at " + r.when(f.At)
+	words := "from " + r.when(f.First)
+	if f.Foreseen != "" && f.Foreseen != f.When {
+		words += " (foreseen then: " + f.Foreseen + ")"
+	}
+	return words + " to " + r.when(f.Last) + " UTC; as told here at " + r.when(f.At)
 }
 
 // commands are what to type.

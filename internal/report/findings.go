@@ -19,6 +19,7 @@ type findKey struct {
 type seen struct {
 	worst           advice.Finding
 	first, last, at int64
+	foreseen        string // the forecast at first
 }
 
 // findings are those of all looks, each once, at its worst.
@@ -37,7 +38,7 @@ func (f *findings) see(now int64, x *advice.Finding) {
 		if f.by == nil {
 			f.by = make(map[findKey]*seen)
 		}
-		f.by[k] = &seen{*x, now, now, now}
+		f.by[k] = &seen{*x, now, now, now, x.When}
 		return
 	}
 	v.last = now
@@ -81,7 +82,7 @@ func (f *findings) report() []Finding {
 func (v *seen) finding() Finding {
 	x := &v.worst
 	f := Finding{ID: x.ID, Severity: x.Severity.String(), Title: safe(x.Title), NetNS: x.Scope.NetNS,
-		First: stamp(v.first), Last: stamp(v.last), At: stamp(v.at), What: safe(x.What), Who: safe(x.Who), When: safe(x.When),
+		First: stamp(v.first), Last: stamp(v.last), At: stamp(v.at), Foreseen: safe(v.foreseen), What: safe(x.What), Who: safe(x.Who), When: safe(x.When),
 		Reason: safe(x.Why), Evidence: []Evidence{}, Remedies: []Remedy{}}
 	for _, e := range x.Evidence {
 		f.Evidence = append(f.Evidence, Evidence{safe(e.Name), e.Value, e.Limit, e.Unit, safe(e.Source)})

@@ -43,13 +43,19 @@ type Trace struct {
 	Filter   string   `json:"filter,omitempty" doc:"the filter of the recording in words; absent if all was recorded"`
 	Hooks    []string `json:"hooks" doc:"kernel hooks in use"`
 	Missing  []string `json:"missing" doc:"what the hooks do not see, in words"`
-	Limits   []Limit  `json:"limits" doc:"limits of network namespaces when the trace began"`
+	Limits   []Limits `json:"limits" doc:"limits of network namespaces, those with the same ones together"`
 }
 
-// Limit is a sysctl.
-type Limit struct {
-	NetNS uint32 `json:"netns,omitempty" doc:"network namespace; absent if the recording tells of one only"`
-	Name  string `json:"name" doc:"sysctl"`
+// Limits are those of network namespaces that have the same ones.
+type Limits struct {
+	NetNS   []uint32 `json:"netns" doc:"inode numbers of the network namespaces, the first ones; empty if the recording tells of one only, without its number"`
+	More    uint64   `json:"more,omitempty" doc:"how many more namespaces have them"`
+	Sysctls []Sysctl `json:"sysctls" doc:"the limits, by name"`
+}
+
+// Sysctl is a setting of the kernel.
+type Sysctl struct {
+	Name  string `json:"name" doc:"its name"`
 	Value string `json:"value" doc:"its value"`
 }
 
@@ -89,6 +95,7 @@ type Finding struct {
 	First    string     `json:"first" doc:"when it was first found"`
 	Last     string     `json:"last" doc:"when it was last found"`
 	At       string     `json:"at" doc:"when it was as told here: at its worst"`
+	Foreseen string     `json:"foreseen,omitempty" doc:"the forecast when it was first found"`
 	What     string     `json:"what,omitempty" doc:"numbers and their limit"`
 	Who      string     `json:"who,omitempty" doc:"the owner"`
 	When     string     `json:"when,omitempty" doc:"the forecast at that time"`
@@ -275,5 +282,6 @@ type Omitted struct {
 	Owners       uint64 `json:"owners" doc:"owners"`
 	Failures     uint64 `json:"failures" doc:"failed calls that are in no row"`
 	Namespaces   uint64 `json:"namespaces" doc:"network namespaces"`
+	Limits       uint64 `json:"limits" doc:"sets of limits"`
 	Damage       uint64 `json:"damage" doc:"damages of the file"`
 }

@@ -73,7 +73,7 @@ func sample(name string) *Report {
 	var snapshot conn.Snapshot
 	table.Snapshot(begin+21*second, &snapshot)
 	rows := new(view.Builder).Build(&snapshot).Rows
-	return b.Report(End{Now: begin + 21*second, Rows: rows, Damage: []string{name}, Limits: []Limit{{Name: name, Value: name}},
+	return b.Report(End{Now: begin + 21*second, Rows: rows, Damage: []string{name}, Limits: GroupLimits(map[uint32]map[string]string{7: {name: name}}),
 		Start: &event.StartInfo{Host: name, Kernel: name, Filter: name, Version: name, BootID: name, Hooks: []string{name}, Missing: []string{name}},
 		End:   &event.EndInfo{Why: name, Unnamed: map[string]uint64{name: 1}, Drift: []event.Drift{{NetNS: 7, Births: 1}}}})
 }

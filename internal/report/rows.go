@@ -20,6 +20,9 @@ func owners(rows []view.Row) []Owner {
 	slices.SortStableFunc(list, func(a, b *view.Row) int { return cmp.Compare(busy(b), busy(a)) })
 	out := []Owner{}
 	for _, r := range list {
+		if r.PreStart { // nobody, and told apart
+			continue
+		}
 		o := Owner{Name: safe(r.Name()), PID: r.Owner.PID, Role: r.Role.String(), Opened: r.Total.Opens, Begins: r.Total.Enters,
 			Closed: r.Total.Closes, Failed: r.Total.Fails.Total(), Refused: r.Total.Refused, Local: r.Closer[event.LocalSide],
 			LifeP50: quantile(&r.Life, 0.5), LifeP99: quantile(&r.Life, 0.99), Alive: r.TimeWait}
@@ -109,4 +112,4 @@ func sameRemote(addr string, port uint16) string {
 	return netip.AddrPortFrom(a, port).String()
 }
 
-func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, T any](m map[K]T) []K { return slices.Sorted(maps.Keys(m)) }

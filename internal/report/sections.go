@@ -127,7 +127,16 @@ func (r *Report) ownerSection() section {
 	}
 	return section{ID: "owners", Title: "Top owners", Tables: []table{t}, Empty: "No connection was seen.",
 		Intro: "Of a client the process that called connect(), of a server the one that accepted where that was seen, else the one " +
-			"that closed, else the listener. Closed first is the share of connections whose first FIN came from this side: it gets the TIME_WAIT."}
+			"that closed, else the listener. Closed first is the share of connections whose first FIN came from this side: it gets the TIME_WAIT." +
+			r.beforeText()}
+}
+
+// beforeText tells of those that have no owner here.
+func (r *Report) beforeText() string {
+	if r.Totals.Before == 0 {
+		return ""
+	}
+	return " Of " + plural(r.Totals.Before, "socket that was", "sockets that were") + " in TIME_WAIT before the trace no owner can be known."
 }
 
 // place is what an owner runs in, the narrowest of it.
@@ -267,18 +276,6 @@ func (r *Report) hostSection() section {
 		{"ended by", t.Why}, {"filter", t.Filter}, {"hooks", strings.Join(t.Hooks, ", ")}} {
 		host.add(text(row[0]), code(row[1]))
 	}
-	many := slices.ContainsFunc(t.Limits, func(l Limit) bool { return l.NetNS != 0 })
-	limits := table{Caption: "Limits when the trace began", Columns: left("sysctl", "value")}
-	if many {
-		limits.Columns = slices.Concat(right("netns"), limits.Columns)
-	}
-	for _, l := range t.Limits {
-		row := []cell{code(l.Name), code(l.Value)}
-		if many {
-			row = append([]cell{text(fmt.Sprint(l.NetNS))}, row...)
-		}
-		limits.add(row...)
-	}
 	spaces := table{Caption: "TIME_WAIT sockets of network namespaces against tcp_max_tw_buckets", Omitted: omitted(r.Omitted.Namespaces, "namespaces"),
 		Columns: right("netns", "most", "of", "share", "at", "refused")}
 	for _, n := range r.Namespaces {
@@ -288,7 +285,17 @@ func (r *Report) hostSection() section {
 		}
 		spaces.add(text(fmt.Sprint(n.NetNS)), count(n.Used), of, full, text(r.when(n.At)), count(n.Refused))
 	}
-	s := section{ID: "host", Title: "Host and limits", Tables: []table{host, limits, spaces}}
+	s := section{ID: "host", Title: "Host and limits", Tables: []table{host, spaces}}
+	for i := range t.Limits {
+		limits := table{Caption: t.Limits[i].whose(), Columns: left("sysctl", "value")}
+		for _, l := range t.Limits[i].Sysctls {
+			limits.add(code(l.Name), code(l.Value))
+		}
+		s.Tables = append(s.Tables, limits)
+	}
+	if n := omitted(r.Omitted.Limits, "sets of limits"); n != "" {
+		s.Notes = append(s.Notes, n+".")
+	}
 	s.Tables = slices.DeleteFunc(s.Tables, func(t table) bool { return len(t.Rows) == 0 })
 	if len(t.Limits) == 0 {
 		s.Notes = append(s.Notes, "The recording has no limits: how full anything was is not known.")
