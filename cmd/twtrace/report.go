@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/pressure"
 	tracefile "github.com/twtrace/twtrace/internal/record"
 	"github.com/twtrace/twtrace/internal/report"
 	"github.com/twtrace/twtrace/internal/view"
@@ -111,16 +113,24 @@ type reporter struct {
 	session  *session
 	made     *report.Builder
 	total    *summary // of everything, where the table of the session forgets
-	builder  view.Builder
+	meter    *pressure.Meter
 	diagnose diagnosis
 	snapshot conn.Snapshot
 	due      int64 // the next look, ns since the epoch
+	read     int   // events since the last look
 }
+
+// A look costs as much as the table is large. In a large one it waits for a share of
+// that in events, but not for long.
+const (
+	lookShare    = 8
+	lookAtLatest = 16 // steps of the report
+)
 
 func newReporter(s *session, limits *limitsCache) *reporter {
 	begin := max(s.tape.now, s.tape.from)
 	return &reporter{session: s, made: report.NewBuilder(begin), total: newSummary(view.ByFlow),
-		builder: view.Builder{Limits: limits.of}, diagnose: diagnosis{limits: limits}, due: begin}
+		meter: pressure.NewMeter(limits.of), diagnose: diagnosis{limits: limits}, due: begin}
 }
 
 func (r *reporter) report() (*report.Report, error) {
@@ -160,6 +170,7 @@ func (r *reporter) wait(last *event.Event) error {
 
 // record takes a record that is shown into account.
 func (r *reporter) record(e *event.Event) error {
+	r.read++
 	if !e.Kind.Record() {
 		return nil
 	}
@@ -178,7 +189,8 @@ func (r *reporter) idle() error {
 	}
 	now, t := r.session.tape.now, r.session.table.Totals()
 	r.made.Level(now, t.TimeWait, t.Established)
-	if now >= r.due {
+	size := len(r.snapshot.Groups) + len(r.snapshot.Destinations)
+	if now >= r.due && (r.read >= size/lookShare || now >= r.due+lookAtLatest*int64(r.made.Step())) {
 		r.look()
 	}
 	return nil
@@ -186,10 +198,10 @@ func (r *reporter) idle() error {
 
 func (r *reporter) look() {
 	now := r.session.tape.now
-	r.due = now + int64(r.made.Step())
+	r.due, r.read = now+int64(r.made.Step()), 0
 	r.session.table.Snapshot(now, &r.snapshot)
-	state := r.builder.Build(&r.snapshot)
-	r.made.Look(now, &state.Pressure, r.diagnose.findings(state, &r.snapshot))
+	state := view.State{Time: time.Unix(0, now), Pressure: r.meter.Measure(&r.snapshot)}
+	r.made.Look(now, &state.Pressure, r.diagnose.findings(&state, &r.snapshot))
 }
 
 // limitsByNetNS are the sysctls that the recording has, by namespace, or under 0 if it
