@@ -114,8 +114,8 @@ func TestMillionRecords(t *testing.T) {
 		t.Errorf("zstd -t: %v: %s", err, out)
 	}
 	table := filepath.Join(t.TempDir(), "t.parquet")
-	if o := ended(t, command("convert", "-r", file, "-w", table)); o.code != 0 {
-		t.Fatalf("convert: exit code %d: %s", o.code, o.stderr)
+	if _, stderr, code := twtrace(t, "convert", "-r", file, "-w", table); code != 0 {
+		t.Fatalf("convert: exit code %d: %s", code, stderr)
 	}
 	lines := fmt.Sprintf(`read_json('%s', format='newline_delimited', compression='zstd', columns={event: 'VARCHAR', life_ns: 'BIGINT',
 		role: 'VARCHAR', raddr: 'VARCHAR', rport: 'USMALLINT'})`, file)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"testing"
 
@@ -111,4 +112,19 @@ func asJSON(t output.Type, v parquet.Value) string {
 		return err.Error()
 	}
 	return string(quoted)
+}
+
+func BenchmarkWrite(b *testing.B) {
+	w := New(io.Discard)
+	e := records()[1]
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		e.Cookie, e.Time, e.Life = uint64(i+1), e.Time+1000, int64(i%10007)
+		if err := w.Write(&e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
 }
