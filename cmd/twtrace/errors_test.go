@@ -74,7 +74,6 @@ func TestUsageErrors(t *testing.T) {
 		word string
 	}{
 		{"--bogus", "", "unknown flag -bogus"},
-		{"-o json", "", "unknown flag -o"},
 		{"bogus", "", `unknown command "bogus": the commands are top, trace, `},
 		{"--comm doctor bogus", "", `unknown command "bogus"`}, // a value is no command
 		{"-c 0 -b", "", "--count: bad number 0"},
