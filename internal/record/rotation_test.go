@@ -10,7 +10,7 @@ import (
 // TestRotate: all records are in the files, once; with Keep the last ones are.
 func TestRotate(t *testing.T) {
 	const n = 30000
-	for _, o := range []Options{{Size: 200 << 10}, {Every: time.Second}, {Size: 200 << 10, Keep: 2}} {
+	for _, o := range []Options{{Size: 100 << 10}, {Every: time.Second}, {Size: 100 << 10, Keep: 2}} {
 		dir := t.TempDir()
 		o.Path = filepath.Join(dir, "t.ndjson.zst")
 		write(t, n, o)
@@ -29,7 +29,7 @@ func TestRotate(t *testing.T) {
 // TestMissingPart: a file that is not there is said to be missing.
 func TestMissingPart(t *testing.T) {
 	dir := t.TempDir()
-	write(t, 30000, Options{Path: filepath.Join(dir, "t.zst"), Size: 200 << 10})
+	write(t, 30000, Options{Path: filepath.Join(dir, "t.zst"), Size: 100 << 10})
 	_, _, names := readDir(t, dir)
 	r, events, err := read(append(names[2:], names[0])...)
 	if err != nil || len(r.Damage) != 1 || r.Damage[0].Lost == 0 {
