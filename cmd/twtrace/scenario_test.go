@@ -227,6 +227,7 @@ type gauge struct {
 	Used       int
 	Usable     int
 	TimeWait   int      `json:"time_wait"`
+	SynSent    int      `json:"syn_sent"`
 	ExhaustsIn *float64 `json:"exhausts_in_s"`
 }
 
