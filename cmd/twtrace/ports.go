@@ -146,7 +146,7 @@ var errDue = errors.New("an interval is over")
 func (p *portsView) print(n int) error {
 	p.limits.refresh()
 	now := p.session.clock()
-	p.session.table.Snapshot(now.UnixNano(), &p.snapshot)
+	p.session.table.Limited(now.UnixNano(), &p.snapshot)
 	r := p.meter.Measure(&p.snapshot)
 	p.table.Reset()
 	left := 0

@@ -41,7 +41,7 @@ func (w *stormWatch) tick(now time.Time, handle func(*event.Event) error) error 
 	}
 	w.due = at + int64(stormInterval)
 	w.limits.refresh()
-	w.table.Snapshot(at, &w.snapshot)
+	w.table.Limited(at, &w.snapshot)
 	r := w.meter.Measure(&w.snapshot)
 	for _, e := range w.detector.Tick(&r) {
 		if err := handle(&e); err != nil {

@@ -79,13 +79,19 @@ type Snapshot struct {
 
 // Snapshot fills s with the table as it is at now, and uses its slices again.
 func (t *Table) Snapshot(now int64, s *Snapshot) {
+	t.Limited(now, s)
+	s.Groups = t.Groups(s.Groups[:0])
+}
+
+// Limited is Snapshot without the groups, of which there may be many: what is limited,
+// and how much of that is in use.
+func (t *Table) Limited(now int64, s *Snapshot) {
 	if now-t.swept > sweepEvery {
 		t.Sweep(now)
 	}
 	t.now = max(t.now, now)
 	s.At = now
 	s.Totals = t.Totals()
-	s.Groups = t.Groups(s.Groups[:0])
 	s.Destinations = t.Destinations(s.Destinations[:0])
 	s.Spaces = t.Spaces(s.Spaces[:0])
 }
