@@ -296,6 +296,9 @@ func TestFrames(t *testing.T) {
 // Whatever the state and the size, a frame fills the screen and never leaves it.
 func TestFramesFit(t *testing.T) {
 	for _, scene := range scenes {
+		if testing.Short() && scene.name == "thousands" { // takes longer than all the others
+			continue
+		}
 		for _, width := range []int{1, 10, 59, 60, 61, 72, 79, 80, 90, 99, 100, 110, 120, 131, 132, 150, 200, 400} {
 			for _, height := range []int{1, 11, 12, 24, 100} {
 				for _, c := range []Caps{{}, {Unicode: true}, {true, true, true}} {

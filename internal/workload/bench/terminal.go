@@ -63,7 +63,7 @@ func (w *watched) await(patience time.Duration, texts ...string) error {
 		select {
 		case <-w.more:
 		case <-timeout:
-			return fmt.Errorf("%q is not on the screen within %v", texts, patience)
+			return fmt.Errorf("%q is not on the screen within %v; what came is %q", texts, patience, w.seen())
 		}
 	}
 }

@@ -134,7 +134,7 @@ func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interv
 			cmd.Wait()
 		}
 	}()
-	if err := tty.await(20*time.Second, "waiting for the first interval", "flows"); err != nil {
+	if err := tty.await(60*time.Second, "waiting for the first interval", "flows"); err != nil {
 		return 0, "", err
 	}
 	time.Sleep(3 * time.Second) // all destinations had a connection by then
