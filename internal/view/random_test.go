@@ -163,6 +163,9 @@ func addsUp(t *testing.T, what string, s *State, rows []*Row) {
 	var in, out, end, fail float64
 	for _, r := range rows {
 		tw, parked, est = tw+r.TimeWait, parked+r.Parked, est+r.Established
+		if n := r.Minute[sparkBins-1]; uint64(n) != r.TimeWait {
+			t.Fatalf("%s: %s has %d in TIME_WAIT, and its last minute ends with %d", what, r.name(), r.TimeWait, n)
+		}
 		in, out, end, fail = in+r.In, out+r.Out, end+r.Rates.Close, fail+r.Fail
 	}
 	if tw != s.TimeWait || parked != s.Parked || est != s.Established {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
@@ -50,6 +51,10 @@ func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) (
 	defer stop()
 	var beyond, shares, traces []float64
 	slowest := make(map[string]time.Duration)
+	before, begun := uint64(0), time.Now()
+	if before, err = connected(ns); err != nil {
+		return err
+	}
 	for round := range rounds {
 		trace, _, err := measureView(ctx, twtrace, ns, "1h", nil)
 		if err != nil {
@@ -62,9 +67,14 @@ func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) (
 		fmt.Fprintf(os.Stderr, "round %d of %d: trace %.1f %%, with the view %.1f %% of a core, %s\n", round+1, rounds, 100*trace, 100*view, rows)
 		traces, shares, beyond = append(traces, 100*trace), append(shares, 100*view), append(beyond, 100*(view-trace))
 	}
+	after, err := connected(ns)
+	if err != nil {
+		return err
+	}
+	reached := float64(after-before) / time.Since(begun).Seconds()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d destinations, %d connections/s, %dx%d cells, an interval of 1 s; medians of %d rounds of %v\n\n",
-		viewAddrs*viewPorts, viewRate, viewWidth, viewHeight, rounds, viewWindow)
+	fmt.Fprintf(&b, "%d destinations, %.0f connections/s, %dx%d cells, an interval of 1 s; medians of %d rounds of %v\n\n",
+		viewAddrs*viewPorts, reached, viewWidth, viewHeight, rounds, viewWindow)
 	fmt.Fprintf(&b, "of one core: trace %.1f %%, with the view %.1f %%, the view beyond it %.1f %%\n\n", middle(traces), middle(shares), middle(beyond))
 	fmt.Fprintf(&b, "%-18s SHOWS AFTER, AT MOST\n", "KEY")
 	for _, k := range viewKeys {
@@ -72,6 +82,20 @@ func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) (
 	}
 	_, err = io.WriteString(out, b.String())
 	return err
+}
+
+// connected is how many connections the namespace has opened so far.
+func connected(ns *workload.NetNS) (n uint64, err error) {
+	err = ns.Do(func() error {
+		here, err := kernel.CurrentNetNS()
+		if err != nil {
+			return err
+		}
+		c, err := here.Counters()
+		n = c.ActiveOpens
+		return err
+	})
+	return n, err
 }
 
 func middle(v []float64) float64 {
