@@ -16,11 +16,13 @@ type watched struct {
 	mu     sync.Mutex
 	text   []byte
 	more   chan struct{} // something came
+	gone   chan struct{} // closed when nothing comes any more
 }
 
 func watchTerminal(master *os.File) *watched {
-	w := &watched{master: master, more: make(chan struct{}, 1)}
+	w := &watched{master: master, more: make(chan struct{}, 1), gone: make(chan struct{})}
 	go func() {
+		defer close(w.gone)
 		buf := make([]byte, 1<<16)
 		for {
 			n, err := master.Read(buf)
@@ -62,6 +64,8 @@ func (w *watched) await(patience time.Duration, texts ...string) error {
 		}
 		select {
 		case <-w.more:
+		case <-w.gone:
+			return fmt.Errorf("it ended before %q was on the screen", texts)
 		case <-timeout:
 			return fmt.Errorf("%q is not on the screen within %v; what came is %q", texts, patience, w.seen())
 		}

@@ -36,52 +36,58 @@ var viewKeys = []struct{ name, keys string }{
 	{"D (doctor)", "D"}, {"D (back)", "D"}, {"space (pause)", " "}, {"T (back in time)", "T"}, {"space (go on)", " "},
 }
 
+// viewSample is one run of the view.
+type viewSample struct {
+	share     float64 // of a core
+	perSecond float64 // connections, meanwhile
+	rows      string  // that the screen says there are
+}
+
 // benchView compares a view at 1 s on a terminal with the same trace that shows
-// nothing, and times keys.
-func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) (err error) {
-	ns, err := newNetNS()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ns.Close()) }()
-	stop, err := viewLoad(ctx, ns, viewRate)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	var beyond, shares, traces []float64
+// nothing, and times keys. Each run has a load and a namespace of its own, so that
+// none begins with what another left in TIME_WAIT.
+func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) error {
+	var beyond, shares, traces, rates []float64
 	slowest := make(map[string]time.Duration)
-	before, begun := uint64(0), time.Now()
-	if before, err = connected(ns); err != nil {
-		return err
-	}
 	for round := range rounds {
-		trace, _, err := measureView(ctx, twtrace, ns, "1h", nil)
+		trace, err := loadedView(ctx, twtrace, "1h", nil)
 		if err != nil {
 			return err
 		}
-		view, rows, err := measureView(ctx, twtrace, ns, "1s", slowest)
+		view, err := loadedView(ctx, twtrace, "1s", slowest)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "round %d of %d: trace %.1f %%, with the view %.1f %% of a core, %s\n", round+1, rounds, 100*trace, 100*view, rows)
-		traces, shares, beyond = append(traces, 100*trace), append(shares, 100*view), append(beyond, 100*(view-trace))
+		fmt.Fprintf(os.Stderr, "round %d of %d: trace %.1f %%, with the view %.1f %% of a core, %s\n",
+			round+1, rounds, 100*trace.share, 100*view.share, view.rows)
+		traces, shares = append(traces, 100*trace.share), append(shares, 100*view.share)
+		beyond, rates = append(beyond, 100*(view.share-trace.share)), append(rates, trace.perSecond, view.perSecond)
 	}
-	after, err := connected(ns)
-	if err != nil {
-		return err
-	}
-	reached := float64(after-before) / time.Since(begun).Seconds()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d destinations, %.0f connections/s, %dx%d cells, an interval of 1 s; medians of %d rounds of %v\n\n",
-		viewAddrs*viewPorts, reached, viewWidth, viewHeight, rounds, viewWindow)
+		viewAddrs*viewPorts, middle(rates), viewWidth, viewHeight, rounds, viewWindow)
 	fmt.Fprintf(&b, "of one core: trace %.1f %%, with the view %.1f %%, the view beyond it %.1f %%\n\n", middle(traces), middle(shares), middle(beyond))
 	fmt.Fprintf(&b, "%-18s SHOWS AFTER, AT MOST\n", "KEY")
 	for _, k := range viewKeys {
 		fmt.Fprintf(&b, "%-18s %.0f ms\n", k.name, float64(slowest[k.name])/float64(time.Millisecond))
 	}
-	_, err = io.WriteString(out, b.String())
+	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// loadedView measures one view beside a load of its own.
+func loadedView(ctx context.Context, twtrace, interval string, slowest map[string]time.Duration) (s viewSample, err error) {
+	ns, err := newNetNS()
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	stop, err := viewLoad(ctx, ns, viewRate)
+	if err != nil {
+		return s, err
+	}
+	defer stop()
+	return measureView(ctx, twtrace, ns, interval, slowest)
 }
 
 // connected is how many connections the namespace has opened so far.
@@ -133,12 +139,12 @@ func viewLoad(ctx context.Context, ns *workload.NetNS, rate float64) (stop func(
 	return stop, nil
 }
 
-// measureView runs the view with an interval, and returns how much of a core it uses
-// and how many rows it says it has. It presses keys if it is to note how soon they show.
-func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interval string, slowest map[string]time.Duration) (share float64, rows string, err error) {
+// measureView runs the view with an interval. It presses keys if it is to note how
+// soon they show.
+func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interval string, slowest map[string]time.Duration) (s viewSample, err error) {
 	master, slave, err := workload.OpenPTY(viewWidth, viewHeight)
 	if err != nil {
-		return 0, "", err
+		return s, err
 	}
 	defer master.Close()
 	cmd := exec.CommandContext(ctx, twtrace, "top", "-N", ns.Path(), "-i", interval)
@@ -148,40 +154,58 @@ func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interv
 	err = cmd.Start()
 	slave.Close()
 	if err != nil {
-		return 0, "", err
+		return s, err
 	}
-	p := &process{cmd: cmd}
-	tty := watchTerminal(master)
 	defer func() {
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()
 			cmd.Wait()
 		}
 	}()
+	tty := watchTerminal(master)
 	if err := tty.await(60*time.Second, "waiting for the first interval", "flows"); err != nil {
-		return 0, "", err
+		return s, err
 	}
 	time.Sleep(3 * time.Second) // all destinations had a connection by then
-	before, begun := time.Duration(0), time.Now()
-	if before, err = p.cpu(); err != nil {
-		return 0, "", err
+	if err := s.window(&process{cmd: cmd}, ns); err != nil {
+		return s, err
 	}
-	time.Sleep(viewWindow)
-	after, err := p.cpu()
-	if err != nil {
-		return 0, "", err
-	}
-	share = float64(after-before) / float64(time.Since(begun))
 	if slowest != nil {
-		if rows, err = tty.rows(); err == nil {
+		if s.rows, err = tty.rows(); err == nil {
 			err = tty.press(slowest)
 		}
 		if err != nil {
-			return 0, "", err
+			return s, err
 		}
 	}
 	if _, err := master.WriteString("q"); err != nil {
-		return 0, "", err
+		return s, err
 	}
-	return share, rows, cmd.Wait()
+	return s, cmd.Wait()
+}
+
+// window measures for a while.
+func (s *viewSample) window(p *process, ns *workload.NetNS) error {
+	opened, err := connected(ns)
+	if err != nil {
+		return err
+	}
+	cpu, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	time.Sleep(viewWindow)
+	over := time.Since(begun)
+	cpuAfter, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	openedAfter, err := connected(ns)
+	if err != nil {
+		return err
+	}
+	s.share = float64(cpuAfter-cpu) / float64(over)
+	s.perSecond = float64(openedAfter-opened) / over.Seconds()
+	return nil
 }
