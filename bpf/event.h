@@ -127,7 +127,7 @@ enum loss {
 	LOSS_NETNS,  /* no room in tallies: counted under inode 0 */
 	LOSS_PROCS,  /* no room in procs: of an owner the pid alone is known */
 	LOSS_FOLLOW, /* no room in followed: a child is not followed */
-	LOSS_CAUGHT, /* transitions skipped by `state`, handled by `state_caught` */
+	LOSS_CAUGHT, /* transitions skipped by `state`, handled by those behind it */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
 	LOSS_MAX,
 };

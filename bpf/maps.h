@@ -8,6 +8,7 @@
 enum conn_flags {
 	CONN_ABORTED = 1, /* tcp_abort() was called on the mini-socket */
 	CONN_BOUND = 2,   /* the client has bound its port before it connected */
+	CONN_CLOSED = 4,  /* the full socket is gone */
 };
 
 /* Is there a mini-socket, and where is it. */
@@ -136,18 +137,13 @@ struct {
 
 #define SIGNED_SLOTS 64
 
-struct signed_pair {
-	__u64 first;
-	__u64 second;
-};
-
 /*
  * cpus: what this CPU is in the middle of.
  * pending: the mini-socket whose timer was taken off the wheel and of which it is not
  * yet known whether it is armed anew, has expired, or was killed; see timers.h.
  * verdict: what a segment or an abort is about to do to a mini-socket; trampolines.h.
- * handled: transitions that `state` has handled and `state_caught` not yet seen, by
- * hash; two for the case that one interrupts the other. See state.h.
+ * handled: transitions that one program on the tracepoint has handled and the next not
+ * yet seen, by hash of the socket. See state.h.
  */
 struct cpu_state {
 	__u64 pending_tw;  /* address; 0: nothing pending */
@@ -159,8 +155,7 @@ struct cpu_state {
 	__u64 verdict_expires; /* its timer's, before the segment */
 	__u8 verdict;          /* enum why */
 	__u8 verdict_sent;     /* the reset was ours */
-	__u8 busy;             /* `state` is at work here */
-	struct signed_pair handled[SIGNED_SLOTS];
+	__u64 handled[SIGNED_SLOTS];
 };
 
 struct {

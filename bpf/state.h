@@ -12,7 +12,7 @@
 
 const volatile bool all_states = false;
 
-/* state_caught_again is attached too. */
+/* The programs behind state_caught are attached too. */
 const volatile bool catch_again = false;
 
 /* One transition of one socket. */
@@ -192,6 +192,8 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 		bpf_map_delete_elem(&twtrace_conns, &cookie);
 	if (ch->old == TCP_LISTEN)
 		emit_change(sk, ch, NULL, KIND_LISTEN, WHY_NONE);
+	if (c)
+		c->flags |= CONN_CLOSED;
 	if (ch->old == TCP_LISTEN || (c && c->mini))
 		return;
 	if (ch->old == TCP_SYN_SENT || (ch->old == TCP_SYN_RECV && c && c->role == ROLE_CLIENT)) {
@@ -246,9 +248,9 @@ static __always_inline void on_any(struct sock *sk, const struct change *ch)
 }
 
 /* The clone of a listener (SYN_RECV) may still show the listener's cookie. */
-static __always_inline bool of_interest(struct sock *sk, int old, int new)
+static __always_inline bool of_interest(struct sock *sk, const struct change *ch)
 {
-	return enabled && old != new && new != TCP_SYN_RECV && sk->sk_protocol == IPPROTO_TCP;
+	return ch->old != ch->new && ch->new != TCP_SYN_RECV && sk->sk_protocol == IPPROTO_TCP;
 }
 
 static __always_inline void handle(struct sock *sk, const struct change *ch)
@@ -267,56 +269,59 @@ static __always_inline void handle(struct sock *sk, const struct change *ch)
 		on_closing(sk, ch);
 }
 
-/* What on_state() signs a transition with. */
+/*
+ * The programs on one tracepoint run one after the other, and each leaves its signature for
+ * the next. One that interrupts may overwrite it; see already_handled().
+ */
+static __always_inline __u64 *signature_slot(struct cpu_state *cpu, const struct change *ch)
+{
+	return &cpu->handled[ch->cookie % SIGNED_SLOTS];
+}
+
 static __always_inline __u64 signature(const struct change *ch)
 {
 	return ch->cookie << 4 | ch->new;
 }
 
-static __always_inline void sign(struct cpu_state *cpu, const struct change *ch)
-{
-	struct signed_pair *p = &cpu->handled[ch->cookie % SIGNED_SLOTS];
-
-	/* An interrupted transition may have signed there, and not be looked at yet. */
-	if (!p->first)
-		p->first = signature(ch);
-	else
-		p->second = signature(ch);
-}
-
-/* Was it signed? The last one to ask takes the signature back. */
+/* Did the program before this one sign? The last one takes the signature back. */
 static __always_inline bool was_signed(struct cpu_state *cpu, const struct change *ch, bool last)
 {
-	struct signed_pair *p = &cpu->handled[ch->cookie % SIGNED_SLOTS];
-	__u64 left = last ? 0 : signature(ch);
+	__u64 *slot = signature_slot(cpu, ch);
 
-	if (p->first == signature(ch))
-		p->first = left;
-	else if (p->second == signature(ch))
-		p->second = left;
-	else
+	if (*slot != signature(ch))
 		return false;
+	if (last)
+		*slot = 0;
 	return true;
+}
+
+/*
+ * Without a signature: was it skipped, or was the signature overwritten, or left on
+ * another CPU? A close without a conn counts as handled, since handling it deletes the conn.
+ */
+static __always_inline bool already_handled(const struct change *ch)
+{
+	__u64 cookie = ch->cookie;
+	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+
+	if (ch->new == TCP_CLOSE)
+		return !c || c->flags & CONN_CLOSED;
+	return c && c->state == ch->new;
 }
 
 static __always_inline int on_state(struct sock *sk, int old, int new)
 {
 	struct change ch = { .old = old, .new = new };
-	struct cpu_state *cpu;
-	__u8 busy;
+	struct cpu_state *cpu = this_cpu();
 
-	if (!of_interest(sk, old, new))
+	if (!cpu || !enabled)
 		return 0;
-	cpu = this_cpu();
-	if (!cpu)
-		return 0;
-	busy = cpu->busy;
-	cpu->busy = 1;
 	ch.cookie = bpf_get_socket_cookie(sk);
-	ch.now = bpf_ktime_get_ns();
-	handle(sk, &ch);
-	sign(cpu, &ch);
-	cpu->busy = busy;
+	if (of_interest(sk, &ch)) {
+		ch.now = bpf_ktime_get_ns();
+		handle(sk, &ch);
+	}
+	*signature_slot(cpu, &ch) = signature(&ch);
 	return 0;
 }
 
@@ -325,21 +330,20 @@ static __always_inline int on_state_unsigned(struct sock *sk, int old, int new, 
 	struct change ch = { .old = old, .new = new };
 	struct cpu_state *cpu = this_cpu();
 
-	if (!cpu)
+	if (!cpu || !enabled)
 		return 0;
-	if (!of_interest(sk, old, new)) {
-		if (cpu->busy && last)
-			count(LOSS_CAUGHT); /* skipped, and nothing to do */
-		return 0;
-	}
 	ch.cookie = bpf_get_socket_cookie(sk);
 	if (was_signed(cpu, &ch, last))
 		return 0;
-	count(LOSS_CAUGHT);
-	ch.now = bpf_ktime_get_ns();
-	handle(sk, &ch);
+	if (of_interest(sk, &ch)) {
+		if (already_handled(&ch))
+			return 0;
+		ch.now = bpf_ktime_get_ns();
+		handle(sk, &ch);
+	}
+	count(LOSS_CAUGHT); /* or skipped, and nothing to do */
 	if (!last)
-		sign(cpu, &ch);
+		*signature_slot(cpu, &ch) = signature(&ch);
 	return 0;
 }
 

@@ -32,8 +32,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * A program that is running on a CPU does not run again there until it returns (6.1
  * and later), so a softirq's transition in the middle of a task's would be lost. The
  * second program, attached behind the first, takes what the first has not signed for.
- * Since 7.0 a program can be preempted, and is skipped until its task runs again: then
- * the second can be too, and a third does the same for it. What is still lost is counted.
+ * Since 7.0 a program can be preempted, and is skipped on that CPU until its task runs
+ * again: with a dozen tasks ready to run, a few will have stopped within one. Each that
+ * has takes one program of the chain away. What is still lost is counted.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
@@ -48,7 +49,25 @@ int BPF_PROG(state_caught, struct sock *sk, int oldstate, int newstate)
 }
 
 SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(state_caught_again, struct sock *sk, int oldstate, int newstate)
+int BPF_PROG(state_caught_2, struct sock *sk, int oldstate, int newstate)
+{
+	return on_state_unsigned(sk, oldstate, newstate, false);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_caught_3, struct sock *sk, int oldstate, int newstate)
+{
+	return on_state_unsigned(sk, oldstate, newstate, false);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_caught_4, struct sock *sk, int oldstate, int newstate)
+{
+	return on_state_unsigned(sk, oldstate, newstate, false);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(state_caught_5, struct sock *sk, int oldstate, int newstate)
 {
 	return on_state_unsigned(sk, oldstate, newstate, true);
 }

@@ -16,7 +16,7 @@ import (
 // with what it counted at its own calls.
 func TestExhaust(t *testing.T) {
 	t.Attr("row", "EADDRNOTAVAIL: as many as each process counted")
-	t.Parallel()
+	alone(t)
 	const ports = 100
 	fails := 1009
 	if kerneltest.InVM() {
@@ -62,6 +62,9 @@ func TestExhaust(t *testing.T) {
 	checkLost(t, end)
 	got := make(map[uint32]uint64)
 	for _, r := range tr.of("fail", ns.Inum()) {
+		if r.PID == 0 {
+			continue // its SYN_SENT was skipped; it is one of the missing
+		}
 		if r.Call != "connect" || r.Errno != "EADDRNOTAVAIL" || r.Comm != "exhaust" || r.Owner != "connect" || r.StateNs <= 0 {
 			t.Fatalf("record %+v", r)
 		}

@@ -184,7 +184,7 @@ func (t *Tracer) readAccount() (Account, error) {
 	a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 	a.lose(event.StageTW, ledgerMisses(misses))
 	a.lose(event.StageDecode, t.account.undecoded)
-	skipped := callMisses(misses)
+	skipped := otherMisses(misses)
 	if n := misses[bpfProgState]; n > a.Caught {
 		skipped += n - a.Caught
 	}
@@ -203,12 +203,12 @@ func ledgerMisses(misses map[string]uint64) uint64 {
 	return sum
 }
 
-// callMisses are the skipped runs of the programs that see calls fail and accept.
-// For classic tracepoints kernels count them from 6.7 on.
-func callMisses(misses map[string]uint64) uint64 {
+// otherMisses are the skipped runs of the programs that see who accepts, who destroys,
+// and which calls fail. For classic tracepoints kernels count them from 6.7 on.
+func otherMisses(misses map[string]uint64) uint64 {
 	var sum uint64
 	for _, h := range hooks {
-		if h.calls {
+		if h.calls || h.set == Fentry && !h.needed {
 			sum += misses[h.program]
 		}
 	}

@@ -58,13 +58,8 @@ type bpfCpuState struct {
 	VerdictExpires uint64
 	Verdict        uint8
 	VerdictSent    uint8
-	Busy           uint8
-	_              [5]byte
-	Handled        [64]struct {
-		_      structs.HostLayout
-		First  uint64
-		Second uint64
-	}
+	_              [6]byte
+	Handled        [64]uint64
 }
 
 type bpfEvent struct {
@@ -286,7 +281,10 @@ const (
 	bpfProgSockAccept       = "sock_accept"
 	bpfProgState            = "state"
 	bpfProgStateCaught      = "state_caught"
-	bpfProgStateCaughtAgain = "state_caught_again"
+	bpfProgStateCaught2     = "state_caught_2"
+	bpfProgStateCaught3     = "state_caught_3"
+	bpfProgStateCaught4     = "state_caught_4"
+	bpfProgStateCaught5     = "state_caught_5"
 	bpfProgTimerCancel      = "timer_cancel"
 	bpfProgTimerExpireEntry = "timer_expire_entry"
 	bpfProgTimerStart       = "timer_start"
@@ -374,7 +372,10 @@ type bpfProgramSpecs struct {
 	SockAccept       *ebpf.ProgramSpec `ebpf:"sock_accept"`
 	State            *ebpf.ProgramSpec `ebpf:"state"`
 	StateCaught      *ebpf.ProgramSpec `ebpf:"state_caught"`
-	StateCaughtAgain *ebpf.ProgramSpec `ebpf:"state_caught_again"`
+	StateCaught2     *ebpf.ProgramSpec `ebpf:"state_caught_2"`
+	StateCaught3     *ebpf.ProgramSpec `ebpf:"state_caught_3"`
+	StateCaught4     *ebpf.ProgramSpec `ebpf:"state_caught_4"`
+	StateCaught5     *ebpf.ProgramSpec `ebpf:"state_caught_5"`
 	TimerCancel      *ebpf.ProgramSpec `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.ProgramSpec `ebpf:"timer_start"`
@@ -513,7 +514,10 @@ type bpfPrograms struct {
 	SockAccept       *ebpf.Program `ebpf:"sock_accept"`
 	State            *ebpf.Program `ebpf:"state"`
 	StateCaught      *ebpf.Program `ebpf:"state_caught"`
-	StateCaughtAgain *ebpf.Program `ebpf:"state_caught_again"`
+	StateCaught2     *ebpf.Program `ebpf:"state_caught_2"`
+	StateCaught3     *ebpf.Program `ebpf:"state_caught_3"`
+	StateCaught4     *ebpf.Program `ebpf:"state_caught_4"`
+	StateCaught5     *ebpf.Program `ebpf:"state_caught_5"`
 	TimerCancel      *ebpf.Program `ebpf:"timer_cancel"`
 	TimerExpireEntry *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.Program `ebpf:"timer_start"`
@@ -544,7 +548,10 @@ func (p *bpfPrograms) Close() error {
 		p.SockAccept,
 		p.State,
 		p.StateCaught,
-		p.StateCaughtAgain,
+		p.StateCaught2,
+		p.StateCaught3,
+		p.StateCaught4,
+		p.StateCaught5,
 		p.TimerCancel,
 		p.TimerExpireEntry,
 		p.TimerStart,

@@ -61,8 +61,10 @@ var hooks = []hook{
 		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
 		tells: "transitions that arrive while one is handled", without: "nested transitions"},
-	{program: bpfProgStateCaughtAgain, target: "inet_sock_set_state", preemptible: true,
-		tells: "transitions that arrive while both are preempted"},
+	{program: bpfProgStateCaught2, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
+	{program: bpfProgStateCaught3, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
+	{program: bpfProgStateCaught4, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
+	{program: bpfProgStateCaught5, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
 
 	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, least: 4,
 		tells:   "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it",
@@ -116,6 +118,8 @@ var hooks = []hook{
 	{program: bpfProgUringCompleteCqe, target: "io_uring_complete", calls: true, least: 3, most: 3,
 		tells: "who accepts by io_uring; its accept() without a free descriptor"},
 }
+
+const whilePreempted = "transitions that arrive while those before it are preempted"
 
 // What is not seen of calls.
 const (
