@@ -19,7 +19,6 @@ type console struct {
 	exited   bool
 	code     int
 	panicked string // what the kernel said, if it panicked
-	int3     bool   // ... over a breakpoint of its own
 	last     string // last line that was not empty
 
 	line []byte
@@ -66,7 +65,6 @@ func (c *console) take(line string) {
 		c.ready()
 		c.ready = nil
 	}
-	c.int3 = c.int3 || strings.Contains(line, "Oops: int3")
 	if code, ok := plan.ExitCode(line); ok {
 		c.exited, c.code = true, code
 	}

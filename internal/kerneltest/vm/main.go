@@ -19,11 +19,15 @@
 // its tests expect it. Call vm from inside the module: it builds the guest's
 // init.
 //
-// matrix boots every kernel once and runs TEST, a test binary that is given
-// -test.v, with each hook set (in TWTRACE_TEST_HOOKS), and the other programs
-// once. On the kernel that twtrace refuses it runs TestOldKernel alone. It
-// prints a table of the tests and their subtests, and exits 1 if one failed. A
-// test can put another word than "ok" there: t.Attr("matrix", "absent").
+// matrix boots every kernel once for each hook set (in TWTRACE_TEST_HOOKS) and
+// runs TEST, a test binary that is given -test.v, and with the first set the
+// other programs. On the kernel that twtrace refuses it runs TestOldKernel
+// alone. It prints a table of the tests and their subtests, and exits 1 if one
+// failed. A test can put another word than "ok" there: t.Attr("matrix",
+// "absent").
+//
+// A guest's time is its own: it passes with the instructions that are executed,
+// and where there is nothing to do it leaps.
 //
 // It exits with the code of the first program that failed, else with 0; with
 // 125 if there is no such code: the guest panicked, ran into the timeout, or

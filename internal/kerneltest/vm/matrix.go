@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -52,7 +52,7 @@ func parseMatrix(args []string) (*matrixOptions, error) {
 		o.sets = strings.Split(s, ",")
 		return nil
 	})
-	fs.IntVar(&o.jobs, "jobs", 1, "guests at a time")
+	fs.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "guests at a time; each keeps one CPU of this machine busy")
 	fs.StringVar(&o.markdown, "markdown", "", "write the table to a `file` as well")
 	if err := parse(fs, args); err != nil {
 		return nil, err
@@ -63,19 +63,20 @@ func parseMatrix(args []string) (*matrixOptions, error) {
 	return o, o.check(fs)
 }
 
-// guest is one boot of the matrix.
+// guest is one boot of the matrix: a kernel with a hook set.
 type guest struct {
-	suite   string
-	release string // 6.12; the suite if the kernel could not be had
-	sets    []string
-	results results
-	console string // file
-	err     error  // of the harness
+	suite    string
+	set      string // anySet on the kernel that takes none
+	release  string // 6.12; the suite if the kernel could not be had
+	commands []command
+	results  results
+	console  string // file, there if the guest was not good
+	err      error  // of the harness
 }
 
 // good reports whether everything ran and nothing failed.
 func (g *guest) good() bool {
-	return g.err == nil && len(g.results.runs) >= len(g.sets) &&
+	return g.err == nil && len(g.results.runs) == len(g.commands) &&
 		!slices.ContainsFunc(g.results.runs, func(r *testRun) bool { return !r.good() })
 }
 
@@ -84,7 +85,8 @@ func matrixMain(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	guests := o.guests(ctx)
+	guests := o.plan()
+	o.boot(ctx, guests)
 	t := newTable(guests)
 	if err := t.text(os.Stdout); err != nil {
 		return err
@@ -108,32 +110,49 @@ func writeTable(name string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// guests boots them all, a few at a time.
-func (o *matrixOptions) guests(ctx context.Context) []*guest {
-	var out []*guest
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, o.jobs)
+// plan returns the guests. What needs no hook set is run with the first one.
+func (o *matrixOptions) plan() []*guest {
+	var guests []*guest
+	first := o.commands[0]
 	for _, suite := range o.suites {
-		g := &guest{suite: suite, release: suite}
-		out = append(out, g)
+		if suite == oldSuite {
+			args := append(slices.Clone(first.args), "-test.run=^"+oldTest+"$")
+			guests = append(guests, &guest{suite: suite, set: anySet, release: suite, commands: []command{{args: args, env: first.env}}})
+			continue
+		}
+		for i, set := range o.sets {
+			env := append(slices.Clone(first.env), hooksVariable+"="+set)
+			g := &guest{suite: suite, set: set, release: suite, commands: []command{{args: first.args, env: env}}}
+			if i == 0 {
+				g.commands = append(g.commands, o.commands[1:]...)
+			}
+			guests = append(guests, g)
+		}
+	}
+	return guests
+}
+
+// boot boots the guests, a few at a time.
+func (o *matrixOptions) boot(ctx context.Context, guests []*guest) {
+	var wg sync.WaitGroup
+	var report sync.Mutex
+	slots := make(chan struct{}, o.jobs)
+	for _, g := range guests {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			begin := time.Now()
-			if g.err = o.boot(ctx, g); errors.Is(g.err, errInt3) {
-				fmt.Fprintf(os.Stderr, "vm: %s: %v; it is booted once more\n", g.suite, g.err)
-				g.results = results{}
-				g.err = o.boot(ctx, g)
-			}
+			g.err = o.run(ctx, g)
+			report.Lock()
+			defer report.Unlock()
 			g.report(time.Since(begin))
 		})
 	}
 	wg.Wait()
-	return out
 }
 
-// boot runs the commands with each hook set, those but the first only once.
-func (o *matrixOptions) boot(ctx context.Context, g *guest) error {
+// run boots a guest and runs its commands.
+func (o *matrixOptions) run(ctx context.Context, g *guest) error {
 	cache, err := cacheDir()
 	if err != nil {
 		return err
@@ -143,37 +162,18 @@ func (o *matrixOptions) boot(ctx context.Context, g *guest) error {
 		return err
 	}
 	g.release = shortRelease(k.Release)
-	g.console = filepath.Join(cache, "matrix-"+g.suite+".log")
-	console, err := os.Create(g.console)
+	console, err := os.CreateTemp(cache, "matrix-"+g.suite+"-"+g.set+"-*.log")
 	if err != nil {
 		return err
 	}
 	defer console.Close()
+	g.console = console.Name()
 	run := o.runOptions
 	run.suite = g.suite
 	run.console = io.MultiWriter(console, &g.results)
-	run.commands, g.sets = o.plan(g.suite)
+	run.commands = g.commands
 	_, err = run.run(ctx) // a code that is not 0 is also in the results
 	return err
-}
-
-// plan returns the commands for a kernel and the hook set of each.
-func (o *matrixOptions) plan(suite string) (commands []command, sets []string) {
-	first := o.commands[0]
-	if suite == oldSuite {
-		args := append(slices.Clone(first.args), "-test.run=^"+oldTest+"$")
-		return []command{{args: args, env: first.env}}, []string{anySet}
-	}
-	for _, set := range o.sets {
-		env := append(slices.Clone(first.env), hooksVariable+"="+set)
-		commands = append(commands, command{args: first.args, env: env})
-		sets = append(sets, set)
-	}
-	for _, c := range o.commands[1:] {
-		commands = append(commands, c)
-		sets = append(sets, anySet)
-	}
-	return commands, sets
 }
 
 // shortRelease is 6.12 for 6.12.107+deb13-amd64.
@@ -191,18 +191,22 @@ func (g *guest) report(took time.Duration) {
 		}
 	}
 	bad := count[failed]
-	fmt.Fprintf(os.Stderr, "vm: %s (%s): %d tests failed, %d did not, in %.0f s; console in %s\n",
-		g.suite, g.release, bad, total(count)-bad, took.Seconds(), g.console)
+	fmt.Fprintf(os.Stderr, "vm: %s (%s) %s: %d tests failed, %d did not, in %.0f s\n",
+		g.suite, g.release, g.set, bad, total(count)-bad, took.Seconds())
 	if g.err != nil {
 		fmt.Fprintf(os.Stderr, "vm: %s: %v\n", g.suite, g.err)
 	}
+	f, err := os.Open(g.console)
+	if err != nil {
+		return // there was no boot
+	}
+	defer f.Close()
 	if g.good() {
+		_ = os.Remove(g.console)
 		return
 	}
-	if f, err := os.Open(g.console); err == nil {
-		_, _ = io.Copy(os.Stderr, f)
-		f.Close()
-	}
+	fmt.Fprintf(os.Stderr, "vm: its console, kept in %s:\n", g.console)
+	_, _ = io.Copy(os.Stderr, f)
 }
 
 func total(count map[outcome]int) int {

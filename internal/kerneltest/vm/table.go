@@ -27,7 +27,7 @@ type column struct {
 func newTable(guests []*guest) *table {
 	var columns []column
 	for _, g := range guests {
-		columns = append(columns, g.columns()...)
+		columns = append(columns, g.column())
 	}
 	t := &table{names: rows(guests)}
 	for _, c := range columns {
@@ -47,34 +47,19 @@ func newTable(guests []*guest) *table {
 // harness is the row of what went wrong outside of any test.
 const harness = "ran to its end"
 
-// columns has one column for each hook set; what needs none is in the first.
-func (g *guest) columns() []column {
-	var out []column
-	for i, set := range g.sets {
-		if set == anySet && i > 0 {
-			break
-		}
-		out = append(out, column{[2]string{g.release, set}, map[string]outcome{}})
-	}
-	if len(out) == 0 {
-		out = append(out, column{[2]string{g.release, anySet}, map[string]outcome{}})
-	}
-	for i, run := range g.results.runs {
-		c := out[0]
-		if i < len(out) {
-			c = out[i]
-		}
+// column is what the guest says.
+func (g *guest) column() column {
+	c := column{[2]string{g.release, g.set}, map[string]outcome{harness: passed}}
+	for _, run := range g.results.runs {
 		for name, o := range run.outcomes {
 			c.outcomes[name] = o
 		}
 	}
-	for i := range out {
-		out[i].outcomes[harness] = passed
-		if i >= len(g.results.runs) || g.results.runs[i].code < 0 || g.err != nil {
-			out[i].outcomes[harness] = failed
-		}
+	complete := len(g.results.runs) == len(g.commands)
+	if g.err != nil || !complete || slices.ContainsFunc(g.results.runs, func(r *testRun) bool { return r.code < 0 }) {
+		c.outcomes[harness] = failed
 	}
-	return out
+	return c
 }
 
 // rows are all tests and their subtests, but not those of subtests, each after its
