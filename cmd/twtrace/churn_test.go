@@ -25,6 +25,15 @@ func someChurn() workload.Churn {
 	return c
 }
 
+// alone is for tests of many connections: they run beside others on a host, where waits
+// are shared that way. In the VM waits cost nothing, and what costs is that every trace
+// sees the traffic of all.
+func alone(t *testing.T) {
+	if !kerneltest.InVM() {
+		t.Parallel()
+	}
+}
+
 // churnNS is a namespace that has room for all of them: a small machine allows
 // 8,192.
 func churnNS(t *testing.T) *kerneltest.NS {

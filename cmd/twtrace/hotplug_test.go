@@ -25,7 +25,7 @@ func requireVM(t *testing.T) {
 // connections come and go. The balance is exact.
 func TestHotplug(t *testing.T) {
 	requireVM(t)
-	t.Parallel()
+	alone(t)
 	t.Attr("row", "10,000 connections and CPU hot-unplug: the balance")
 	const rounds = 5
 	b := startBalance(t, 10000)

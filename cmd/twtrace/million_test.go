@@ -26,9 +26,6 @@ func TestMillion(t *testing.T) {
 	case kerneltest.InVM():
 		n = 20000
 	}
-	if kerneltest.InVM() {
-		t.Parallel() // a million are more than other tests' traces can hold
-	}
 	t.Attr("row", "20,000 connections at full speed, on 6.12 100,000: the balance")
 	ns := churnNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", fmt.Sprint(2*n))

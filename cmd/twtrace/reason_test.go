@@ -158,10 +158,10 @@ func (r *reasonRun) test() {
 	if !r.exits {
 		r.last = r.counters()
 	}
-	deadline := time.Now().Add(patience)
+	begin := time.Now()
 	wrong := r.wrong()
-	for ; len(wrong) > 0 && time.Now().Before(deadline); wrong = r.wrong() {
-		time.Sleep(50 * time.Millisecond)
+	for ; len(wrong) > 0 && time.Since(begin) < patience; wrong = r.wrong() {
+		time.Sleep(kerneltest.Pause(begin))
 	}
 	for _, w := range wrong[:min(len(wrong), 5)] {
 		r.t.Error(w)

@@ -15,7 +15,7 @@ import (
 // reused as soon as the kernel allows it: what began, less what was reused, is what is
 // left.
 func TestReuse(t *testing.T) {
-	t.Parallel()
+	alone(t)
 	t.Attr("row", "2,000 connections over 50 ports: the balance")
 	const many, ports = 2000, 50
 	ns := kerneltest.NetNS(t)

@@ -54,15 +54,22 @@ func release() string {
 // is not within timeout.
 func Eventually(t testing.TB, timeout time.Duration, f func() (ok bool, state string)) {
 	t.Helper()
-	deadline := time.Now().Add(timeout)
+	begin := time.Now()
 	for {
 		ok, state := f()
 		if ok {
 			return
 		}
-		if time.Now().After(deadline) {
+		if time.Since(begin) > timeout {
 			t.Fatalf("not so after %v; last state: %s", timeout, state)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(Pause(begin))
 	}
+}
+
+// Pause is how long to wait before another look at what was first looked at when it
+// began: what takes a minute need not be looked at a hundred times a second, which a
+// slow machine would do little else than.
+func Pause(begin time.Time) time.Duration {
+	return min(10*time.Millisecond+time.Since(begin)/20, time.Second)
 }
