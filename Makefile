@@ -16,7 +16,7 @@ APT     := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-instal
 # Debian packages.
 TO_GENERATE := clang-19 llvm-19
 TO_LINT     := clang-format-19
-TO_TEST     := chromium gcc libc6-dev curl iproute2 jq perl-base procps util-linux libc-bin tmux zstd
+TO_TEST     := chromium gcc libc6-dev curl iproute2 jq nftables perl-base procps util-linux libc-bin tmux zstd
 TO_PLAY     := $(TO_TEST) apache2-utils mariadb-server nginx-light perl redis-server wrk
 TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils debian-archive-keyring
 

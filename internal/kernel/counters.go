@@ -27,6 +27,8 @@ type Counters struct {
 	AbortOnLinger, AbortOnTimeout       uint64
 	ListenOverflows, ListenDrops        uint64
 	SyncookiesSent                      uint64
+	ReqQFullDrop, ReqQFullCookies       uint64 // SYNs beyond tcp_max_syn_backlog: dropped, or answered by a cookie
+	SYNRetrans                          uint64 // SYNs and SYN-ACKs that were sent again
 
 	ActiveOpens, PassiveOpens uint64 // connect() calls that sent a SYN; connections accepted
 	AttemptFails, EstabResets uint64
@@ -109,7 +111,8 @@ func parseNetstat(r io.Reader, c *Counters) error {
 		"TCPAbortOnData":        &c.AbortOnData, "TCPAbortOnClose": &c.AbortOnClose,
 		"TCPAbortOnLinger": &c.AbortOnLinger, "TCPAbortOnTimeout": &c.AbortOnTimeout,
 		"ListenOverflows": &c.ListenOverflows, "ListenDrops": &c.ListenDrops,
-		"SyncookiesSent": &c.SyncookiesSent,
+		"SyncookiesSent": &c.SyncookiesSent, "TCPReqQFullDrop": &c.ReqQFullDrop, "TCPReqQFullDoCookies": &c.ReqQFullCookies,
+		"TCPSynRetrans": &c.SYNRetrans,
 	})
 }
 

@@ -26,13 +26,15 @@ func TestParseCounters(t *testing.T) {
 		// PAWSPassive, gone with tcp_tw_recycle, stood before PAWSActive.
 		"netstat-4.4": {TW: 410, TWRecycled: 411, TWKilled: 412, TWOverflow: 432, PAWSActive: 414, PAWSEstab: 415,
 			ListenOverflows: 419, ListenDrops: 420, AbortOnData: 426, AbortOnClose: 427, AbortOnTimeout: 429,
-			AbortOnLinger: 430, SyncookiesSent: 400},
+			AbortOnLinger: 430, SyncookiesSent: 400, ReqQFullCookies: 433},
 		"netstat-5.10": {TW: 510, TWRecycled: 511, TWKilled: 512, TWOverflow: 529, PAWSActive: 513, PAWSEstab: 514,
 			ListenOverflows: 518, ListenDrops: 519, AbortOnData: 523, AbortOnClose: 524, AbortOnTimeout: 526,
-			AbortOnLinger: 527, SyncookiesSent: 500, ACKSkippedTimeWait: 536},
+			AbortOnLinger: 527, SyncookiesSent: 500, ReqQFullCookies: 530, ReqQFullDrop: 531,
+			ACKSkippedTimeWait: 536},
 		"netstat-6.18": {TW: 6010, TWRecycled: 6011, TWKilled: 6012, TWOverflow: 6077, PAWSActive: 6013, PAWSEstab: 6014,
 			PAWSTimewait: 6018, ListenOverflows: 6022, ListenDrops: 6023, AbortOnData: 6054, AbortOnClose: 6055,
-			AbortOnTimeout: 6057, AbortOnLinger: 6058, SyncookiesSent: 6000, ACKSkippedTimeWait: 6110},
+			AbortOnTimeout: 6057, AbortOnLinger: 6058, SyncookiesSent: 6000, ReqQFullCookies: 6078, ReqQFullDrop: 6079,
+			SYNRetrans: 6100, ACKSkippedTimeWait: 6110},
 	} {
 		var got Counters
 		parseFile(t, &got, parseNetstat, file)

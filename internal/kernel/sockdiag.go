@@ -25,6 +25,7 @@ type Socket struct {
 	Retrans       uint8
 	RQueue        uint32 // bytes unread; of a listener, connections waiting for accept()
 	WQueue        uint32 // bytes not acknowledged; of a listener, its backlog
+	Drops         uint32 // of a listener, SYNs and connections that it dropped; asked for with listeners alone
 }
 
 // Values of Socket.Timer.
@@ -133,6 +134,9 @@ const (
 	diagReqBytes = 56
 	diagMsgBytes = 72
 
+	extMemory = 7 // INET_DIAG_SKMEMINFO: an attribute of 32-bit numbers
+	memDrops  = 8 // SK_MEMINFO_DROPS, the index of one of them
+
 	msgState, msgTimer, msgRetrans          = 1, 2, 3
 	msgSport, msgDport                      = 4, 6
 	msgSrc, msgDst                          = 8, 24
@@ -146,11 +150,14 @@ func diagRequest(family uint8, states StateMask) []byte {
 	b := make([]byte, diagReqBytes)
 	b[0] = family
 	b[1] = unix.IPPROTO_TCP
+	if states == States(event.Listening) {
+		b[2] = 1 << (extMemory - 1)
+	}
 	binary.NativeEndian.PutUint32(b[4:], uint32(states))
 	return b
 }
 
-// parseSocket decodes a struct inet_diag_msg; attributes after it are ignored.
+// parseSocket decodes a struct inet_diag_msg and of the attributes after it the drops.
 func parseSocket(b []byte) (Socket, error) {
 	if len(b) < diagMsgBytes {
 		return Socket{}, fmt.Errorf("inet_diag message of %d bytes, expected at least %d", len(b), diagMsgBytes)
@@ -170,6 +177,9 @@ func parseSocket(b []byte) (Socket, error) {
 	if s.Cookie == noCookie {
 		s.Cookie = 0
 	}
+	if s.State == event.Listening {
+		s.Drops = parseDrops(b[diagMsgBytes:])
+	}
 	var local, remote netip.Addr
 	switch b[0] {
 	case unix.AF_INET:
@@ -184,4 +194,18 @@ func parseSocket(b []byte) (Socket, error) {
 	s.Local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(b[msgSport:]))
 	s.Remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(b[msgDport:]))
 	return s, nil
+}
+
+// parseDrops finds the number of drops among attributes, 0 if it is not there.
+func parseDrops(b []byte) uint32 {
+	attrs, err := netlink.NewAttributeDecoder(b)
+	if err != nil {
+		return 0
+	}
+	for attrs.Next() {
+		if v := attrs.Bytes(); attrs.Type() == extMemory && len(v) >= 4*(memDrops+1) {
+			return binary.NativeEndian.Uint32(v[4*memDrops:])
+		}
+	}
+	return 0
 }
