@@ -118,6 +118,13 @@ var rules = []rule{
 	{"TW106", "ports held by live connections", portsHeldByLive},
 	{"TW204", "server closes first", serverClosesFirst},
 	{"TW205", "bucket limit", bucketLimit},
+	{"TW208", "longer than 62 s", staysLonger},
+	{"TW209", "SYNs answered by ACK", synsAnswered},
+	{"TW211", "listen queue overflows", listenQueue},
+	{"TW301", "conntrack", conntrackFull},
+	{"TW302", "loopback and load tests", loadTest},
+	{"TW303", "useless or harmful settings", uselessSettings},
+	{"TW305", "NAT beyond the host", natBeyond},
 }
 
 // Rules that are always there: limited says what was not looked at, nothing

@@ -55,6 +55,9 @@ func (c *census) add(s kernel.Socket) error {
 		return nil
 	}
 	d.States.add(s)
+	if s.State == event.SynSent && s.Retrans > 0 {
+		d.Resent++
+	}
 	if s.State == event.TimeWait {
 		d.Expiry.Add(1, s.Expires)
 	}

@@ -56,12 +56,12 @@ var diagnoses = []struct {
 	}, []string{"TW900 info", "TW000 ok"}},
 	{"loopback, where ports are reused", func() Facts {
 		return healthy().with(destination("127.0.0.1", "127.0.0.1:5432", 27900))
-	}, []string{"TW101 info", "TW900 info", "TW000 ok"}},
+	}, []string{"TW101 info", "TW302 info", "TW900 info", "TW000 ok"}},
 	{"loopback without timestamps", func() Facts {
 		f := healthy().with(destination("127.0.0.1", "127.0.0.1:5432", 27900))
 		f.Limits.Timestamps = 0
 		return f
-	}, []string{"TW101 crit", "TW900 info"}},
+	}, []string{"TW101 crit", "TW302 info", "TW900 info"}},
 	{"tcp_tw_reuse=1 that works", func() Facts {
 		f := healthy().with(destination(here, there, 27900))
 		f.Limits.TWReuse, f.After.TWRecycled = 1, 5

@@ -13,19 +13,20 @@ import (
 
 // Facts is what was seen of one network namespace.
 type Facts struct {
-	Time          time.Time // of the look at the sockets
-	Host          kernel.Host
-	NetNS         kernel.NetNS
-	Enter         string // what brings a command of the user's shell into NetNS; "" or with a blank at its end
-	MemAvailable  uint64 // bytes
-	Limits        kernel.Limits
-	Before, After kernel.Counters // the same where Window is 0
-	Window        time.Duration   // between Before and After; 0 if there was one look only
-	Destinations  []Destination   // of outgoing connections
-	Listeners     []Listener
-	TimeWait      pressure.Expiry // of all sockets in TIME_WAIT
-	Traced        bool            // the facts are a trace's
-	Traffic       Traffic         // then
+	Time            time.Time // of the look at the sockets
+	Host            kernel.Host
+	NetNS           kernel.NetNS
+	Enter           string // what brings a command of the user's shell into NetNS; "" or with a blank at its end
+	MemAvailable    uint64 // bytes
+	Limits          kernel.Limits
+	Before, After   kernel.Counters // the same where Window is 0
+	Earlier, Around Around          // the same twice where Window is 0
+	Window          time.Duration   // between Before and After; 0 if there was one look only
+	Destinations    []Destination   // of outgoing connections
+	Listeners       []Listener
+	TimeWait        pressure.Expiry // of all sockets in TIME_WAIT
+	Traced          bool            // the facts are a trace's
+	Traffic         Traffic         // then
 }
 
 // States counts sockets by state. Index FinWait2 holds full sockets only;
@@ -64,6 +65,7 @@ type Destination struct {
 	States States          // sockets whose local port connect() chose, or could have chosen
 	Bound  uint32          // sockets on other local ports; they take none of the range
 	Expiry pressure.Expiry // of those in TIME_WAIT
+	Resent uint32          // in SYN_SENT, those whose SYN was sent again; of a look only
 
 	// The rest is seen by a trace only.
 
@@ -85,16 +87,22 @@ type Listener struct {
 	Flow
 }
 
-// Counted is the kernel's counters of a namespace, and when they were read.
+// Counted is the kernel's counters of a namespace with what surrounds its connections,
+// and when they were read.
 type Counted struct {
 	At time.Time
 	kernel.Counters
+	Around Around
 }
 
 // Count reads the counters of n, for a later LookSince.
 func Count(n kernel.NetNS) (Counted, error) {
 	c, err := n.Counters()
-	return Counted{time.Now(), c}, err
+	if err != nil {
+		return Counted{}, err
+	}
+	a, err := LookAround(n)
+	return Counted{time.Now(), c, a}, err
 }
 
 // Look gathers facts about n. With a window it reads the counters twice, that
@@ -132,12 +140,16 @@ func LookSince(ctx context.Context, n kernel.NetNS, before Counted) (Facts, erro
 	if f.Limits, err = n.Limits(); err != nil {
 		return Facts{}, err
 	}
-	if f.After, err = n.Counters(); err != nil {
+	after, err := Count(n)
+	if err != nil {
 		return Facts{}, err
 	}
-	f.Time, f.Before = time.Now(), f.After
-	if !before.At.IsZero() {
-		f.Before, f.Window = before.Counters, f.Time.Sub(before.At)
+	if before.At.IsZero() {
+		before = after
+	}
+	f.Between(before, after)
+	if err := f.Around.LookAtTracked(n); err != nil {
+		return Facts{}, err
 	}
 	if err := f.lookAtSockets(ctx); err != nil {
 		return Facts{}, err
@@ -154,6 +166,13 @@ func (f *Facts) LookAtListeners(ctx context.Context) error {
 	}
 	f.Listeners = seen.Listeners
 	return nil
+}
+
+// Between sets what was counted up to after, and since before.
+func (f *Facts) Between(before, after Counted) {
+	f.Time, f.Window = after.At, after.At.Sub(before.At)
+	f.Before, f.After = before.Counters, after.Counters
+	f.Earlier, f.Around = before.Around, after.Around
 }
 
 // lookAtSockets sets the destinations, the listeners and what is in TIME_WAIT to

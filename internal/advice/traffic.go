@@ -35,6 +35,10 @@ type Flow struct {
 	Opens, Ends              uint64
 	Closer                   [event.BothSides + 1]uint64 // whose FIN came first
 	ResetSent, ResetReceived uint64                      // connections that ended by one
+	TimeWaitEnds             uint64                      // TIME_WAIT sockets that ended
+	TimeWaitResets           uint64                      // of those, by a RST
+	LongWaits                uint64                      // of those, after more than conn.LongWait, started anew in between
+	Rearms                   uint64                      // how often the timers of those were
 	Short                    float64                     // share of lifetimes, of late, of at most ShortLived; 0 if none is known
 	LifeP50                  time.Duration               // of late; 0 if not known
 }

@@ -1,6 +1,10 @@
 package conn
 
-import "github.com/twtrace/twtrace/internal/event"
+import (
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
 
 // eaddrnotavail is the errno of connect() when no port is free; the number is
 // Linux's on every architecture Go supports but mips.
@@ -27,10 +31,28 @@ type Counters struct {
 	Refused   uint64 // mini-sockets that the kernel refused
 
 	Exits  [exitSlots]uint64           // ends of TIME_WAIT; read them with Exited
+	Long   LongWaits                   // of those, the ones that were started anew
 	Closer [event.BothSides + 1]uint64 // connections by whose FIN came first, SideNone unused
 	Fails  Fails                       // failed calls
 	Lives  uint64                      // connections whose lifetime is known
 	Ways   Ways                        // ends by how they came about
+}
+
+// LongWait is what no TIME_WAIT takes that is not started anew: 60 s, and the slack of
+// the timer wheel, 5.12 s at HZ=100.
+const LongWait = 66 * time.Second
+
+// LongWaits are the sockets that were in TIME_WAIT for more than LongWait.
+type LongWaits struct {
+	N      uint64
+	Rearms uint64 // how often their timers were started anew, together
+}
+
+func (l *LongWaits) add(e *event.Event) {
+	if e.Rearms > 0 && time.Duration(e.InState) > LongWait {
+		l.N++
+		l.Rearms += uint64(e.Rearms)
+	}
 }
 
 // exitSlots is one slot for ends whose reason is unknown, and one for each of
@@ -75,6 +97,8 @@ func (c *Counters) Add(o *Counters) {
 	for i, n := range o.Exits {
 		c.Exits[i] += n
 	}
+	c.Long.N += o.Long.N
+	c.Long.Rearms += o.Long.Rearms
 	for i, n := range o.Closer {
 		c.Closer[i] += n
 	}

@@ -227,6 +227,7 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 			}
 		case event.TimeWaitExit:
 			c.Exits[exitSlot(e.Reason)]++
+			c.Long.add(e)
 		case event.TimeWaitRefused:
 			c.Refused++
 		case event.Close:
