@@ -15,19 +15,15 @@ import (
 // mostDiagnosed is how many network namespaces are looked into, the worst first.
 const mostDiagnosed = 4
 
-// diagnosis makes findings of a running trace.
+// diagnosis makes findings of a trace: of one that runs, for the live view or for
+// doctor, and of one in files.
 type diagnosis struct {
-	limits *limitsCache
-	spaces func(*view.State) []uint32 // where to look; nil: fullest
-	whole  bool                       // count what happened since the first look, not since the last one
-	last   map[uint32]counted
-	failed map[pressure.Key]uint64 // EADDRNOTAVAIL so far
-}
-
-// counted is the kernel's counters of a namespace, and when they were read.
-type counted struct {
-	at time.Time
-	kernel.Counters
+	limits  *limitsCache
+	session *session                   // nil: only what the tables show
+	spaces  func(*view.State) []uint32 // where to look; nil: fullest
+	whole   bool                       // count what happened since the first look, not of late
+	old     *mark                      // since when is counted
+	young   *mark                      // what takes its place
 }
 
 // findings returns what is wrong, the worst first.
@@ -37,33 +33,36 @@ func (d *diagnosis) findings(s *view.State, snap *conn.Snapshot) []advice.Findin
 
 // look gathers the facts of the namespaces that are looked at, by a snapshot.
 func (d *diagnosis) look(s *view.State, snap *conn.Snapshot) []advice.Facts {
-	failed := make(map[pressure.Key]uint64)
-	for i := range snap.Destinations {
-		if v := &snap.Destinations[i]; v.Exhausted > 0 {
-			failed[keyOf(v)] = v.Exhausted
-		}
+	if d.old == nil {
+		d.old = d.newMark(s.Time, snap)
+		d.young = d.old
+	}
+	if d.session != nil {
+		d.session.standing.wanted = true
 	}
 	spaces := fullest(s)
 	if d.spaces != nil {
 		spaces = d.spaces(s)
 	}
-	now := make(map[uint32]counted)
+	gauges := make(map[pressure.Key]*pressure.Gauge, len(s.Pressure.Gauges))
+	for i := range s.Pressure.Gauges {
+		gauges[s.Pressure.Gauges[i].Key] = &s.Pressure.Gauges[i]
+	}
 	var all []advice.Facts
 	for _, inum := range spaces {
-		if f, ok := d.facts(inum, s, snap, failed); ok {
-			now[inum] = counted{f.Time, f.After}
-			all = append(all, f)
+		f, ok := d.space(inum, s, snap)
+		if !ok {
+			continue
 		}
+		d.destinations(&f, snap, gauges)
+		d.timeWait(&f, snap)
+		d.traffic(&f, s.Time, snap)
+		all = append(all, f)
 	}
-	if d.failed == nil || !d.whole {
-		d.last, d.failed = now, failed
-		return all
+	if len(all) > 0 {
+		d.exits(&all[0].Traffic, snap)
 	}
-	for inum, c := range now { // those that have come since
-		if _, ok := d.last[inum]; !ok {
-			d.last[inum] = c
-		}
-	}
+	d.age(s.Time, snap)
 	return all
 }
 
@@ -82,15 +81,21 @@ func fullest(s *view.State) []uint32 {
 	return out
 }
 
-// facts are what advice needs of a namespace; ok is false if it cannot be read.
-func (d *diagnosis) facts(inum uint32, s *view.State, snap *conn.Snapshot, failed map[pressure.Key]uint64) (f advice.Facts, ok bool) {
+// space is what the kernel says of a namespace, or the recording; ok is false if
+// nobody says anything.
+func (d *diagnosis) space(inum uint32, s *view.State, snap *conn.Snapshot) (f advice.Facts, ok bool) {
 	if t := d.limits.tape; t != nil {
 		limits, ok := t.space(inum)
 		if !ok {
 			return f, false
 		}
 		f = advice.Facts{Time: s.Time, NetNS: kernel.NetNS{Inum: inum}, Limits: limits, Traced: true}
-		d.destinations(&f, snap, failed)
+		f.Window = s.Time.Sub(d.old.at)
+		if i := slices.IndexFunc(snap.Spaces, func(b conn.Buckets) bool { return b.NetNS == inum }); i >= 0 {
+			b := &snap.Spaces[i]
+			f.After = kernel.Counters{TimeWait: uint64(b.Used()), TWOverflow: b.Refused}
+			f.Before.TWOverflow = d.old.refused[inum]
+		}
 		return f, true
 	}
 	ns, limits, ok := d.limits.space(inum)
@@ -98,60 +103,74 @@ func (d *diagnosis) facts(inum uint32, s *view.State, snap *conn.Snapshot, faile
 		return f, false
 	}
 	f = advice.Facts{Time: s.Time, NetNS: ns, Enter: ns.Enter(), Limits: limits, Traced: true}
-	var err error
-	if f.After, err = ns.Counters(); err != nil {
+	counted, err := advice.Count(ns)
+	if err != nil {
 		return f, false
 	}
 	if f.MemAvailable, err = kernel.MemAvailable(); err != nil {
 		return f, false
 	}
-	f.Before = f.After
-	if before, ok := d.last[inum]; ok {
-		f.Before, f.Window = before.Counters, f.Time.Sub(before.at)
+	f.Before, f.After = counted.Counters, counted.Counters
+	d.young.know(inum, counted)
+	if before, ok := d.old.counters[inum]; ok {
+		f.Before, f.Window = before.Counters, f.Time.Sub(d.old.at)
+	} else {
+		d.old.know(inum, counted)
 	}
-	d.destinations(&f, snap, failed)
 	return f, true
 }
 
-// destinations adds those of the namespace of f.
-func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, failed map[pressure.Key]uint64) {
-	for i := range snap.Destinations {
-		v := &snap.Destinations[i]
-		if v.NetNS != f.NetNS.Inum {
-			continue
-		}
-		to := destinationFacts(v)
-		if k := keyOf(v); d.failed != nil && f.Window > 0 {
-			to.Failed = failed[k] - min(d.failed[k], failed[k])
-		}
-		for i, n := range to.Expiry {
-			f.TimeWait[i] += n
-		}
-		f.Destinations = append(f.Destinations, to)
+// timeWait adds how long the sockets in TIME_WAIT of the namespace have left.
+func (d *diagnosis) timeWait(f *advice.Facts, snap *conn.Snapshot) {
+	i := slices.IndexFunc(snap.Spaces, func(b conn.Buckets) bool { return b.NetNS == f.NetNS.Inum })
+	if i < 0 {
+		return
+	}
+	b := &snap.Spaces[i]
+	expiry(&f.TimeWait, b.TimeWait, b.Flow)
+	if b.Flow != nil && len(b.Flow.Holders) > 0 {
+		f.Traffic.TimeWaitOwner = b.Flow.Holders[0].Process
 	}
 }
 
-func keyOf(d *conn.Destination) pressure.Key {
-	return pressure.Key{What: pressure.Ports, NetNS: d.NetNS, Local: d.Local, Remote: d.Remote}
+// expiry adds n sockets in TIME_WAIT by the time they have left.
+func expiry(e *pressure.Expiry, n int, flow *conn.Flow) {
+	if flow == nil { // a handful
+		e.Add(n, time.Minute/2)
+		return
+	}
+	placed := 0
+	for age := range flow.Age {
+		at := int(flow.Age[age]) + int(flow.Stamped[age])
+		placed += at
+		e.Add(at, time.Minute-time.Duration(age)*time.Second)
+	}
+	// What came before the flow was followed is older than that.
+	e.Add(max(n-placed, 0), time.Minute-flow.Known)
 }
 
-// destinationFacts words what the table knows as a look at the sockets would.
-func destinationFacts(d *conn.Destination) advice.Destination {
-	v := advice.Destination{Local: d.Local, Remote: d.Remote}
-	v.States.Full[event.TimeWait] = uint32(d.TimeWait)
-	v.States.Full[event.Established] = uint32(d.Established)
-	v.States.Full[event.SynSent] = uint32(d.SynSent)
-	v.States.Parked = uint32(d.Parked)
-	if d.Flow == nil { // a handful
-		v.Expiry.Add(d.TimeWait, 30*time.Second)
-		return v
+// exits adds what went away with its namespace, which nobody can look into any more.
+func (d *diagnosis) exits(t *advice.Traffic, snap *conn.Snapshot) {
+	gone := make(map[uint32]bool)
+	for i := range snap.Groups {
+		g := &snap.Groups[i]
+		before := d.old.groups[g.ID]
+		if n := less(tallyOf(g).exits, before.exits); n > 0 {
+			t.NetnsExits += n
+			gone[g.NetNS] = true
+		}
 	}
-	for age := range d.Flow.Age {
-		n := int(d.Flow.Age[age]) + int(d.Flow.Stamped[age])
-		v.Expiry.Add(n, 60*time.Second-time.Duration(age)*time.Second)
-	}
-	if len(d.Flow.Holders) > 0 {
-		v.Owner = d.Flow.Holders[0].Process
-	}
-	return v
+	t.NetnsGone = len(gone)
+}
+
+// less is by how much a count has grown.
+func less(now, before uint64) uint64 { return now - min(now, before) }
+
+// uses is the states of a destination, as a look at the sockets would have them.
+func uses(d *conn.Destination) (s advice.States) {
+	s.Full[event.TimeWait] = uint32(d.TimeWait)
+	s.Full[event.Established] = uint32(d.Established)
+	s.Full[event.SynSent] = uint32(d.SynSent)
+	s.Parked = uint32(d.Parked)
+	return s
 }

@@ -48,7 +48,7 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 	if s.tape != nil {
 		host = s.tape.reader.Start().Start.Host
 	}
-	l := &live{session: s, limits: limits, diagnose: diagnosis{limits: limits}, storms: storm.New(storm.Options{
+	l := &live{session: s, limits: limits, diagnose: diagnosis{limits: limits, session: s}, storms: storm.New(storm.Options{
 		ShortLived: storm.DefaultShortLived, Rate: storm.DefaultRate, Window: storm.DefaultWindow}),
 		asks: make(chan func()), over: make(chan struct{})}
 	l.builder = view.Builder{Host: host, Begin: s.clock(), Limits: limits.of,
@@ -69,7 +69,7 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 		l.apply(&e)
 	}
 	s.table.Snapshot(s.clock().UnixNano(), &l.snapshot)
-	l.builder.Build(&l.snapshot)
+	l.diagnose.look(l.builder.Build(&l.snapshot), &l.snapshot)
 	return l
 }
 

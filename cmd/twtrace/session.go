@@ -51,6 +51,7 @@ type session struct {
 	seen        int64               // the latest event, ns since the epoch
 	reconcile   reconciler
 	waiters     waiters
+	standing    standing
 	storms      *stormWatch // nil if nobody wants to know
 
 	lost    map[event.Stage]uint64 // reported so far

@@ -19,9 +19,10 @@ type waiters struct {
 }
 
 type waitingLook struct {
-	at   time.Time
-	took time.Duration
-	list []conn.Waiting
+	at    time.Time
+	took  time.Duration
+	list  []conn.Waiting
+	stand []sighting // in CLOSE_WAIT or FIN_WAIT2, if that is wanted
 }
 
 // waitersEvery is how often at most the kernel is asked.
@@ -36,7 +37,8 @@ func (s *session) countWaiting() {
 			return
 		}
 		w.running = make(chan waitingLook, 1)
-		go func() { w.running <- s.lookWaiting() }()
+		wanted := s.standing.wanted
+		go func() { w.running <- s.lookWaiting(wanted) }()
 		return
 	}
 	select {
@@ -44,14 +46,20 @@ func (s *session) countWaiting() {
 		w.running = nil
 		w.due = l.at.Add(max(waitersEvery, dumpShare*l.took))
 		s.table.SetWaiting(l.at.UnixNano(), l.list)
+		s.standing.note(l.at, l.stand)
 	default:
 	}
 }
 
-// lookWaiting counts the sockets in SYN_SENT of the namespaces that are traced. It
-// may run beside the consumer.
-func (s *session) lookWaiting() waitingLook {
+// lookWaiting counts the sockets in SYN_SENT of the namespaces that are traced, and
+// notes those that may stand in CLOSE_WAIT or FIN_WAIT2. It may run beside the
+// consumer.
+func (s *session) lookWaiting(standing bool) waitingLook {
 	l := waitingLook{at: time.Now()}
+	states := kernel.States(event.SynSent)
+	if standing {
+		states |= kernel.States(event.CloseWait, event.FinWait2)
+	}
 	type client struct {
 		netns  uint32
 		local  netip.Addr
@@ -63,8 +71,12 @@ func (s *session) lookWaiting() waitingLook {
 	if err == nil {
 		for _, ns := range s.traced(list) {
 			// Of a namespace that cannot be read, nobody is known to wait.
-			_ = ns.Sockets(kernel.States(event.SynSent), func(k kernel.Socket) error {
+			_ = ns.Sockets(states, func(k kernel.Socket) error {
 				if e := (&sighting{ns.Inum, k}).event(l.at); !s.traces(&e) {
+					return nil
+				}
+				if k.State != event.SynSent {
+					l.stand = append(l.stand, sighting{ns.Inum, k})
 					return nil
 				}
 				c := client{ns.Inum, k.Local.Addr(), k.Remote}

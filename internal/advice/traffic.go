@@ -111,3 +111,11 @@ type Descriptors struct {
 	Used, Limit uint64     // both 0 if they could not be read
 	Failed      uint64     // calls that got none, with EMFILE or ENFILE
 }
+
+// Share is how much of the limit is in use, 0 if that is not known.
+func (d *Descriptors) Share() float64 {
+	if d.Limit == 0 {
+		return 0
+	}
+	return float64(d.Used) / float64(d.Limit)
+}

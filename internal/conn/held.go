@@ -22,3 +22,12 @@ func (t *Table) StateOf(cookie uint64) event.State {
 	}
 	return states[s.phase]
 }
+
+// Lookup returns the connection that has the cookie, if it is held and alive.
+func (t *Table) Lookup(cookie uint64) (Socket, bool) {
+	s := t.sockets.get(cookie)
+	if s == nil || !s.alive() {
+		return Socket{}, false
+	}
+	return t.socket(cookie, s), true
+}

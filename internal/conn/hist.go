@@ -98,6 +98,28 @@ func (h *Hist) Quantile(q float64) (d time.Duration, ok bool) {
 	return time.Duration(histLowest(histBuckets - 1)), true
 }
 
+// Share returns which share of the lifetimes is at most d, interpolated within its
+// bucket; 0 if nothing was counted.
+func (h *Hist) Share(d time.Duration) float64 {
+	at := histBucket(int64(d))
+	var total, below float64
+	for i, n := range h.n {
+		total += float64(n)
+		if i < at {
+			below += float64(n)
+		}
+	}
+	if total == 0 {
+		return 0
+	}
+	part := 1.0
+	if at < histBuckets-1 {
+		low := histLowest(at)
+		part = float64(int64(d)-low) / float64(histLowest(at+1)-low)
+	}
+	return (below + part*float64(h.n[at])) / total
+}
+
 // HistBar is how many lifetimes lie from From on and below To; To is 0 for no end.
 type HistBar struct {
 	From, To time.Duration

@@ -94,6 +94,26 @@ func (l *listeners) find(netns uint32, local netip.AddrPort) (event.Proc, bool) 
 	return l.on(netns, netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port()))
 }
 
+// Listening reports whether somebody listens where a bind() to local would be in the
+// way, and who, if that is known.
+func (t *Table) Listening(netns uint32, local netip.AddrPort) (by event.Proc, ok bool) {
+	local = unmap(local)
+	for k, all := range t.listeners.at {
+		if k.netns != netns || k.local.Port() != local.Port() {
+			continue
+		}
+		if a, b := k.local.Addr(), local.Addr(); a != b && !a.IsUnspecified() && !b.IsUnspecified() {
+			continue
+		}
+		for _, l := range all {
+			if !l.closed {
+				by, ok = l.proc, true
+			}
+		}
+	}
+	return by, ok
+}
+
 func (l *listeners) on(netns uint32, local netip.AddrPort) (event.Proc, bool) {
 	all := l.at[listenKey{netns, local}]
 	if len(all) == 0 {

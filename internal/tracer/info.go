@@ -20,17 +20,26 @@ func (t *Tracer) StartInfo(version, filter string, ns kernel.NetNS) (*event.Star
 	for _, h := range t.Hooks {
 		if h.Err == nil {
 			info.Hooks = append(info.Hooks, h.Name)
-		} else if !slices.Contains(info.Missing, h.Without) {
-			info.Missing = append(info.Missing, h.Without)
 		}
 	}
-	info.Missing = append(info.Missing, t.blind()...)
+	info.Missing = t.Missing()
 	limits, err := ns.Limits()
 	if err != nil {
 		return nil, fmt.Errorf("limits of the network namespace: %w", err)
 	}
 	info.Limits = limits.Map()
 	return info, nil
+}
+
+// Missing is what will not be seen, in words.
+func (t *Tracer) Missing() []string {
+	var out []string
+	for _, h := range t.Hooks {
+		if h.Err != nil && !slices.Contains(out, h.Without) {
+			out = append(out, h.Without)
+		}
+	}
+	return append(out, t.blind()...)
 }
 
 // blind is what the hooks in use cannot tell, whatever the kernel.

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/advice"
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/pressure"
+	"github.com/twtrace/twtrace/internal/process"
+)
+
+// markEvery is how long a mark is the young one. What counts as of late began one to
+// two of these ago.
+const markEvery = 5 * time.Second
+
+// mark is the counts at one moment: what came since is their difference to those of
+// now.
+type mark struct {
+	at       time.Time
+	groups   map[uint64]tally // by Group.ID; of those that did nothing, none
+	failed   map[pressure.Key]uint64
+	refused  map[uint32]uint64 // TIME_WAIT, by namespace
+	counters map[uint32]advice.Counted
+	system   map[uint32]time.Duration // in the kernel, by pid
+}
+
+// tally is what a mark knows of a group.
+type tally struct {
+	opens, ends              uint64
+	closer                   [event.BothSides + 1]uint64
+	resetSent, resetReceived uint64
+	exits                    uint64 // with its namespace
+	fails                    conn.Fails
+}
+
+func tallyOf(g *conn.Group) tally {
+	return tally{
+		opens: g.Opens, ends: g.Ends, closer: g.Closer,
+		resetSent: g.Way(event.ResetSent), resetReceived: g.Way(event.ResetReceived),
+		exits: g.Exited(event.NetnsExit) + g.Way(event.NetnsExit),
+		fails: g.Fails,
+	}
+}
+
+func (d *diagnosis) newMark(at time.Time, snap *conn.Snapshot) *mark {
+	m := &mark{at: at, groups: make(map[uint64]tally, len(snap.Groups)), failed: make(map[pressure.Key]uint64),
+		refused: make(map[uint32]uint64), counters: make(map[uint32]advice.Counted)}
+	for i := range snap.Groups {
+		if v := tallyOf(&snap.Groups[i]); v != (tally{}) {
+			m.groups[snap.Groups[i].ID] = v
+		}
+	}
+	for i := range snap.Destinations {
+		if v := &snap.Destinations[i]; refusals(v) > 0 {
+			m.failed[keyOf(v)] = refusals(v)
+		}
+	}
+	for _, b := range snap.Spaces {
+		m.refused[b.NetNS] = b.Refused
+	}
+	if d.limits.tape == nil {
+		m.system = systemTimes(snap)
+	}
+	return m
+}
+
+// age has a new mark take over, if it is time.
+func (d *diagnosis) age(now time.Time, snap *conn.Snapshot) {
+	if d.whole || now.Sub(d.young.at) < markEvery {
+		return
+	}
+	d.old, d.young = d.young, d.newMark(now, snap)
+}
+
+// know takes over the counters of a namespace, if they are the first ones.
+func (m *mark) know(inum uint32, c advice.Counted) {
+	if _, ok := m.counters[inum]; !ok {
+		m.counters[inum] = c
+	}
+}
+
+// refusals are the calls that found no port.
+func refusals(d *conn.Destination) uint64 {
+	if d.Remote.IsValid() {
+		return d.Exhausted
+	}
+	return d.Exhausted + d.Fails.Of(event.Bind, eaddrinuse)
+}
+
+// The errnos that findings rest on: Linux's on every architecture Go supports but
+// mips.
+const (
+	enfile     = 23
+	emfile     = 24
+	eaddrinuse = 98
+)
+
+// mostTimed is how many processes are asked how long they were in the kernel: those
+// that open most.
+const mostTimed = 8
+
+// systemTimes are how long the processes that open most were in the kernel.
+func systemTimes(snap *conn.Snapshot) map[uint32]time.Duration {
+	if process.Usable() != nil {
+		return nil
+	}
+	opens := make(map[uint32]uint64)
+	for i := range snap.Groups {
+		if g := &snap.Groups[i]; g.Kind == conn.GroupProcess && g.Role == event.Client && g.Owner.Known() {
+			opens[g.Owner.PID] += g.Opens
+		}
+	}
+	var pids []uint32
+	for pid, n := range opens {
+		if n > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	slices.SortFunc(pids, func(a, b uint32) int { return cmp.Compare(opens[b], opens[a]) })
+	out := make(map[uint32]time.Duration)
+	for _, pid := range pids[:min(len(pids), mostTimed)] {
+		if t, err := process.SystemTime(pid); err == nil {
+			out[pid] = t
+		}
+	}
+	return out
+}

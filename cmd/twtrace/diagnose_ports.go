@@ -1,0 +1,158 @@
+package main
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/advice"
+	"github.com/twtrace/twtrace/internal/conn"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/pressure"
+)
+
+const (
+	// mostDestinations is how many of a namespace are told, if they are far from the
+	// limit: the fullest.
+	mostDestinations = 16
+	// nearShare is how much of its ports a destination must use to be told anyway.
+	nearShare = 0.10
+)
+
+// destinations adds those of the namespace of f, and the ports that are bound there.
+func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, gauges map[pressure.Key]*pressure.Gauge) {
+	index := make(map[pressure.Key]*advice.Destination)
+	for i := range snap.Destinations {
+		v := &snap.Destinations[i]
+		if v.NetNS != f.NetNS.Inum {
+			continue
+		}
+		key := keyOf(v)
+		failed := uint64(0)
+		if f.Window > 0 {
+			failed = less(refusals(v), d.old.failed[key])
+		}
+		if !v.Remote.IsValid() {
+			key.What = pressure.LocalPorts
+			f.Traffic.Bound = append(f.Traffic.Bound, d.bound(v, failed, gauges[key]))
+			continue
+		}
+		if len(f.Destinations) >= mostDestinations && v.Share() < nearShare && failed == 0 {
+			continue
+		}
+		to := advice.Destination{Local: v.Local, Remote: v.Remote, States: uses(v), Failed: failed, Gauge: gauges[key]}
+		expiry(&to.Expiry, v.TimeWait, v.Flow)
+		if v.Flow != nil {
+			for _, n := range v.Flow.Stamped {
+				to.Stamped += int(n)
+			}
+			if len(v.Flow.Holders) > 0 {
+				to.Owner, to.PIDs = v.Flow.Holders[0].Process, v.Flow.Holders[0].PIDs
+			}
+		}
+		f.Destinations = append(f.Destinations, to)
+		index[key] = nil
+	}
+	for i := range f.Destinations {
+		to := &f.Destinations[i]
+		index[pressure.Key{NetNS: f.NetNS.Inum, Local: to.Local, Remote: to.Remote}] = to
+	}
+	d.flows(snap, index)
+}
+
+// flows adds what the connections to each destination did.
+func (d *diagnosis) flows(snap *conn.Snapshot, index map[pressure.Key]*advice.Destination) {
+	lives := make(map[*advice.Destination]*conn.Hist)
+	for i := range snap.Groups {
+		g := &snap.Groups[i]
+		to := index[pressure.Key{NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]
+		if to == nil || g.Role != event.Client {
+			continue
+		}
+		d.add(&to.Flow, g)
+		if lives[to] == nil {
+			lives[to] = new(conn.Hist)
+		}
+		lives[to].Merge(&g.Life)
+	}
+	for to, life := range lives {
+		lifetimes(&to.Flow, life)
+	}
+}
+
+// add adds what happened to the connections of a group since the old mark.
+func (d *diagnosis) add(f *advice.Flow, g *conn.Group) {
+	before, now := d.old.groups[g.ID], tallyOf(g)
+	f.Opens += less(now.opens, before.opens)
+	f.Ends += less(now.ends, before.ends)
+	for i := range f.Closer {
+		f.Closer[i] += less(now.closer[i], before.closer[i])
+	}
+	f.ResetSent += less(now.resetSent, before.resetSent)
+	f.ResetReceived += less(now.resetReceived, before.resetReceived)
+}
+
+// lifetimes sets what is known of them.
+func lifetimes(f *advice.Flow, life *conn.Hist) {
+	f.LifeP50, _ = life.Quantile(0.5)
+	f.Short = life.Share(advice.ShortLived)
+}
+
+func keyOf(d *conn.Destination) pressure.Key {
+	return pressure.Key{What: pressure.Ports, NetNS: d.NetNS, Local: d.Local, Remote: d.Remote}
+}
+
+// bound is the ports that clients have bound at one address.
+func (d *diagnosis) bound(v *conn.Destination, failed uint64, g *pressure.Gauge) advice.BoundPorts {
+	b := advice.BoundPorts{Local: v.Local, Gauge: g, Failed: failed}
+	if v.Flow != nil && len(v.Flow.Holders) > 0 {
+		b.Owner = v.Flow.Holders[0].Process
+	}
+	if d.session != nil && (failed > 0 || v.Share() >= pressure.HalfShare) {
+		b.Taken = d.taken(v)
+	}
+	return b
+}
+
+// taken counts the ports of the range that any socket of the namespace holds.
+func (d *diagnosis) taken(v *conn.Destination) int {
+	seen := make([]bool, 1<<16)
+	n := 0
+	for s := range d.session.table.Sockets() {
+		if p := s.Local.Port(); s.NetNS == v.NetNS && p >= v.Low && p <= v.High && !seen[p] {
+			seen[p] = true
+			n++
+		}
+	}
+	return n
+}
+
+// takenPort says who has the port that a bind() did not get.
+func (d *diagnosis) takenPort(fail advice.Fail, netns uint32, now time.Time) advice.TakenPort {
+	p := advice.TakenPort{Local: fail.Local, By: fail.Process, N: fail.N}
+	if d.session == nil {
+		return p
+	}
+	t := d.session.table
+	p.Listener, p.Listens = t.Listening(netns, fail.Local)
+	left := make(map[string]int)
+	last := int64(0)
+	for s := range t.Sockets() {
+		if s.NetNS != netns || s.State != event.TimeWait || s.Local.Port() != fail.Local.Port() || !inTheWay(s.Local.Addr(), fail.Local.Addr()) {
+			continue
+		}
+		p.TimeWait++
+		last = max(last, s.Since)
+		if s.Process.Known() {
+			if left[s.Process.Comm]++; left[s.Process.Comm] > left[p.Left.Comm] || !p.Left.Known() {
+				p.Left = s.Process
+			}
+		}
+	}
+	if p.TimeWait > 0 {
+		p.FreeIn = max(time.Unix(0, last).Add(pressure.Hold).Sub(now), 0)
+	}
+	return p
+}
+
+// inTheWay tells whether a socket at the one address keeps the other from its port.
+func inTheWay(a, b netip.Addr) bool { return a == b || a.IsUnspecified() || b.IsUnspecified() }
