@@ -34,11 +34,16 @@ type tally struct {
 	resetSent, resetReceived uint64
 	exits                    uint64 // with its namespace
 	fails                    conn.Fails
+	pids                     int // of a group of many
 }
 
 func tallyOf(g *conn.Group) tally {
+	pids := 0
+	if g.Kind == conn.GroupComm {
+		pids = g.PIDs
+	}
 	return tally{
-		opens: g.Opens, ends: g.Ends, closer: g.Closer,
+		pids: pids, opens: g.Opens, ends: g.Ends, closer: g.Closer,
 		resetSent: g.Way(event.ResetSent), resetReceived: g.Way(event.ResetReceived),
 		exits: g.Exited(event.NetnsExit) + g.Way(event.NetnsExit),
 		fails: g.Fails,

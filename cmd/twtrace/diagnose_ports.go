@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/advice"
@@ -156,3 +158,51 @@ func (d *diagnosis) takenPort(fail advice.Fail, netns uint32, now time.Time) adv
 
 // inTheWay tells whether a socket at the one address keeps the other from its port.
 func inTheWay(a, b netip.Addr) bool { return a == b || a.IsUnspecified() || b.IsUnspecified() }
+
+// listeners adds who listens in the namespace of f, and what they have accepted.
+func (d *diagnosis) listeners(f *advice.Facts, snap *conn.Snapshot) {
+	at := make(map[netip.AddrPort]*serverSum)
+	of := func(local netip.AddrPort) *serverSum {
+		if at[local] == nil {
+			at[local] = &serverSum{Listener: advice.Listener{Local: local}}
+		}
+		return at[local]
+	}
+	for i := range snap.Groups {
+		g := &snap.Groups[i]
+		if g.NetNS != f.NetNS.Inum || g.Role != event.Server || g.Local.Port() == 0 {
+			continue
+		}
+		l := of(g.Local)
+		l.States.Full[event.TimeWait] += uint32(g.TimeWait)
+		l.States.Full[event.Established] += uint32(g.Established)
+		l.States.Parked += uint32(g.Parked)
+		opens := l.Opens
+		d.add(&l.Flow, g)
+		if opens = l.Opens - opens; g.Owner.Known() && (opens > l.most || !l.Owner.Known()) {
+			l.most, l.Owner = opens, g.Owner
+		}
+		l.life.Merge(&g.Life)
+	}
+	if d.session != nil {
+		for _, k := range d.session.table.Listeners(f.NetNS.Inum) {
+			if l := of(k.Local); !l.Owner.Known() {
+				l.Owner = k.Process
+			}
+		}
+	}
+	for _, l := range at {
+		lifetimes(&l.Flow, &l.life)
+		f.Listeners = append(f.Listeners, l.Listener)
+	}
+	slices.SortFunc(f.Listeners, func(a, b advice.Listener) int {
+		return cmp.Or(cmp.Compare(b.States.All(), a.States.All()), a.Local.Compare(b.Local))
+	})
+}
+
+// serverSum adds up the groups of a listener.
+type serverSum struct {
+	advice.Listener
+	life conn.Hist
+	most uint64
+}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/twtrace/twtrace/internal/advice"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/process"
@@ -29,6 +31,25 @@ func (d *diagnosis) system(pid uint32, window time.Duration) float64 {
 		return -1
 	}
 	return float64(now-before) / float64(window)
+}
+
+// mostAlive is how many processes of one owner are looked for, to see whether they
+// stay.
+const mostAlive = 64
+
+// stay tells whether most of the processes are there. Of those in a recording that
+// is not known.
+func (d *diagnosis) stay(pids []uint32) bool {
+	if d.limits.tape != nil || process.Usable() != nil {
+		return false
+	}
+	alive := 0
+	for _, pid := range pids {
+		if unix.Kill(int(pid), 0) != unix.ESRCH {
+			alive++
+		}
+	}
+	return 2*alive > len(pids)
 }
 
 // descriptors are those of the processes that had none left, and of those that hold

@@ -30,6 +30,8 @@ type ownerSum struct {
 	most    uint64                      // connections opened by Process
 	pids    map[uint64]struct{}         // of the processes with groups of their own, with their start
 	crowd   int                         // the most processes that a group of many has
+	came    int                         // of these, the ones that came in the window
+	young   []uint32                    // pids with groups of their own that came in the window
 	remotes map[netip.AddrPort]struct{} // in the window
 	locals  map[netip.AddrPort]struct{}
 	ports   map[uint16]uint64 // opened, by remote port
@@ -78,7 +80,7 @@ func (d *diagnosis) traffic(f *advice.Facts, now time.Time, snap *conn.Snapshot)
 		return cmp.Or(cmp.Compare(b.Opens, a.Opens), cmp.Compare(b.TimeWait+b.Established, a.TimeWait+a.Established),
 			cmp.Compare(a.Process.PID, b.Process.PID))
 	})
-	d.listeners(f)
+	d.listeners(f, snap)
 	d.ownState(f, now)
 	t.Descriptors = d.descriptors(f)
 	t.Owners = t.Owners[:min(len(t.Owners), mostOwners)]
@@ -113,8 +115,13 @@ func (d *diagnosis) count(sum *ownerSum, g *conn.Group) {
 	sum.life.Merge(&g.Life)
 	if g.Kind == conn.GroupComm {
 		sum.crowd, sum.About = max(sum.crowd, g.PIDs), sum.About || g.About
+		sum.came = max(sum.came, g.PIDs-d.old.groups[g.ID].pids)
 	} else if opens > 0 || g.Alive() > 0 {
-		sum.pids[uint64(g.Owner.PID)<<32^g.Owner.Start()] = struct{}{}
+		id := uint64(g.Owner.PID)<<32 ^ g.Owner.Start()
+		if _, old := d.old.groups[g.ID]; !old && len(sum.young) < mostAlive {
+			sum.young = append(sum.young, g.Owner.PID)
+		}
+		sum.pids[id] = struct{}{}
 	}
 	if g.Role == event.Client {
 		if opens > 0 {
@@ -176,6 +183,9 @@ func (s *ownerSum) opened(all map[ownerKey]*ownerSum, k ownerKey, port uint16) u
 func (d *diagnosis) owner(sum *ownerSum, window time.Duration) advice.Owner {
 	o := sum.Owner
 	o.PIDs = max(len(sum.pids), sum.crowd)
+	if o.Came = max(len(sum.young), sum.came); o.Came >= mostAlive/2 {
+		o.Stays = d.stay(sum.young)
+	}
 	o.Destinations = len(sum.remotes)
 	if len(sum.remotes) == 1 {
 		for r := range sum.remotes {
@@ -192,20 +202,6 @@ func (d *diagnosis) owner(sum *ownerSum, window time.Duration) advice.Owner {
 		o.System = d.system(o.Process.PID, window)
 	}
 	return o
-}
-
-// listeners makes those of what servers have accepted.
-func (d *diagnosis) listeners(f *advice.Facts) {
-	for i := range f.Traffic.Owners {
-		o := &f.Traffic.Owners[i]
-		if o.Role != event.Server || !o.Local.IsValid() {
-			continue
-		}
-		l := advice.Listener{Local: o.Local, Owner: o.Process, Flow: o.Flow}
-		l.States.Full[event.TimeWait] = uint32(o.TimeWait)
-		l.States.Full[event.Established] = uint32(o.Established)
-		f.Listeners = append(f.Listeners, l)
-	}
 }
 
 // ownState is what the trace knows of itself.

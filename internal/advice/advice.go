@@ -83,6 +83,7 @@ type Scope struct {
 	Comm  string `json:"comm,omitempty"`
 	PID   uint32 `json:"pid,omitempty"`
 	Unit  string `json:"unit,omitempty"`
+	Pod   string `json:"pod,omitempty"`
 	Laddr string `json:"laddr,omitempty"`
 	Lport uint16 `json:"lport,omitempty"`
 	Raddr string `json:"raddr,omitempty"`
@@ -115,15 +116,26 @@ type rule struct {
 // close a report.
 var rules = []rule{
 	{"TW101", "ports held by TIME_WAIT", portsHeldByTimeWait},
+	{"TW102", "bind before connect", boundPorts},
+	{"TW103", "connect() burns CPU", searching},
+	{"TW104", "bind fails on restart", bindFails},
+	{"TW105", "descriptors run out", descriptors},
 	{"TW106", "ports held by live connections", portsHeldByLive},
+	{"TW201", "a pool is missing", noPool},
+	{"TW202", "one-shot swarm", swarm},
+	{"TW203", "crawler", crawler},
 	{"TW204", "server closes first", serverClosesFirst},
 	{"TW205", "bucket limit", bucketLimit},
+	{"TW206", "closed by reset", resets},
+	{"TW207", "not TIME_WAIT", notTimeWait},
 	{"TW208", "longer than 62 s", staysLonger},
 	{"TW209", "SYNs answered by ACK", synsAnswered},
+	{"TW210", "connects fail otherwise", connectsFail},
 	{"TW211", "listen queue overflows", listenQueue},
 	{"TW301", "conntrack", conntrackFull},
 	{"TW302", "loopback and load tests", loadTest},
 	{"TW303", "useless or harmful settings", uselessSettings},
+	{"TW304", "namespaces come and go", namespacesGone},
 	{"TW305", "NAT beyond the host", natBeyond},
 }
 
@@ -145,9 +157,7 @@ func Diagnose(f Facts) []Finding {
 	for _, x := range all {
 		worst = max(worst, x.Severity)
 	}
-	if !f.Traced {
-		all = append(all, limited.apply(f)...)
-	}
+	all = append(all, limited.apply(f)...)
 	if worst < Warn {
 		all = append(all, nothing.apply(f)...)
 	}

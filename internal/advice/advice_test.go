@@ -211,7 +211,7 @@ func TestMoreBuckets(t *testing.T) {
 	} {
 		f := healthy()
 		f.Limits.MaxTWBuckets, f.MemAvailable = tt.limit, tt.memory
-		got := moreBuckets(f, use{pressure.Outlook{Steady: tt.steady}})
+		got := moreBuckets(f, use{Outlook: pressure.Outlook{Steady: tt.steady}})
 		if !strings.Contains(got.Command, tt.want) || (got.Command == "") != (tt.want == "") {
 			t.Errorf("%d, %d bytes: %+v, want %q", tt.limit, tt.memory, got, tt.want)
 		}

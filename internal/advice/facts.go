@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -105,6 +106,11 @@ func Count(n kernel.NetNS) (Counted, error) {
 	return Counted{time.Now(), c, a}, err
 }
 
+// accepted tells whether k is what l has accepted, at one of its addresses.
+func (l *Listener) accepted(k Listener) bool {
+	return k.Local == l.Local || k.Local.Port() == l.Local.Port() && l.Local.Addr().IsUnspecified()
+}
+
 // Look gathers facts about n. With a window it reads the counters twice, that
 // far apart, and the sockets at its end. It needs no privilege for the current
 // namespace.
@@ -163,6 +169,12 @@ func (f *Facts) LookAtListeners(ctx context.Context) error {
 	seen := *f
 	if err := seen.lookAtSockets(ctx); err != nil {
 		return err
+	}
+	for i := range seen.Listeners {
+		l := &seen.Listeners[i]
+		if at := slices.IndexFunc(f.Listeners, l.accepted); at >= 0 {
+			l.Owner, l.Flow = f.Listeners[at].Owner, f.Listeners[at].Flow
+		}
 	}
 	f.Listeners = seen.Listeners
 	return nil

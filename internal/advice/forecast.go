@@ -10,12 +10,26 @@ import (
 )
 
 // use is how much of a limit is taken, and how that goes on.
-type use struct{ pressure.Outlook }
+type use struct {
+	pressure.Outlook
+	gauge *pressure.Gauge // that it is of; nil of a look
+}
+
+// gauged is the use that a trace measures.
+func gauged(g *pressure.Gauge) use { return use{g.Outlook, g} }
+
+// use is that of the ports to d.
+func (f *Facts) use(d *Destination) use {
+	if d.Gauge != nil {
+		return gauged(d.Gauge)
+	}
+	return project(d.live(), d.Expiry, f.Limits.UsablePorts())
+}
 
 // project foresees the use of a limit by live sockets, taken as constant, and by
 // sockets in TIME_WAIT, which go on beginning as they did.
 func project(live int, tw pressure.Expiry, limit int) use {
-	return use{pressure.Foresee(pressure.Load{
+	return use{Outlook: pressure.Foresee(pressure.Load{
 		Limit: float64(limit), Live: float64(live), TimeWait: tw, Rate: tw.Rate(),
 	})}
 }
@@ -25,6 +39,15 @@ const fullShare = 0.95
 
 // severity judges u by the rules that Severity states.
 func (u use) severity() Severity {
+	if u.gauge != nil {
+		switch u.gauge.Severity {
+		case event.Crit:
+			return Crit
+		case event.Warn:
+			return Warn
+		}
+		return OK
+	}
 	switch s := u.Severity(); {
 	case s == event.Crit, u.Limit > 0 && u.Used >= fullShare*u.Limit:
 		return Crit
@@ -34,12 +57,18 @@ func (u use) severity() Severity {
 	return OK
 }
 
+// held reports whether most is taken by what does not count, since connect() may take
+// it over.
+func (u use) held() bool {
+	return u.gauge != nil && u.gauge.Limit > 0 && float64(u.gauge.Held()) >= pressure.HighShare*u.Limit
+}
+
 // soon reports whether the limit is reached within the horizon of a forecast.
 func (u use) soon() bool { return u.Full && u.In <= pressure.Horizon }
 
 // when words the forecast; then is what happens at the limit.
 func (u use) when(then string) string {
-	settles := fmt.Sprintf("settles at about %s (%s)", output.Count(uint64(u.Steady)), output.Percent(uint64(u.Steady), uint64(u.Limit)))
+	settles := u.settles()
 	switch {
 	case u.Full && u.In == 0:
 		return "full now: " + then
@@ -51,6 +80,11 @@ func (u use) when(then string) string {
 		return "falling; at this rate it " + settles
 	}
 	return "steady; at this rate it " + settles
+}
+
+// settles is where it ends, were there no limit.
+func (u use) settles() string {
+	return fmt.Sprintf("settles at about %s (%s)", output.Count(uint64(u.Steady)), output.Percent(uint64(u.Steady), uint64(u.Limit)))
 }
 
 // seconds words a duration that nobody wants in tenths: 41s, 2m30s.

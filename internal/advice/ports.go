@@ -13,9 +13,6 @@ import (
 // mostFindings of one rule are reported: an incident has one cause or a few.
 const mostFindings = 5
 
-// unknownOwner stands for an owner that /proc and sock_diag do not show.
-const unknownOwner = "not known: the kernel keeps no owner of TIME_WAIT (TW900 says how to see it)"
-
 // portsHeldByTimeWait is TW101.
 func portsHeldByTimeWait(f Facts) []Finding {
 	return fullest(f, func(d Destination, u use) (Finding, bool) {
@@ -26,20 +23,17 @@ func portsHeldByTimeWait(f Facts) []Finding {
 		x.Why = fmt.Sprintf("%s of these ports are in TIME_WAIT, which stays for 60 s with the side that closes first: this one. "+
 			"%s began in each of the last %.0f s. Other destinations still work; restarting the client frees no port",
 			output.Count(uint64(d.States.Of(event.TimeWait))), output.Rate(u.Rate), pressure.Recent.Seconds())
+		if f.Traced && d.Opens > 0 {
+			x.Why += "; " + f.flowInWords(&d.Flow)
+		}
 		reuse := f.reuse(d)
-		switch reuse {
-		case reuseWorks:
-			x.Severity = Info
+		x.Why += f.reuseInWords(d, reuse)
+		if reuse >= reuseSeen && d.Failed == 0 && (d.Gauge == nil || u.severity() < Warn) {
+			x.Severity, x.Forecast = Info, nil
 			x.When = "no harm: connect() takes over those that are old enough"
-			x.Why += "; tcp_tw_reuse is " + fmt.Sprint(f.Limits.TWReuse) + " and covers them"
-		case reuseSeen:
-			x.Severity = Info
-			x.When = "no harm as long as the destination uses TCP timestamps: connect() takes over those that are old enough"
-			x.Why += fmt.Sprintf("; tcp_tw_reuse is 1, and connect() has taken over %s", output.Count(f.recycled()))
-		case reuseInVain:
-			x.Why += "; tcp_tw_reuse is 1 and no port was taken over, so the destination does not seem to use TCP timestamps"
-		case reuseImpossible:
-			x.Why += "; TCP timestamps are off here, so no port can be taken over early"
+			if reuse == reuseSeen {
+				x.When = "no harm as long as the destination uses TCP timestamps: connect() takes over those that are old enough"
+			}
 		}
 		if x.Severity > Info {
 			x.Now = portRemedies(f, d, reuse)
@@ -47,6 +41,37 @@ func portsHeldByTimeWait(f Facts) []Finding {
 		x.Fix = reuseConnections(d)
 		return x, true
 	})
+}
+
+// reuseInWords says whether ports in TIME_WAIT are taken over, behind a why.
+func (f *Facts) reuseInWords(d Destination, r reuse) string {
+	switch r {
+	case reuseWorks:
+		return fmt.Sprintf("; tcp_tw_reuse is %d and covers them", f.Limits.TWReuse)
+	case reuseSeen:
+		if f.Traced {
+			return fmt.Sprintf("; tcp_tw_reuse is 1, and %s of them use TCP timestamps", d.stamped())
+		}
+		return fmt.Sprintf("; tcp_tw_reuse is 1, and connect() has taken over %s", output.Count(f.recycled()))
+	case reuseInVain:
+		if f.Traced {
+			return "; tcp_tw_reuse is 1, but the destination does not use TCP timestamps"
+		}
+		return "; tcp_tw_reuse is 1 and no port was taken over, so the destination does not seem to use TCP timestamps"
+	case reuseImpossible:
+		return "; TCP timestamps are off here, so no port can be taken over early"
+	case reuseUseless:
+		return "; the destination does not use TCP timestamps, so tcp_tw_reuse could not take over any port"
+	}
+	if f.Traced {
+		return fmt.Sprintf("; %s of them use TCP timestamps", d.stamped())
+	}
+	return ""
+}
+
+// stamped is the share of the sockets in TIME_WAIT whose peer uses timestamps.
+func (d *Destination) stamped() string {
+	return output.Percent(uint64(d.Stamped), uint64(d.States.Of(event.TimeWait)))
 }
 
 // portsHeldByLive is TW106.
@@ -88,8 +113,7 @@ func fullest(f Facts, find func(Destination, use) (Finding, bool)) []Finding {
 	}
 	var all []short
 	for _, d := range f.Destinations {
-		u := project(d.live(), d.Expiry, f.Limits.UsablePorts())
-		if u.severity() >= Warn || d.Failed > 0 {
+		if u := f.use(&d); u.severity() >= Warn || d.Failed > 0 || u.held() {
 			all = append(all, short{d, u})
 		}
 	}
@@ -117,36 +141,41 @@ func (d *Destination) finding(f Facts, u use) Finding {
 		Who:   unknownOwner,
 		When:  u.when("connect() to it fails with EADDRNOTAVAIL (99)"),
 		Short: d.short(u),
-		Scope: Scope{Comm: d.Owner.Comm, PID: d.Owner.PID,
-			Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()},
+		Scope: Scope{Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()}.ofMany(d.Owner, d.PIDs),
 		Evidence: []Evidence{
-			{Name: "ports_used", Value: float64(used), Limit: float64(usable), Unit: "ports", Source: "sock_diag"},
-			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: "sock_diag"},
+			{Name: "ports_used", Value: float64(used), Limit: float64(usable), Unit: "ports", Source: f.source()},
+			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: f.source()},
 			{Name: "ports_steady", Value: u.Steady, Limit: float64(usable), Unit: "ports", Source: "forecast"},
 		},
 	}
 	for state, n := range d.States.Full {
 		if n > 0 {
-			x.Evidence = append(x.Evidence, Evidence{Name: event.State(state).String(), Value: float64(n), Unit: "sockets", Source: "sock_diag"})
+			x.Evidence = append(x.Evidence, Evidence{Name: event.State(state).String(), Value: float64(n), Unit: "sockets", Source: f.source()})
 		}
 	}
 	if d.States.Parked > 0 {
-		x.Evidence = append(x.Evidence, Evidence{Name: "FIN_WAIT2_parked", Value: float64(d.States.Parked), Unit: "sockets", Source: "sock_diag"})
+		x.Evidence = append(x.Evidence, Evidence{Name: "FIN_WAIT2_parked", Value: float64(d.States.Parked), Unit: "sockets", Source: f.source()})
 	}
 	x.Evidence = append(x.Evidence,
 		Evidence{Name: "tcp_tw_reuse", Value: float64(f.Limits.TWReuse), Source: "net.ipv4.tcp_tw_reuse"},
 		Evidence{Name: "tcp_timestamps", Value: float64(f.Limits.Timestamps), Source: "net.ipv4.tcp_timestamps"})
-	if d.Owner.Known() {
-		x.Who = fmt.Sprintf("%s[%d] opened most of them of late", d.Owner.Comm, d.Owner.PID)
-	} else if f.Traced {
-		x.Who = "not known: they were there before the trace"
+	if f.Traced {
+		x.Who = earlierOwner
+		if d.Owner.Known() {
+			x.Who = many(d.Owner, d.PIDs, d.PIDs > 1) + " opened most of them of late"
+		}
+		x.Evidence = append(x.Evidence, f.flowEvidence(&d.Flow)...)
+		x.Evidence = append(x.Evidence,
+			Evidence{Name: "with_timestamps", Value: float64(d.Stamped), Limit: float64(d.States.Of(event.TimeWait)), Unit: "sockets", Source: "trace"},
+			Evidence{Name: "EADDRNOTAVAIL", Value: float64(d.Failed), Unit: "calls", Source: "trace"})
 	}
 	if u.soon() {
 		x.Forecast = &Forecast{Event: "ports_exhausted", InS: u.In.Seconds()}
 	}
 	if d.Failed > 0 {
 		x.Severity = Crit
-		x.When = "now: connect() fails with EADDRNOTAVAIL (99), " + output.Rate(float64(d.Failed)/f.Window.Seconds())
+		x.When = fmt.Sprintf("now: %s connect() calls failed with EADDRNOTAVAIL (99) in %s, %s",
+			output.Count(d.Failed), seconds(f.Window), output.Rate(f.perSecond(d.Failed)))
 		x.Forecast = &Forecast{Event: "ports_exhausted"}
 	}
 	return x
@@ -181,6 +210,7 @@ type reuse uint8
 
 const (
 	reuseOff        reuse = iota // tcp_tw_reuse does not cover the destination
+	reuseUseless                 // nor would it help: the peer has no timestamps
 	reuseImpossible              // timestamps are off
 	reuseInVain                  // allowed, and never happened: the peer has no timestamps
 	reuseSeen                    // allowed, and happened, to this destination or another
@@ -188,14 +218,18 @@ const (
 )
 
 func (f *Facts) reuse(d Destination) reuse {
+	plain := f.Traced && d.Stamped == 0 // not one has timestamps
 	switch {
 	case f.Limits.Timestamps == 0:
 		return reuseImpossible
 	case f.Limits.TWReuse == 0, f.Limits.TWReuse == 2 && !d.loopback():
+		if plain {
+			return reuseUseless
+		}
 		return reuseOff
 	case d.loopback():
 		return reuseWorks
-	case f.recycled() > 0:
+	case f.Traced && !plain, !f.Traced && f.recycled() > 0:
 		return reuseSeen
 	}
 	return reuseInVain

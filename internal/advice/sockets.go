@@ -25,19 +25,21 @@ func serverClosesFirst(f Facts) []Finding {
 			Severity: Info,
 			What: fmt.Sprintf("the server on %s holds %s in TIME_WAIT; they take no ephemeral port, and about %s of memory",
 				l.Local, output.Count(uint64(n)), output.Bytes(uint64(n)*pressure.ServerTWBytes)),
-			Who:  "not known; `ss -tlnp` shows who listens there",
+			Who:  l.who(),
 			When: "no harm by itself: " + bucketsInWords(f),
 			Why: fmt.Sprintf("%s connections on this port are in TIME_WAIT, which stays with the side that closes first: the server",
 				output.Count(uint64(n))),
-			Fix: []Remedy{{Text: "nothing needs to be done; to have fewer, let the clients close, or lengthen the server's keep-alive"}},
-			Scope: Scope{
-				Laddr: l.Local.Addr().String(), Lport: port,
-			},
+			Fix:   []Remedy{{Text: "nothing needs to be done; to have fewer, let the clients close, or lengthen the server's keep-alive"}},
+			Scope: Scope{Laddr: l.Local.Addr().String(), Lport: port}.of(l.Owner),
 			Evidence: []Evidence{
-				{Name: "time_wait", Value: float64(n), Unit: "sockets", Source: "sock_diag"},
-				{Name: "ephemeral_ports", Value: 0, Limit: float64(f.Limits.UsablePorts()), Unit: "ports", Source: "sock_diag"},
+				{Name: "time_wait", Value: float64(n), Unit: "sockets", Source: f.source()},
+				{Name: "ephemeral_ports", Value: 0, Limit: float64(f.Limits.UsablePorts()), Unit: "ports", Source: f.source()},
 				{Name: "memory", Value: float64(n * pressure.ServerTWBytes), Unit: "bytes", Source: "estimate"},
 			},
+		}
+		if here, of := l.closedHere(); of > 0 {
+			x.Why += fmt.Sprintf("; of those that ended while it was watched, it closed %s first", output.Percent(here, of))
+			x.Evidence = append(x.Evidence, f.flowEvidence(&l.Flow)...)
 		}
 		if f.Limits.Ephemeral(port) {
 			x.What += fmt.Sprintf("; but port %d lies inside ip_local_port_range, and connect() cannot use it for anything", port)
@@ -55,6 +57,14 @@ func serverClosesFirst(f Facts) []Finding {
 		found = append(found, x)
 	}
 	return found
+}
+
+// who is the server.
+func (l *Listener) who() string {
+	if l.Owner.Known() {
+		return named(l.Owner)
+	}
+	return "not known; `ss -tlnp` shows who listens there"
 }
 
 // bucketLimit is TW205.
@@ -88,7 +98,8 @@ func bucketLimit(f Facts) []Finding {
 		Evidence: []Evidence{
 			{Name: "time_wait", Value: float64(alive), Limit: float64(limit), Unit: "sockets", Source: "sockstat"},
 			{Name: "refused", Value: float64(f.After.TWOverflow), Unit: "sockets", Source: "TcpExtTCPTimeWaitOverflow"},
-			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: "sock_diag"},
+			{Name: "refused_rate", Value: refusedRate, Unit: "1/s", Source: "TcpExtTCPTimeWaitOverflow"},
+			{Name: "time_wait_begins", Value: u.Rate, Unit: "1/s", Source: f.source()},
 		},
 	}
 	switch {
@@ -107,7 +118,16 @@ func bucketLimit(f Facts) []Finding {
 	if refused > 0 && u.Used < pressure.HighShare*u.Limit {
 		x.Why += "; the limit was not reached when the sockets were counted: it was in between, or the kernel had no memory"
 	}
-	if u.soon() {
+	if f.Traced {
+		x.Who, x.Scope = earlierOwner, x.Scope.of(f.Traffic.TimeWaitOwner)
+		if f.Traffic.TimeWaitOwner.Known() {
+			x.Who = named(f.Traffic.TimeWaitOwner) + " closed most of them of late"
+		}
+	}
+	switch {
+	case refused > 0:
+		x.Forecast = &Forecast{Event: "buckets_exhausted"}
+	case u.soon():
 		x.Forecast = &Forecast{Event: "buckets_exhausted", InS: u.In.Seconds()}
 	}
 	if severity > Info {

@@ -52,6 +52,8 @@ type Owner struct {
 	Process      event.Proc // the one that opened most, or the last one of many
 	PIDs         int        // how many there are; 0 if not known
 	About        bool       // PIDs is an estimate
+	Came         int        // how many of them were seen first in the Window
+	Stays        bool       // most of these are still there
 	Role         event.Role
 	Local        netip.AddrPort // of a server where it listens, if at one place only
 	Remote       netip.AddrPort // of a client the destination, if there is one only

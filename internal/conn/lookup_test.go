@@ -58,9 +58,15 @@ func TestListening(t *testing.T) {
 	if _, ok := tab.Listening(2, listen.Local); ok {
 		t.Error("a listener of one namespace stands in the way in another")
 	}
+	if all := tab.Listeners(1); len(all) != 1 || all[0].Local != listen.Local || !all[0].Process.Is(server) || len(tab.Listeners(2)) != 0 {
+		t.Errorf("listeners %+v, and of another namespace %+v", all, tab.Listeners(2))
+	}
 	listen.New = event.Closed
 	tab.Apply(&listen)
 	if by, ok := tab.Listening(1, listen.Local); ok {
 		t.Errorf("%+v still listens after it closed", by)
+	}
+	if all := tab.Listeners(1); len(all) != 0 {
+		t.Errorf("after the close there are %+v", all)
 	}
 }

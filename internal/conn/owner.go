@@ -94,6 +94,25 @@ func (l *listeners) find(netns uint32, local netip.AddrPort) (event.Proc, bool) 
 	return l.on(netns, netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port()))
 }
 
+// Listener is a socket that listens.
+type Listener struct {
+	Local   netip.AddrPort
+	Process event.Proc
+}
+
+// Listeners are those of a namespace whose process is known, in no order.
+func (t *Table) Listeners(netns uint32) []Listener {
+	var out []Listener
+	for k, all := range t.listeners.at {
+		for _, l := range all {
+			if k.netns == netns && !l.closed {
+				out = append(out, Listener{k.local, l.proc})
+			}
+		}
+	}
+	return out
+}
+
 // Listening reports whether somebody listens where a bind() to local would be in the
 // way, and who, if that is known.
 func (t *Table) Listening(netns uint32, local netip.AddrPort) (by event.Proc, ok bool) {

@@ -1,0 +1,161 @@
+package advice
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/pressure"
+)
+
+// boundPorts is TW102.
+func boundPorts(f Facts) []Finding {
+	var found []Finding
+	for _, b := range f.Traffic.Bound {
+		if b.Gauge == nil && b.Failed == 0 {
+			continue
+		}
+		u := use{}
+		if b.Gauge != nil {
+			u = gauged(b.Gauge)
+		}
+		if u.severity() < Warn && b.Failed == 0 || len(found) == mostFindings {
+			continue
+		}
+		usable := uint64(f.Limits.UsablePorts())
+		x := Finding{
+			Severity: u.severity(),
+			What: fmt.Sprintf("%s of %s ports (%s) are held by clients of %s that bind before they connect", output.Count(uint64(u.Used)),
+				output.Count(usable), output.Percent(uint64(u.Used), usable), b.Local),
+			Short: "ports bound before connect: " + output.Percent(uint64(u.Used), usable) + " used",
+			Who:   earlierOwner,
+			When:  u.when("bind() to port 0 fails with EADDRINUSE (98)"),
+			Why: "a port that is bound before connect() is taken from all destinations, not from one: " +
+				"binding first gives up that ports are shared between destinations",
+			Scope: Scope{Laddr: b.Local.String()}.of(b.Owner),
+			Evidence: []Evidence{
+				{Name: "ports_bound", Value: u.Used, Limit: float64(usable), Unit: "ports", Source: "trace"},
+				{Name: "EADDRINUSE", Value: float64(b.Failed), Unit: "calls", Source: "trace"},
+			},
+			Now: []Remedy{{Text: "bind to other source addresses too: each has ports of its own"}},
+			Fix: []Remedy{{Text: "set IP_BIND_ADDRESS_NO_PORT before bind() to an address and port 0: connect() then chooses the port " +
+				"(HAProxy and recent nginx do it), or do not bind at all"}},
+		}
+		if b.Taken > 0 {
+			x.Why += fmt.Sprintf("; sockets to all destinations hold %s of the %s ports", output.Count(uint64(b.Taken)), output.Count(usable))
+			x.Evidence = append(x.Evidence, Evidence{Name: "ports_taken", Value: float64(b.Taken), Limit: float64(usable), Unit: "ports", Source: "trace"})
+		}
+		if b.Owner.Known() {
+			x.Who = named(b.Owner) + " bound most of them of late"
+		}
+		if w, ok := widerRange(f); ok {
+			x.Now = append(x.Now, w)
+		}
+		if u.soon() {
+			x.Forecast = &Forecast{Event: "ports_exhausted", InS: u.In.Seconds()}
+		}
+		if b.Failed > 0 {
+			x.Severity, x.Forecast = Crit, &Forecast{Event: "ports_exhausted"}
+			x.Short = "bind() to port 0 fails: no port is free"
+			x.When = fmt.Sprintf("now: %s calls found no port in %s", output.Count(b.Failed), seconds(f.Window))
+		}
+		found = append(found, x)
+	}
+	return found
+}
+
+// When the search for a port is worth a word: from so much time in the kernel on, per
+// connection and as a share of a CPU.
+const (
+	searchShare = 0.25
+	searchTime  = 200 * time.Microsecond
+)
+
+// searching is TW103. Where the ports run out anyway, that is said already.
+func searching(f Facts) []Finding {
+	var found []Finding
+	for _, d := range f.Destinations {
+		u := f.use(&d)
+		held := float64(d.States.All())
+		o, ok := f.ownerOf(d.Owner, event.Client)
+		if !ok || u.Limit <= 0 || held < pressure.HalfShare*u.Limit || u.severity() >= Warn || d.Failed > 0 ||
+			o.System < searchShare || o.Opens == 0 || len(found) == mostFindings {
+			continue
+		}
+		each := time.Duration(o.System * float64(f.Window) / float64(o.Opens))
+		if each < searchTime {
+			continue
+		}
+		found = append(found, Finding{
+			Severity: Warn,
+			What: fmt.Sprintf("%s -> %s holds %s of %s ports (%s), and each connection costs its client %s in the kernel", d.Local, d.Remote,
+				output.Count(uint64(held)), output.Count(uint64(u.Limit)), output.Percent(uint64(held), uint64(u.Limit)), output.Duration(int64(each))),
+			Short: "connect() searches for a port: " + output.Duration(int64(each)) + " a connection",
+			Who:   fmt.Sprintf("%s spends %.0f%% of a CPU in the kernel", named(o.Process), 100*o.System),
+			When:  "now; no call fails yet: at this rate it " + u.settles(),
+			Why: "connect() tries the ports of one parity first; past half of the range those are gone, and each call " +
+				"walks over all of them before it finds another",
+			Now:   portRemedies(f, d, f.reuse(d)),
+			Fix:   reuseConnections(d),
+			Scope: Scope{Laddr: d.Local.String(), Raddr: d.Remote.Addr().String(), Rport: d.Remote.Port()}.of(o.Process),
+			Evidence: []Evidence{
+				{Name: "ports_used", Value: held, Limit: u.Limit, Unit: "ports", Source: "trace"},
+				{Name: "system_cpu", Value: 100 * o.System, Unit: "%", Source: "/proc/PID/stat"},
+				{Name: "system_time_per_connection", Value: each.Seconds(), Unit: "s", Source: "/proc/PID/stat"},
+			},
+		})
+	}
+	return found
+}
+
+// bindFails is TW104.
+func bindFails(f Facts) []Finding {
+	var found []Finding
+	for _, p := range f.Traffic.Taken {
+		if len(found) == mostFindings {
+			break
+		}
+		x := Finding{
+			Severity: Crit,
+			What:     fmt.Sprintf("bind() to %s failed with EADDRINUSE (98) %s in %s", p.Local, times(p.N), seconds(f.Window)),
+			Short:    fmt.Sprintf("bind() to port %d fails with EADDRINUSE", p.Local.Port()),
+			Who:      named(p.By) + " asked for it",
+			When:     "now",
+			Scope:    Scope{Laddr: p.Local.Addr().String(), Lport: p.Local.Port()}.of(p.By),
+			Evidence: []Evidence{
+				{Name: "EADDRINUSE", Value: float64(p.N), Unit: "calls", Source: "trace"},
+				{Name: "time_wait", Value: float64(p.TimeWait), Unit: "sockets", Source: "trace"},
+			},
+		}
+		p.explain(&x)
+		found = append(found, x)
+	}
+	return found
+}
+
+// explain says what is in the way, and what helps.
+func (p *TakenPort) explain(x *Finding) {
+	always := Remedy{Text: "set SO_REUSEADDR on every listener, always: it must have been set on the old sockets and on the new one"}
+	switch {
+	case p.Listens:
+		x.Why = named(p.Listener) + " listens on the port"
+		x.Now = []Remedy{{Text: "stop " + named(p.Listener) + ", or use another port"}}
+		x.Fix = []Remedy{{Text: "SO_REUSEPORT on all of them, if several are to share the port"}}
+	case p.TimeWait > 0:
+		x.Why = fmt.Sprintf("nobody listens there, and %s of the port are in TIME_WAIT: they keep it from whoever has no SO_REUSEADDR, "+
+			"or if they had none themselves", plural(uint64(p.TimeWait), "socket"))
+		if p.Left.Known() {
+			x.Why += "; " + named(p.Left) + " left them"
+		}
+		x.When = fmt.Sprintf("now; the last of them expires in about %s, and then the port is free", seconds(p.FreeIn))
+		x.Evidence = append(x.Evidence, Evidence{Name: "free_in", Value: p.FreeIn.Seconds(), Unit: "s", Source: "trace"})
+		x.Now = []Remedy{{Text: "start it again in " + seconds(p.FreeIn) + ", or have it set SO_REUSEADDR"}}
+		x.Fix = []Remedy{always}
+	default:
+		x.Why = "nobody is known to listen there, and nothing of the port is in TIME_WAIT: a connection of the old server may live on, or " +
+			"somebody has bound the port without listening"
+		x.Now = []Remedy{{Text: "see who has the port", Command: fmt.Sprintf("ss -tanp 'sport = :%d'", p.Local.Port())}}
+		x.Fix = []Remedy{always}
+	}
+}
