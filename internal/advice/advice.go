@@ -153,12 +153,8 @@ func Diagnose(f Facts) []Finding {
 	for _, r := range rules {
 		all = append(all, r.apply(f)...)
 	}
-	worst := Skip
-	for _, x := range all {
-		worst = max(worst, x.Severity)
-	}
 	all = append(all, limited.apply(f)...)
-	if worst < Warn {
+	if !slices.ContainsFunc(all, func(x Finding) bool { return x.Severity >= Warn }) {
 		all = append(all, nothing.apply(f)...)
 	}
 	sortFindings(all)
