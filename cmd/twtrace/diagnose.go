@@ -34,8 +34,11 @@ func (d *diagnosis) findings(s *view.State, snap *conn.Snapshot) []advice.Findin
 // look gathers the facts of the namespaces that are looked at, by a snapshot.
 func (d *diagnosis) look(s *view.State, snap *conn.Snapshot) []advice.Facts {
 	if d.old == nil {
-		d.old = d.newMark(s.Time, snap)
+		d.old = d.firstMark(s.Time, snap)
 		d.young = d.old
+	}
+	if d.limits.tape == nil {
+		d.old.time(snap, s.Time)
 	}
 	if d.session != nil {
 		d.session.standing.wanted = true

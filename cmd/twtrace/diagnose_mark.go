@@ -24,7 +24,21 @@ type mark struct {
 	failed   map[pressure.Key]uint64
 	refused  map[uint32]uint64 // TIME_WAIT, by namespace
 	counters map[uint32]advice.Counted
-	system   map[uint32]time.Duration // in the kernel, by pid
+	system   map[uint32]timed // by pid
+}
+
+// timed is how long a process was in the kernel, up to a moment.
+type timed struct {
+	at   time.Time
+	used time.Duration
+}
+
+// firstMark is the begin of the trace, where the counts of the tables begin too.
+func (d *diagnosis) firstMark(now time.Time, snap *conn.Snapshot) *mark {
+	if d.session == nil || d.session.tape != nil && d.session.tape.from != 0 {
+		return d.newMark(now, snap)
+	}
+	return d.newMark(d.session.beginning(), &conn.Snapshot{})
 }
 
 // tally is what a mark knows of a group.
@@ -52,7 +66,7 @@ func tallyOf(g *conn.Group) tally {
 
 func (d *diagnosis) newMark(at time.Time, snap *conn.Snapshot) *mark {
 	m := &mark{at: at, groups: make(map[uint64]tally, len(snap.Groups)), failed: make(map[pressure.Key]uint64),
-		refused: make(map[uint32]uint64), counters: make(map[uint32]advice.Counted)}
+		refused: make(map[uint32]uint64), counters: make(map[uint32]advice.Counted), system: make(map[uint32]timed)}
 	for i := range snap.Groups {
 		if v := tallyOf(&snap.Groups[i]); v != (tally{}) {
 			m.groups[snap.Groups[i].ID] = v
@@ -67,7 +81,7 @@ func (d *diagnosis) newMark(at time.Time, snap *conn.Snapshot) *mark {
 		m.refused[b.NetNS] = b.Refused
 	}
 	if d.limits.tape == nil {
-		m.system = systemTimes(snap)
+		m.time(snap, at)
 	}
 	return m
 }
@@ -107,10 +121,14 @@ const (
 // that open most.
 const mostTimed = 8
 
-// systemTimes are how long the processes that open most were in the kernel.
-func systemTimes(snap *conn.Snapshot) map[uint32]time.Duration {
-	if process.Usable() != nil {
-		return nil
+// manyOpened is how many connections such a process must have opened.
+const manyOpened = 64
+
+// time notes how long the processes that open most were in the kernel, of those that
+// are not known yet.
+func (m *mark) time(snap *conn.Snapshot, now time.Time) {
+	if len(m.system) >= mostTimed || process.Usable() != nil {
+		return
 	}
 	opens := make(map[uint32]uint64)
 	for i := range snap.Groups {
@@ -120,16 +138,14 @@ func systemTimes(snap *conn.Snapshot) map[uint32]time.Duration {
 	}
 	var pids []uint32
 	for pid, n := range opens {
-		if n > 0 {
+		if _, known := m.system[pid]; n > manyOpened && !known {
 			pids = append(pids, pid)
 		}
 	}
 	slices.SortFunc(pids, func(a, b uint32) int { return cmp.Compare(opens[b], opens[a]) })
-	out := make(map[uint32]time.Duration)
-	for _, pid := range pids[:min(len(pids), mostTimed)] {
+	for _, pid := range pids[:min(len(pids), mostTimed-len(m.system))] {
 		if t, err := process.SystemTime(pid); err == nil {
-			out[pid] = t
+			m.system[pid] = timed{now, t}
 		}
 	}
-	return out
 }

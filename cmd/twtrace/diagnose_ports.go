@@ -44,8 +44,11 @@ func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, gauges ma
 		to := advice.Destination{Local: v.Local, Remote: v.Remote, States: uses(v), Failed: failed, Gauge: gauges[key]}
 		expiry(&to.Expiry, v.TimeWait, v.Flow)
 		if v.Flow != nil {
-			for _, n := range v.Flow.Stamped {
+			for age, n := range v.Flow.Stamped {
 				to.Stamped += int(n)
+				if time.Duration(age)*time.Second < v.Flow.Known { // of those from before it is not known
+					to.Begun += int(n) + int(v.Flow.Age[age])
+				}
 			}
 			if len(v.Flow.Holders) > 0 {
 				to.Owner, to.PIDs = v.Flow.Holders[0].Process, v.Flow.Holders[0].PIDs

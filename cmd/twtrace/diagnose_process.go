@@ -16,21 +16,22 @@ const (
 	// mostDescribed is how many processes are asked for their descriptors.
 	mostDescribed = 8
 	// manySockets is how many a process must hold for that.
-	manySockets = 64
+	manySockets = 16
 )
 
-// system is how many CPUs a process used in the kernel since the old mark, negative
-// if that is not known.
-func (d *diagnosis) system(pid uint32, window time.Duration) float64 {
+// system is how many CPUs a process used in the kernel of late, negative if that is
+// not known.
+func (d *diagnosis) system(pid uint32, now time.Time) float64 {
 	before, ok := d.old.system[pid]
-	if !ok {
+	over := now.Sub(before.at)
+	if !ok || over < time.Second {
 		return -1
 	}
-	now, err := process.SystemTime(pid)
-	if err != nil || now < before {
+	used, err := process.SystemTime(pid)
+	if err != nil || used < before.used {
 		return -1
 	}
-	return float64(now-before) / float64(window)
+	return float64(used-before.used) / float64(over)
 }
 
 // mostAlive is how many processes of one owner are looked for, to see whether they

@@ -71,7 +71,7 @@ func (d *diagnosis) traffic(f *advice.Facts, now time.Time, snap *conn.Snapshot)
 				t.Taken = append(t.Taken, d.takenPort(*fail, f.NetNS.Inum, now))
 			}
 		}
-		t.Owners = append(t.Owners, d.owner(sum, f.Window))
+		t.Owners = append(t.Owners, d.owner(sum, now))
 	}
 	slices.SortFunc(t.Fails, func(a, b advice.Fail) int {
 		return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Process.PID, b.Process.PID), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
@@ -180,7 +180,7 @@ func (s *ownerSum) opened(all map[ownerKey]*ownerSum, k ownerKey, port uint16) u
 }
 
 // owner is what the sum comes to.
-func (d *diagnosis) owner(sum *ownerSum, window time.Duration) advice.Owner {
+func (d *diagnosis) owner(sum *ownerSum, now time.Time) advice.Owner {
 	o := sum.Owner
 	o.PIDs = max(len(sum.pids), sum.crowd)
 	if o.Came = max(len(sum.young), sum.came); o.Came >= mostAlive/2 {
@@ -198,8 +198,8 @@ func (d *diagnosis) owner(sum *ownerSum, window time.Duration) advice.Owner {
 		}
 	}
 	lifetimes(&o.Flow, &sum.life)
-	if o.PIDs == 1 && window > 0 {
-		o.System = d.system(o.Process.PID, window)
+	if o.PIDs == 1 {
+		o.System = d.system(o.Process.PID, now)
 	}
 	return o
 }

@@ -69,7 +69,7 @@ func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
 		l.apply(&e)
 	}
 	s.table.Snapshot(s.clock().UnixNano(), &l.snapshot)
-	l.diagnose.look(l.builder.Build(&l.snapshot), &l.snapshot)
+	l.builder.Build(&l.snapshot)
 	return l
 }
 

@@ -13,7 +13,8 @@ import (
 // of the one, and under load every connection is in them for a moment: only what is
 // there again at a later look stands.
 type standing struct {
-	wanted bool // somebody wants to know
+	wanted bool      // somebody wants to know
+	begun  time.Time // of the first look: what that showed may have been there for long
 	first  map[uint64]stood
 }
 
@@ -33,6 +34,9 @@ const (
 // note takes over what a look showed.
 func (s *standing) note(at time.Time, seen []sighting) {
 	before := s.first
+	if before == nil && s.wanted {
+		s.begun = at
+	}
 	s.first = make(map[uint64]stood, len(seen))
 	for _, k := range seen {
 		if len(s.first) == maxStanding {
@@ -73,7 +77,7 @@ func (s *standing) facts(t *conn.Table, netns uint32, since, now time.Time) []ad
 			sums[id] = sum
 		}
 		sum.N++
-		if k.at.Sub(since) > waitersEvery {
+		if k.at.After(s.begun) && k.at.Sub(since) > waitersEvery {
 			sum.Grown++
 		}
 	}

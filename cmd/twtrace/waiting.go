@@ -22,7 +22,8 @@ type waitingLook struct {
 	at    time.Time
 	took  time.Duration
 	list  []conn.Waiting
-	stand []sighting // in CLOSE_WAIT or FIN_WAIT2, if that is wanted
+	stood bool       // the rest was wanted
+	stand []sighting // in CLOSE_WAIT or FIN_WAIT2
 }
 
 // waitersEvery is how often at most the kernel is asked.
@@ -46,7 +47,9 @@ func (s *session) countWaiting() {
 		w.running = nil
 		w.due = l.at.Add(max(waitersEvery, dumpShare*l.took))
 		s.table.SetWaiting(l.at.UnixNano(), l.list)
-		s.standing.note(l.at, l.stand)
+		if l.stood {
+			s.standing.note(l.at, l.stand)
+		}
 	default:
 	}
 }
@@ -55,7 +58,7 @@ func (s *session) countWaiting() {
 // notes those that may stand in CLOSE_WAIT or FIN_WAIT2. It may run beside the
 // consumer.
 func (s *session) lookWaiting(standing bool) waitingLook {
-	l := waitingLook{at: time.Now()}
+	l := waitingLook{at: time.Now(), stood: standing}
 	states := kernel.States(event.SynSent)
 	if standing {
 		states |= kernel.States(event.CloseWait, event.FinWait2)

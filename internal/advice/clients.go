@@ -9,13 +9,12 @@ import (
 
 // What clients must do to be worth a word.
 const (
-	churnRate     = 20  // connections per second to one destination
-	shortShare    = 0.5 // of them short-lived
-	swarmSize     = 50  // processes that came in the window
-	crawlSize     = 100 // destinations in the window
-	perSwarmer    = 3   // connections of each of a swarm, at most
-	perCrawled    = 3   // connections to each of the crawled, at most
-	churnPerOwner = 10  // connections that each process of a pool-less client opens, at least
+	churnRate  = 20  // connections per second to one destination
+	shortShare = 0.5 // of them short-lived
+	swarmSize  = 50  // processes that came in the window
+	crawlSize  = 100 // destinations in the window
+	perSwarmer = 3   // connections of each of a swarm, at most
+	perCrawled = 3   // connections to each of the crawled, at most
 )
 
 // ownerOf is what the processes of a name do in a role.
@@ -33,7 +32,7 @@ func noPool(f Facts) []Finding {
 	var found []Finding
 	for _, d := range f.Destinations {
 		rate := f.perSecond(d.Opens)
-		if rate < churnRate || d.Short < shortShare || !d.Owner.Known() || len(found) == mostFindings {
+		if f.perSecond(d.Opens+d.Failed) < churnRate || d.Short < shortShare || !d.Owner.Known() || len(found) == mostFindings {
 			continue
 		}
 		if o, ok := f.ownerOf(d.Owner, event.Client); ok && o.swarms() {

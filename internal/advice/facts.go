@@ -74,7 +74,8 @@ type Destination struct {
 	PIDs    int             // processes of that name, about
 	Failed  uint64          // connects that found no port in the Window
 	Gauge   *pressure.Gauge // the forecast, from the flow; nil where nothing is near a limit
-	Stamped int             // of those in TIME_WAIT, the ones whose peer uses TCP timestamps
+	Begun   int             // of those in TIME_WAIT, the ones that the trace saw begin
+	Stamped int             // of these, the ones whose peer uses TCP timestamps
 	Flow
 }
 

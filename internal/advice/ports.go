@@ -49,12 +49,12 @@ func (f *Facts) reuseInWords(d Destination, r reuse) string {
 	case reuseWorks:
 		return fmt.Sprintf("; tcp_tw_reuse is %d and covers them", f.Limits.TWReuse)
 	case reuseSeen:
-		if f.Traced {
+		if d.Begun > 0 {
 			return fmt.Sprintf("; tcp_tw_reuse is 1, and %s of them use TCP timestamps", d.stamped())
 		}
 		return fmt.Sprintf("; tcp_tw_reuse is 1, and connect() has taken over %s", output.Count(f.recycled()))
 	case reuseInVain:
-		if f.Traced {
+		if d.Begun > 0 {
 			return "; tcp_tw_reuse is 1, but the destination does not use TCP timestamps"
 		}
 		return "; tcp_tw_reuse is 1 and no port was taken over, so the destination does not seem to use TCP timestamps"
@@ -63,16 +63,15 @@ func (f *Facts) reuseInWords(d Destination, r reuse) string {
 	case reuseUseless:
 		return "; the destination does not use TCP timestamps, so tcp_tw_reuse could not take over any port"
 	}
-	if f.Traced {
-		return fmt.Sprintf("; %s of them use TCP timestamps", d.stamped())
+	if d.Begun > 0 {
+		return fmt.Sprintf("; %s of those that began of late use TCP timestamps", d.stamped())
 	}
 	return ""
 }
 
-// stamped is the share of the sockets in TIME_WAIT whose peer uses timestamps.
-func (d *Destination) stamped() string {
-	return output.Percent(uint64(d.Stamped), uint64(d.States.Of(event.TimeWait)))
-}
+// stamped is the share of the sockets in TIME_WAIT whose peer uses timestamps, of
+// those of which that is known.
+func (d *Destination) stamped() string { return output.Percent(uint64(d.Stamped), uint64(d.Begun)) }
 
 // portsHeldByLive is TW106.
 func portsHeldByLive(f Facts) []Finding {
@@ -166,7 +165,7 @@ func (d *Destination) finding(f Facts, u use) Finding {
 		}
 		x.Evidence = append(x.Evidence, f.flowEvidence(&d.Flow)...)
 		x.Evidence = append(x.Evidence,
-			Evidence{Name: "with_timestamps", Value: float64(d.Stamped), Limit: float64(d.States.Of(event.TimeWait)), Unit: "sockets", Source: "trace"},
+			Evidence{Name: "with_timestamps", Value: float64(d.Stamped), Limit: float64(d.Begun), Unit: "sockets", Source: "trace"},
 			Evidence{Name: "EADDRNOTAVAIL", Value: float64(d.Failed), Unit: "calls", Source: "trace"})
 	}
 	if u.soon() {
@@ -218,7 +217,7 @@ const (
 )
 
 func (f *Facts) reuse(d Destination) reuse {
-	plain := f.Traced && d.Stamped == 0 // not one has timestamps
+	plain := d.Begun > 0 && d.Stamped == 0 // not one has timestamps
 	switch {
 	case f.Limits.Timestamps == 0:
 		return reuseImpossible
@@ -229,7 +228,7 @@ func (f *Facts) reuse(d Destination) reuse {
 		return reuseOff
 	case d.loopback():
 		return reuseWorks
-	case f.Traced && !plain, !f.Traced && f.recycled() > 0:
+	case d.Stamped > 0, d.Begun == 0 && f.recycled() > 0:
 		return reuseSeen
 	}
 	return reuseInVain

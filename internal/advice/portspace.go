@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/pressure"
@@ -26,11 +28,10 @@ func boundPorts(f Facts) []Finding {
 		usable := uint64(f.Limits.UsablePorts())
 		x := Finding{
 			Severity: u.severity(),
-			What: fmt.Sprintf("%s of %s ports (%s) are held by clients of %s that bind before they connect", output.Count(uint64(u.Used)),
-				output.Count(usable), output.Percent(uint64(u.Used), usable), b.Local),
-			Short: "ports bound before connect: " + output.Percent(uint64(u.Used), usable) + " used",
-			Who:   earlierOwner,
-			When:  u.when("bind() to port 0 fails with EADDRINUSE (98)"),
+			What:     b.what(u, usable),
+			Short:    "ports bound before connect: " + output.Percent(max(uint64(u.Used), uint64(b.Taken)), usable) + " used",
+			Who:      earlierOwner,
+			When:     u.when("bind() to port 0 fails with EADDRINUSE (98)"),
 			Why: "a port that is bound before connect() is taken from all destinations, not from one: " +
 				"binding first gives up that ports are shared between destinations",
 			Scope: Scope{Laddr: b.Local.String()}.of(b.Owner),
@@ -43,11 +44,14 @@ func boundPorts(f Facts) []Finding {
 				"(HAProxy and recent nginx do it), or do not bind at all"}},
 		}
 		if b.Taken > 0 {
-			x.Why += fmt.Sprintf("; sockets to all destinations hold %s of the %s ports", output.Count(uint64(b.Taken)), output.Count(usable))
 			x.Evidence = append(x.Evidence, Evidence{Name: "ports_taken", Value: float64(b.Taken), Limit: float64(usable), Unit: "ports", Source: "trace"})
 		}
+		if !b.Owner.Known() {
+			b.Owner = f.boundBy()
+			x.Scope = x.Scope.of(b.Owner)
+		}
 		if b.Owner.Known() {
-			x.Who = named(b.Owner) + " bound most of them of late"
+			x.Who = named(b.Owner) + " bound most of them of late, or wanted to"
 		}
 		if w, ok := widerRange(f); ok {
 			x.Now = append(x.Now, w)
@@ -63,6 +67,27 @@ func boundPorts(f Facts) []Finding {
 		found = append(found, x)
 	}
 	return found
+}
+
+// what is how many ports are taken. Of those from before a trace it is not known
+// whether they were bound.
+func (b *BoundPorts) what(u use, usable uint64) string {
+	words := fmt.Sprintf("%s of %s ports (%s) are known to be held by clients of %s that bind before they connect", output.Count(uint64(u.Used)),
+		output.Count(usable), output.Percent(uint64(u.Used), usable), b.Local)
+	if b.Taken > 0 {
+		words += fmt.Sprintf("; sockets to all destinations hold %s", output.Count(uint64(b.Taken)))
+	}
+	return words
+}
+
+// boundBy is who asked for any port with bind(), and got none.
+func (f *Facts) boundBy() event.Proc {
+	for _, v := range f.Traffic.Fails {
+		if v.Call == event.Bind && v.Errno == uint16(unix.EADDRINUSE) && v.Local.Port() == 0 {
+			return v.Process
+		}
+	}
+	return event.Proc{}
 }
 
 // When the search for a port is worth a word: from so much time in the kernel on, per

@@ -20,8 +20,8 @@ func portRemedies(f Facts, d Destination, r reuse) []Remedy {
 	var now []Remedy
 	if r == reuseOff {
 		value, covers := "1", "if the destination uses TCP timestamps, which cannot be seen here"
-		if f.Traced {
-			value, covers = "1", d.stamped()+" of these use TCP timestamps, and only those can be"
+		if d.Begun > 0 {
+			covers = d.stamped() + " of those that began of late use TCP timestamps, and only such can be"
 		}
 		if d.loopback() {
 			value, covers = "2", "on loopback only"

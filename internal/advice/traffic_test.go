@@ -38,7 +38,7 @@ func churning(opens uint64) Flow {
 // timestamps, and the gauge that a meter would make.
 func storming(timeWait int, opens uint64) Destination {
 	d := destination(here, there, timeWait)
-	d.Owner, d.PIDs, d.Stamped, d.Flow = checkout, 1, timeWait, churning(opens)
+	d.Owner, d.PIDs, d.Begun, d.Stamped, d.Flow = checkout, 1, timeWait, timeWait, churning(opens)
 	d.Gauge = gauge(float64(timeWait), float64(opens)/10)
 	return d
 }
@@ -75,7 +75,7 @@ var traces = []struct {
 	{"short connections, far from any limit", func() Facts { return traced().with(storming(1200, 200)) },
 		[]string{"TW201 info", "TW000 ok"}, []string{"checkout[4242] of checkout.service opens 20/s connections to " + there, "keeps none"}},
 	{"86 % and steady", func() Facts { return traced().with(storming(24400, 4000)) },
-		[]string{"TW101 warn", "TW201 warn"}, []string{"24,400 of 28,232", "checkout[4242] of checkout.service opened most", "less than 3.0ms", "100% closed from here first", "100% of them use TCP timestamps"}},
+		[]string{"TW101 warn", "TW201 warn"}, []string{"24,400 of 28,232", "checkout[4242] of checkout.service opened most", "less than 3.0ms", "100% closed from here first", "100% of those that began of late use TCP timestamps"}},
 	{"too fast", func() Facts { return traced().with(storming(20000, 6000)) },
 		[]string{"TW101 crit", "TW201 warn"}, []string{"full in about"}},
 	{"it fails now", func() Facts {
@@ -88,6 +88,11 @@ var traces = []struct {
 		d.Stamped = 0
 		return traced().with(d)
 	}, []string{"TW101 warn", "TW201 warn"}, []string{"tcp_tw_reuse could not take over any port"}},
+	{"from before the trace: who knows", func() Facts {
+		d := storming(24400, 0)
+		d.Begun, d.Stamped = 0, 0
+		return traced().with(d)
+	}, []string{"TW101 warn"}, []string{"restarting the client frees no port"}},
 	{"all of it is taken over", func() Facts {
 		d := storming(24400, 4000)
 		f := traced().with(d)
@@ -105,7 +110,7 @@ var traces = []struct {
 		f := traced()
 		f.Traffic.Bound = []BoundPorts{{Local: netip.MustParseAddr(here), Owner: checkout, Gauge: gauge(24400, 400), Taken: 25000}}
 		return f
-	}, []string{"TW102 warn"}, []string{"24,400 of 28,232", "sockets to all destinations hold 25,000", "checkout[4242] of checkout.service bound most"}},
+	}, []string{"TW102 warn"}, []string{"24,400 of 28,232", "sockets to all destinations hold 25,000", "checkout[4242] of checkout.service bound most of them of late"}},
 	{"bind() finds no port", func() Facts {
 		f := traced()
 		f.Traffic.Bound = []BoundPorts{{Local: netip.MustParseAddr("0.0.0.0"), Failed: 31}}

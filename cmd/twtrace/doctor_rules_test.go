@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// trouble is one load in a namespace of its own, and what doctor is to find there.
+type trouble struct {
+	name  string
+	ports int
+	play  func(t *testing.T, a *act)
+	want  []string // all findings of warn and above: severity, ID, comm
+	may   []string // of these, what need not be there
+	also  []string // some of the lesser ones
+	says  []string // in any of them
+}
+
+// troubles go on for as long as doctor watches. They are slow: what is found is a
+// matter of shares and limits, and they run all at once.
+var troubles = []trouble{
+	{name: "ports exhausted", ports: 150, play: goesOn(caller("checkout", 40, workload.HalfClose, one), database),
+		want: []string{"crit TW101 checkout", "warn TW201 checkout"},
+		may:  []string{"warn TW201 checkout"}, // if ports became free, and it opened connections while it was watched
+		says: []string{"127.0.0.7:3306 holds 150 of 150 ports", "failed with EADDRNOTAVAIL (99)"}},
+	{name: "ports run out", ports: 1600, play: goesOn(caller("checkout", 40, workload.HalfClose, one), database),
+		want: []string{"crit TW101 checkout", "warn TW201 checkout"},
+		says: []string{"of 1,600 ports", "100% closed from here first", "100% of those that began of late use TCP timestamps"}},
+	{name: "a leak of connections", ports: 300, play: goesOn(leaking(caller("leaker", 25, workload.Hold, one)), database),
+		want: []string{"crit TW106 leaker"}, says: []string{"most are ESTABLISHED"}},
+	{name: "bind before connect", ports: 200, play: goesOn(bindsFirst(caller("binder", 30, workload.HalfClose, many)), servers),
+		want: []string{"crit TW102 binder"}, says: []string{"calls found no port"}},
+	{name: "a restart without SO_REUSEADDR", ports: 20000, play: restarts,
+		want: []string{"crit TW104 perl"}, says: []string{"bind() to 127.0.0.1:7070 failed with EADDRINUSE (98)", "sockets of the port are in TIME_WAIT"}},
+	{name: "out of descriptors", ports: 20000, play: lacksFiles,
+		want: []string{"crit TW105 perl"}, says: []string{"of 40 descriptors", "EMFILE (24)"}},
+	{name: "no pool", ports: 20000, play: goesOn(caller("checkout", 40, workload.HalfClose, one), database),
+		also: []string{"info TW201 checkout"}, says: []string{"to 127.0.0.7:3306 and keeps none of them", "usually MySQL"}},
+	{name: "a swarm", ports: 20000, play: swarms,
+		also: []string{"info TW202 bash"}, says: []string{"to 127.0.0.7:3306", "started by bash["}},
+	{name: "a crawler", ports: 20000, play: goesOn(caller("crawler", 30, workload.HalfClose, many), servers),
+		also: []string{"info TW203 crawler"}, says: []string{"200 destinations"}},
+	{name: "a server that closes first", ports: 20000, play: serverFirst,
+		also: []string{"info TW204 server"}, says: []string{"it closed 100% first"}},
+	{name: "buckets", ports: 20000, play: fewBuckets,
+		want: []string{"crit TW205 checkout"}, says: []string{"of 100 TIME_WAIT sockets", "refused in"}},
+	{name: "resets", ports: 20000, play: goesOn(caller("resetter", 40, workload.Abort, one), database),
+		want: []string{"warn TW206 resetter"}, says: []string{"it sent the resets itself"}},
+	{name: "a leak of CLOSE_WAIT", ports: 20000, play: goesOn(caller("caller", 8, workload.Close, one), hoarder),
+		want: []string{"warn TW207 caller", "warn TW207 hoarder"}, says: []string{"stay in CLOSE_WAIT, of hoarder", "stay in FIN_WAIT2, of caller"}},
+	{name: "nobody listens", ports: 20000, play: refuses,
+		want: []string{"warn TW210 caller"}, says: []string{"ECONNREFUSED (111) (100%)"}},
+	{name: "idle", ports: 300, play: func(*testing.T, *act) {}},
+	{name: "long connections", ports: 20000, play: goesOn(leaking2000(caller("pool", 0, workload.Hold, one)), database)},
+}
+
+// goesOn starts a server and a client that last as long as the test.
+func goesOn(c, server workload.Spec) func(*testing.T, *act) {
+	return func(t *testing.T, a *act) {
+		t.Helper()
+		for _, s := range []workload.Spec{server, c} {
+			p, err := workload.Start(context.Background(), a.ns.Path(), s)
+			must(t, err)
+			t.Cleanup(func() { _ = p.Kill(); _, _ = p.Wait() })
+			_, err = p.Ready()
+			must(t, err)
+			if s.Connect != nil {
+				must(t, p.Go())
+			}
+		}
+	}
+}
+
+// leaking holds its connections, and does not stop at a failure.
+func leaking(s workload.Spec) workload.Spec {
+	s.Connect.Fails = 1 << 30
+	return s
+}
+
+func leaking2000(s workload.Spec) workload.Spec {
+	s.Connect.Count = 2000
+	return s
+}
+
+func restarts(t *testing.T, a *act) {
+	const server = `use IO::Socket::INET; my $s; $s = IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1", LocalPort => 7070) or sleep 1 until $s; close $s->accept while 1`
+	first := a.start(t, "perl", "-e", server)
+	a.serves(t, 7070)
+	// The server closes first: what it leaves is on its port.
+	clients := exec.Command("bash", "-c", `for i in 1 2 3; do cat < /dev/tcp/127.0.0.1/7070; done`)
+	must(t, a.ns.NetNS().Do(clients.Start))
+	must(t, clients.Wait())
+	must(t, first.Process.Kill())
+	_ = first.Wait() // it was killed
+	a.start(t, "perl", "-e", server)
+}
+
+func lacksFiles(t *testing.T, a *act) {
+	goesOn(caller("idle", 0.001, workload.Close, one), hoarder)(t, a)
+	a.start(t, "sh", "-c", `ulimit -n 40; exec perl -e 'use Socket; while (1) { socket($s[$n], PF_INET, SOCK_STREAM, 0) and connect($s[$n], pack_sockaddr_in(3306, inet_aton("127.0.0.7"))) and $n++ or select(undef, undef, undef, 0.5) }'`)
+}
+
+func swarms(t *testing.T, a *act) {
+	goesOn(caller("idle", 0.001, workload.Close, one), database)(t, a)
+	a.start(t, "bash", "-c", `exec -a swarm.sh bash -c 'while :; do bash -c "exec 3<>/dev/tcp/127.0.0.7/3306"; sleep 0.02; done'`)
+}
+
+func serverFirst(t *testing.T, a *act) {
+	server := workload.Spec{Comm: "server", CountOnly: true, Serve: &workload.Serve{At: one, End: workload.Close}}
+	goesOn(caller("caller", 150, workload.WaitEOF, one), server)(t, a)
+}
+
+func fewBuckets(t *testing.T, a *act) {
+	a.ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", "100")
+	goesOn(caller("checkout", 15, workload.HalfClose, one), database)(t, a)
+}
+
+func refuses(t *testing.T, a *act) {
+	goesOn(caller("caller", 8, workload.Close, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.7:9")}), database)(t, a)
+}
+
+// diagnosed is what the tests read of `twtrace doctor -o json`.
+type diagnosed struct {
+	Verdict string
+	Checks  []struct {
+		ID, Group, Status, What, Who, When, Reason string
+		Scope                                      struct {
+			NetNS uint32
+			Comm  string
+			PID   uint32
+		}
+		Remedies []struct{ Kind, Text, Command, Undo string }
+	}
+}
+
+func doctorJSON(t *testing.T, args ...string) (d diagnosed, code int) {
+	t.Helper()
+	out, errs, code := twtrace(t, append([]string{"doctor", "-o", "json"}, args...)...)
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
+		t.Fatalf("%v: %s%s", err, out, errs)
+	}
+	return d, code
+}
+
+// in returns what was found in a namespace, but for what is about the trace itself.
+func (d *diagnosed) in(netns uint32) (loud, quiet []string, said string) {
+	for _, c := range d.Checks {
+		if c.Scope.NetNS != netns || c.Group != "host" || c.ID == "TW900" {
+			continue
+		}
+		line := strings.TrimSpace(c.Status + " " + c.ID + " " + c.Scope.Comm)
+		if c.Status == "crit" || c.Status == "warn" {
+			loud = append(loud, line)
+		} else {
+			quiet = append(quiet, line)
+		}
+		for _, s := range []string{line, c.What, c.Who, c.When, c.Reason} {
+			said += s + "\n"
+		}
+		for _, r := range c.Remedies {
+			said += r.Kind + " " + r.Text + "\n"
+		}
+	}
+	slices.Sort(loud)
+	return slices.Compact(loud), quiet, said
+}
+
+// TestDoctorRules has all the troubles at once, and one doctor who looks at them.
+func TestDoctorRules(t *testing.T) {
+	var spaces []string
+	acts := make([]*act, len(troubles))
+	for i, tr := range troubles {
+		a := &act{ns: kerneltest.NetNS(t), dir: t.TempDir()}
+		hold(t, a.ns)
+		a.ns.Sysctl(t, "net.ipv4.ip_local_port_range", fmt.Sprintf("30000 %d", 30000+tr.ports-1))
+		a.ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
+		tr.play(t, a)
+		acts[i] = a
+		spaces = append(spaces, fmt.Sprint(a.ns.Inum()))
+	}
+	awaitTroubles(t, acts)
+	d, code := doctorJSON(t, "--window", "12s", "-N", strings.Join(spaces, ","))
+	if code != 2 || d.Verdict != "crit" {
+		t.Errorf("exit code %d, verdict %s", code, d.Verdict)
+	}
+	for i, tr := range troubles {
+		t.Run(tr.name, func(t *testing.T) {
+			loud, quiet, said := d.in(acts[i].ns.Inum())
+			may := slices.DeleteFunc(slices.Clone(tr.want), func(s string) bool { return slices.Contains(tr.may, s) })
+			if !slices.Equal(loud, tr.want) && !slices.Equal(loud, may) {
+				t.Errorf("found %q, want %q", loud, tr.want)
+			}
+			for _, line := range tr.also {
+				if !slices.Contains(quiet, line) {
+					t.Errorf("no %q among %q", line, quiet)
+				}
+			}
+			for _, words := range tr.says {
+				if !strings.Contains(said, words) {
+					t.Errorf("it is not said that %q", words)
+				}
+			}
+			if t.Failed() {
+				t.Log(said)
+			}
+		})
+	}
+}
+
+// awaitTroubles waits until those are there that take a while.
+func awaitTroubles(t *testing.T, acts []*act) {
+	t.Helper()
+	enough := map[string]int{"ports exhausted": 150, "buckets": 100, "a server that closes first": 1000, "bind before connect": 200}
+	for i, tr := range troubles {
+		n, ok := enough[tr.name]
+		if !ok {
+			continue
+		}
+		kerneltest.Eventually(t, patience, func() (bool, string) {
+			tw := acts[i].ns.Sockstat(t)["TCP tw"]
+			return tw >= uint64(n), fmt.Sprintf("%s: %d in TIME_WAIT, want %d", tr.name, tw, n)
+		})
+	}
+}
+
+// TestDoctorNamespacesGone has a namespace go away while doctor watches.
+func TestDoctorNamespacesGone(t *testing.T) {
+	ns, err := workload.NewNetNS()
+	must(t, err)
+	_, err = workload.ActiveClose(workload.IPv4, 50).Run(t.Context(), ns.Path())
+	must(t, err)
+	cmd := command("doctor", "-o", "json", "--window", "12s")
+	var out strings.Builder
+	var said talk
+	cmd.Stdout, cmd.Stderr = &out, &said
+	must(t, cmd.Start())
+	tracing(t, cmd)
+	must(t, ns.Close())
+	_ = cmd.Wait() // what its exit code is depends on what else happens on this host
+	var d diagnosed
+	if err := json.Unmarshal([]byte(out.String()), &d); err != nil {
+		t.Fatalf("%v: %s%s", err, out.String(), said.String())
+	}
+	for _, c := range d.Checks {
+		if c.ID == "TW304" {
+			if c.Status != "info" || !strings.Contains(c.What, "network namespace") {
+				t.Errorf("%s: %s", c.Status, c.What)
+			}
+			return
+		}
+	}
+	t.Errorf("no TW304 among %+v", d.Checks)
+}
+
+// tracing waits until the hooks of a process are there: maps and programs are among
+// its descriptors.
+func tracing(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		out, err := exec.Command("sh", "-c", fmt.Sprintf("ls -l /proc/%d/fd | grep -c bpf_link", cmd.Process.Pid)).Output()
+		return err == nil && strings.TrimSpace(string(out)) != "0", "no hook is attached"
+	})
+}
