@@ -113,13 +113,10 @@ func (d *diagnosis) space(inum uint32, s *view.State, snap *conn.Snapshot) (f ad
 	if f.MemAvailable, err = kernel.MemAvailable(); err != nil {
 		return f, false
 	}
-	f.Before, f.After = counted.Counters, counted.Counters
+	d.old.know(inum, counted)
 	d.young.know(inum, counted)
-	if before, ok := d.old.counters[inum]; ok {
-		f.Before, f.Window = before.Counters, f.Time.Sub(d.old.at)
-	} else {
-		d.old.know(inum, counted)
-	}
+	f.Between(d.old.counters[inum], counted)
+	f.Traffic.Window = f.Time.Sub(d.old.at)
 	return f, true
 }
 

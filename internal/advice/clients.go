@@ -76,7 +76,7 @@ func swarm(f Facts) []Finding {
 		x := Finding{
 			Severity: Info,
 			What: fmt.Sprintf("%s processes of %s came in %s, and opened %s", output.Count(uint64(o.Came)), o.Process.Comm,
-				seconds(f.Window), plural(o.Opens, "connection")),
+				seconds(f.watched()), plural(o.Opens, "connection")),
 			Who:      many(o.Process, o.PIDs, o.About),
 			When:     output.Rate(f.perSecond(uint64(o.Came))) + " come and go",
 			Why:      "no process lives long enough to use a connection twice: " + f.flowInWords(&o.Flow),
@@ -114,7 +114,7 @@ func crawler(f Facts) []Finding {
 		found = append(found, Finding{
 			Severity: Info,
 			What: fmt.Sprintf("%s connects to %s destinations in %s (%s new ones); the fullest holds %s of %s ports", many(o.Process, o.PIDs, o.About),
-				output.Count(uint64(o.Destinations)), seconds(f.Window), output.Rate(f.perSecond(uint64(o.Destinations))),
+				output.Count(uint64(o.Destinations)), seconds(f.watched()), output.Rate(f.perSecond(uint64(o.Destinations))),
 				output.Count(uint64(most)), output.Count(usable)),
 			Who:  many(o.Process, o.PIDs, o.About),
 			When: "no harm to ports: each destination has all of them",

@@ -114,11 +114,11 @@ func nothingIsWrong(f Facts) []Finding {
 				opens += o.Opens
 			}
 		}
-		x.What += fmt.Sprintf("; %s opened in %s, %s lost", plural(opens, "connection"), seconds(f.Window), plural(f.Traffic.Lost, "event"))
+		x.What += fmt.Sprintf("; %s opened in %s, %s lost", plural(opens, "connection"), seconds(f.watched()), plural(f.Traffic.Lost, "event"))
 		x.Evidence = append(x.Evidence,
 			Evidence{Name: "opens", Value: f.perSecond(opens), Unit: "1/s", Source: "trace"},
 			Evidence{Name: "lost_events", Value: float64(f.Traffic.Lost), Unit: "events", Source: "trace"},
-			Evidence{Name: "window", Value: f.Window.Seconds(), Unit: "s", Source: "trace"})
+			Evidence{Name: "window", Value: f.watched().Seconds(), Unit: "s", Source: "trace"})
 	}
 	usable := f.Limits.UsablePorts()
 	if len(f.Destinations) == 0 {

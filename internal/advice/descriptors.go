@@ -41,7 +41,7 @@ func descriptors(f Facts) []Finding {
 		switch {
 		case v.Failed > 0:
 			x.Severity = Crit
-			x.When = fmt.Sprintf("now: %s failed with %s in %s", plural(v.Failed, "call"), errno, seconds(f.Window))
+			x.When = fmt.Sprintf("now: %s failed with %s in %s", plural(v.Failed, "call"), errno, seconds(f.watched()))
 		case full:
 			x.Severity = Crit
 			x.When = "now: the next call that needs one fails with " + errno

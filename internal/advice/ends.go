@@ -3,6 +3,7 @@ package advice
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +45,7 @@ func resets(f Facts) []Finding {
 		x := Finding{
 			Severity: Warn,
 			What: fmt.Sprintf("%s of %s connections of %s that ended in %s were reset (%s)", output.Count(n), output.Count(o.Ends), who,
-				seconds(f.Window), output.Percent(n, o.Ends)),
+				seconds(f.watched()), output.Percent(n, o.Ends)),
 			Short: output.Rate(f.perSecond(n)) + " connections are reset",
 			Who:   who + ": " + sender,
 			When:  "now: " + output.Rate(f.perSecond(n)),
@@ -88,7 +89,7 @@ func notTimeWait(f Facts) []Finding {
 		}
 		if s.Grown >= standsGrown {
 			x.Severity = Warn
-			x.When = fmt.Sprintf("they grow: %s more in %s", output.Count(uint64(s.Grown)), seconds(f.Window))
+			x.When = fmt.Sprintf("they grow: %s more in %s", output.Count(uint64(s.Grown)), seconds(f.watched()))
 		}
 		if s.State == event.CloseWait {
 			x.Why = "the peer has closed, and this process has not: it leaks sockets, and each takes a descriptor. This is not TIME_WAIT"
@@ -124,7 +125,13 @@ type failures struct {
 // connectsFail is TW210.
 func connectsFail(f Facts) []Finding {
 	var found []Finding
+	nat := natBeyond(f)
 	for _, v := range f.failedConnects() {
+		if slices.ContainsFunc(nat, func(x Finding) bool {
+			return x.Scope.Raddr == v.Remote.Addr().String() && x.Scope.Rport == v.Remote.Port() && v.Errno == etimedout
+		}) {
+			continue // TW305 says more
+		}
 		all := v.N + v.Opens
 		share := float64(v.N) / float64(all)
 		if v.N < failsMany || share < failsFew || len(found) == mostFindings {
@@ -231,7 +238,7 @@ func namespacesGone(f Facts) []Finding {
 		What: fmt.Sprintf("%s ended at once with %s that went away", plural(t.NetnsExits, "TIME_WAIT socket"),
 			plural(uint64(t.NetnsGone), "network namespace")),
 		Who:      "whatever starts and ends containers here",
-		When:     "in the last " + seconds(f.Window),
+		When:     "in the last " + seconds(f.watched()),
 		Why:      "a network namespace takes its sockets with it; this is normal, and no TIME_WAIT was cut short for any other reason",
 		Evidence: []Evidence{{Name: "netns_exit", Value: float64(t.NetnsExits), Unit: "sockets", Source: "trace"}},
 	}}

@@ -158,7 +158,7 @@ var hostile = []struct {
 		f := unanswered(here, "198.51.100.7:443", 0, 200)
 		f.Traffic.Fails = []Fail{
 			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:443"), N: 30},
-			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:80"), N: 3000},
+			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:80"), N: 9},
 		}
 		return f
 	}, []string{"TW305 warn"}, []string{"30 connects"}},

@@ -174,7 +174,7 @@ func (d *Destination) finding(f Facts, u use) Finding {
 	if d.Failed > 0 {
 		x.Severity = Crit
 		x.When = fmt.Sprintf("now: %s connect() calls failed with EADDRNOTAVAIL (99) in %s, %s",
-			output.Count(d.Failed), seconds(f.Window), output.Rate(f.perSecond(d.Failed)))
+			output.Count(d.Failed), seconds(f.watched()), output.Rate(f.perSecond(d.Failed)))
 		x.Forecast = &Forecast{Event: "ports_exhausted"}
 	}
 	return x

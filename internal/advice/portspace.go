@@ -62,7 +62,7 @@ func boundPorts(f Facts) []Finding {
 		if b.Failed > 0 {
 			x.Severity, x.Forecast = Crit, &Forecast{Event: "ports_exhausted"}
 			x.Short = "bind() to port 0 fails: no port is free"
-			x.When = fmt.Sprintf("now: %s calls found no port in %s", output.Count(b.Failed), seconds(f.Window))
+			x.When = fmt.Sprintf("now: %s calls found no port in %s", output.Count(b.Failed), seconds(f.watched()))
 		}
 		found = append(found, x)
 	}
@@ -108,7 +108,7 @@ func searching(f Facts) []Finding {
 			o.System < searchShare || o.Opens == 0 || len(found) == mostFindings {
 			continue
 		}
-		each := time.Duration(o.System * float64(f.Window) / float64(o.Opens))
+		each := time.Duration(o.System * float64(f.watched()) / float64(o.Opens))
 		if each < searchTime {
 			continue
 		}
@@ -143,7 +143,7 @@ func bindFails(f Facts) []Finding {
 		}
 		x := Finding{
 			Severity: Crit,
-			What:     fmt.Sprintf("bind() to %s failed with EADDRINUSE (98) %s in %s", p.Local, times(p.N), seconds(f.Window)),
+			What:     fmt.Sprintf("bind() to %s failed with EADDRINUSE (98) %s in %s", p.Local, times(p.N), seconds(f.watched())),
 			Short:    fmt.Sprintf("bind() to port %d fails with EADDRINUSE", p.Local.Port()),
 			Who:      named(p.By) + " asked for it",
 			When:     "now",

@@ -10,8 +10,9 @@ import (
 
 // Traffic is what only a trace sees of a namespace: who opens and closes
 // connections, and which calls fail. The zero Traffic is that of a look without one.
-// Numbers are of the Window of the Facts, but where they say otherwise.
+// Numbers are of its Window, but where they say otherwise.
 type Traffic struct {
+	Window   time.Duration // over which it was counted: the trace may have begun before the counters were read
 	Seen     time.Duration // how long the trace has run
 	OwnersIn time.Duration // until no socket is left whose owner cannot be known; 0: none is
 	Lost     uint64        // events, since the trace began

@@ -3,6 +3,7 @@ package advice
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
@@ -101,11 +102,14 @@ func (f *Flow) closedHere() (n, of uint64) {
 
 // perSecond is a count of the window as a rate.
 func (f *Facts) perSecond(n uint64) float64 {
-	if f.Window <= 0 {
+	if f.watched() <= 0 {
 		return 0
 	}
-	return float64(n) / f.Window.Seconds()
+	return float64(n) / f.watched().Seconds()
 }
+
+// watched is over how long the traffic was counted.
+func (f *Facts) watched() time.Duration { return cmp.Or(f.Traffic.Window, f.Window) }
 
 // source is where numbers of sockets come from.
 func (f *Facts) source() string {
