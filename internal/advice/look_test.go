@@ -28,6 +28,7 @@ const address = "10.77.0.1"
 func private(t *testing.T, ports string) (*kerneltest.NS, kernel.NetNS) {
 	t.Helper()
 	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t)
 	ns.AddAddr(t, "lo", address+"/32")
 	ns.Sysctl(t, "net.ipv4.ip_local_port_range", ports)
 	n, err := kernel.FindNetNS(ns.Path())
