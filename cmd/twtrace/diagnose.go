@@ -155,7 +155,7 @@ func (d *diagnosis) exits(t *advice.Traffic, snap *conn.Snapshot) {
 	for i := range snap.Groups {
 		g := &snap.Groups[i]
 		before := d.old.groups[g.ID]
-		if n := less(tallyOf(g).exits, before.exits); n > 0 {
+		if n := less(countsOf(g).exits, before.exits); n > 0 {
 			t.NetnsExits += n
 			gone[g.NetNS] = true
 		}

@@ -20,7 +20,7 @@ const markEvery = 5 * time.Second
 // now.
 type mark struct {
 	at       time.Time
-	groups   map[uint64]tally // by Group.ID; of those that did nothing, none
+	groups   map[uint64]groupCounts // by Group.ID; of those that did nothing, none
 	failed   map[pressure.Key]uint64
 	refused  map[uint32]uint64 // TIME_WAIT, by namespace
 	counters map[uint32]advice.Counted
@@ -41,8 +41,8 @@ func (d *diagnosis) firstMark(now time.Time, snap *conn.Snapshot) *mark {
 	return d.newMark(d.session.beginning(), &conn.Snapshot{})
 }
 
-// tally is what a mark knows of a group.
-type tally struct {
+// groupCounts is what a mark knows of a group.
+type groupCounts struct {
 	opens, ends              uint64
 	closer                   [event.BothSides + 1]uint64
 	resetSent, resetReceived uint64
@@ -51,12 +51,12 @@ type tally struct {
 	pids                     int // of a group of many
 }
 
-func tallyOf(g *conn.Group) tally {
+func countsOf(g *conn.Group) groupCounts {
 	pids := 0
 	if g.Kind == conn.GroupComm {
 		pids = g.PIDs
 	}
-	return tally{
+	return groupCounts{
 		pids: pids, opens: g.Opens, ends: g.Ends, closer: g.Closer,
 		resetSent: g.Way(event.ResetSent), resetReceived: g.Way(event.ResetReceived),
 		exits: g.Exited(event.NetnsExit) + g.Way(event.NetnsExit),
@@ -65,10 +65,10 @@ func tallyOf(g *conn.Group) tally {
 }
 
 func (d *diagnosis) newMark(at time.Time, snap *conn.Snapshot) *mark {
-	m := &mark{at: at, groups: make(map[uint64]tally, len(snap.Groups)), failed: make(map[pressure.Key]uint64),
+	m := &mark{at: at, groups: make(map[uint64]groupCounts, len(snap.Groups)), failed: make(map[pressure.Key]uint64),
 		refused: make(map[uint32]uint64), counters: make(map[uint32]advice.Counted), system: make(map[uint32]timed)}
 	for i := range snap.Groups {
-		if v := tallyOf(&snap.Groups[i]); v != (tally{}) {
+		if v := countsOf(&snap.Groups[i]); v != (groupCounts{}) {
 			m.groups[snap.Groups[i].ID] = v
 		}
 	}

@@ -86,7 +86,7 @@ func (d *diagnosis) flows(snap *conn.Snapshot, index map[pressure.Key]*advice.De
 
 // add adds what happened to the connections of a group since the old mark.
 func (d *diagnosis) add(f *advice.Flow, g *conn.Group) {
-	before, now := d.old.groups[g.ID], tallyOf(g)
+	before, now := d.old.groups[g.ID], countsOf(g)
 	f.Opens += less(now.opens, before.opens)
 	f.Ends += less(now.ends, before.ends)
 	for i := range f.Closer {

@@ -270,3 +270,43 @@ func tracing(t *testing.T, cmd *exec.Cmd) {
 		return err == nil && strings.TrimSpace(string(out)) != "0", "no hook is attached"
 	})
 }
+
+// TestDoctorHealthy: hosts without trouble are told so.
+func TestDoctorHealthy(t *testing.T) {
+	databases := t.TempDir()
+	installMariaDB(t, databases)
+	var spaces []string
+	for name, play := range map[string]func(*testing.T, *act){
+		"idle": func(*testing.T, *act) {},
+		"keep-alive": func(t *testing.T, a *act) {
+			nginx(t, a, true)
+			a.start(t, "nice", "-n", "10", "wrk", "-t", "1", "-c", "20", "-d", "600s", served)
+		},
+		"a pooled database": func(t *testing.T, a *act) {
+			mariadb(t, a)
+			a.start(t, "nice", "-n", "10", "mariadb-slap", "--no-defaults", "-h", "127.0.0.1", "--concurrency=4",
+				"--number-of-queries=10000000", "--query=select 1")
+		},
+		"long connections": goesOn(leaking2000(caller("pool", 0, workload.Hold, one)), database),
+	} {
+		a := &act{stage: &stage{database: databases}, ns: kerneltest.NetNS(t), dir: t.TempDir()}
+		hold(t, a.ns)
+		play(t, a)
+		spaces = append(spaces, fmt.Sprint(a.ns.Inum()))
+		t.Logf("%s is in network namespace %d", name, a.ns.Inum())
+	}
+	d, code := doctorJSON(t, "--window", "10s", "-N", strings.Join(spaces, ","))
+	if code != 0 || d.Verdict != "ok" {
+		t.Errorf("exit code %d, verdict %s", code, d.Verdict)
+	}
+	well := false
+	for _, c := range d.Checks {
+		well = well || c.ID == "TW000" && c.Status == "ok"
+		if c.Status == "crit" || c.Status == "warn" {
+			t.Errorf("%s %s in %d: %s; %s", c.Status, c.ID, c.Scope.NetNS, c.What, c.Reason)
+		}
+	}
+	if !well {
+		t.Error("no TW000: that nothing is wrong is not said")
+	}
+}
