@@ -46,8 +46,9 @@ func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, gauges ma
 		if v.Flow != nil {
 			for age, n := range v.Flow.Stamped {
 				to.Stamped += int(n)
+				to.Begun += int(n)
 				if time.Duration(age)*time.Second < v.Flow.Known { // of those from before it is not known
-					to.Begun += int(n) + int(v.Flow.Age[age])
+					to.Begun += int(v.Flow.Age[age])
 				}
 			}
 			if len(v.Flow.Holders) > 0 {
