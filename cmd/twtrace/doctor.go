@@ -24,8 +24,10 @@ func doctorCommand() *cli.Command {
 				"twtrace doctor                      what is wrong, who does it, and what helps",
 				"twtrace doctor --brief --window 3s  a line for each warning, for a monitoring system",
 				"twtrace doctor -o md > ticket.md    the same for a ticket",
-				"twtrace doctor --preflight          can this host be traced"),
-		Flags:  slices.Concat(doctorFlags(), doctorTracerFlags(), doctorReadFlags()),
+				"twtrace doctor --preflight          can this host be traced",
+				"twtrace doctor --plan --rate 500    do the ports bear it, and what would",
+				"twtrace doctor --sysctl             suggested settings as a file for sysctl.d"),
+		Flags:  slices.Concat(doctorFlags(), planFlags(), doctorTracerFlags(), doctorReadFlags()),
 		Action: runDoctor,
 	}
 }
@@ -39,6 +41,7 @@ func doctorFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "preflight", Usage: "only say whether this host can be traced", Category: categoryTrace},
 		outputFlag(strings.Join(doctorFormats, ", ")),
 		&cli.BoolFlag{Name: "brief", Usage: "only a line for each warning, and the summary", Category: categoryOutput},
+		&cli.BoolFlag{Name: "sysctl", Usage: "only the settings that would help, as a file for sysctl.d", Category: categoryOutput},
 		&cli.StringFlag{Name: "fail-on", Value: "warn", Category: categoryOutput,
 			Usage: "exit 0 for what is below `SEVERITY`: info, warn, crit"},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
@@ -72,6 +75,7 @@ type doctor struct {
 	named  []kernel.NetNS // by the user; nil: all that have sockets
 	format string
 	brief  bool
+	sysctl bool
 	style  advice.Style
 	out    io.Writer
 	screen *progress
@@ -89,6 +93,8 @@ func runDoctor(c *cli.Context) error {
 	}
 	defer d.screen.clear()
 	switch {
+	case c.Bool("plan"):
+		return d.plan(c)
 	case c.IsSet("read"):
 		err = d.readTape(c)
 	case c.Bool("preflight"):
@@ -116,9 +122,17 @@ func runDoctor(c *cli.Context) error {
 }
 
 func newDoctor(c *cli.Context) (*doctor, error) {
-	d := &doctor{format: c.String("output"), brief: c.Bool("brief"), out: c.App.Writer}
+	d := &doctor{format: c.String("output"), brief: c.Bool("brief"), sysctl: c.Bool("sysctl"), out: c.App.Writer}
 	if !slices.Contains(doctorFormats, d.format) {
 		return nil, usagef("--output: bad format %q: it is %s", d.format, strings.Join(doctorFormats, ", "))
+	}
+	if d.sysctl && (d.brief || d.format != "text") {
+		return nil, usagef("--sysctl is a form of its own, beside --brief and -o")
+	}
+	for _, name := range planOnly {
+		if c.IsSet(name) && !c.Bool("plan") {
+			return nil, usagef("--%s is for --plan", name)
+		}
 	}
 	if d.brief && d.format != "text" {
 		return nil, usagef("--brief is a text, and -o %s is none", d.format)
@@ -146,6 +160,8 @@ func newDoctor(c *cli.Context) (*doctor, error) {
 func (d *doctor) tell() error {
 	d.screen.clear()
 	switch {
+	case d.sysctl:
+		return advice.WriteSysctl(d.out, version, d.report.Host, d.report.Findings)
 	case d.brief:
 		return advice.WriteBrief(d.out, d.report, d.style)
 	case d.format == "json":
