@@ -47,6 +47,8 @@ type groupCounts struct {
 	closer                   [event.BothSides + 1]uint64
 	resetSent, resetReceived uint64
 	exits                    uint64 // with its namespace
+	over, byReset            uint64 // ends of TIME_WAIT, and those by a RST
+	long                     conn.LongWaits
 	fails                    conn.Fails
 	pids                     int // of a group of many
 }
@@ -60,6 +62,7 @@ func countsOf(g *conn.Group) groupCounts {
 		pids: pids, opens: g.Opens, ends: g.Ends, closer: g.Closer,
 		resetSent: g.Way(event.ResetSent), resetReceived: g.Way(event.ResetReceived),
 		exits: g.Exited(event.NetnsExit) + g.Way(event.NetnsExit),
+		over:  g.Exit(), byReset: g.Exited(event.Reset), long: g.Long,
 		fails: g.Fails,
 	}
 }

@@ -95,6 +95,10 @@ func (d *diagnosis) add(f *advice.Flow, g *conn.Group) {
 	}
 	f.ResetSent += less(now.resetSent, before.resetSent)
 	f.ResetReceived += less(now.resetReceived, before.resetReceived)
+	f.TimeWaitEnds += less(now.over, before.over)
+	f.TimeWaitResets += less(now.byReset, before.byReset)
+	f.LongWaits += less(now.long.N, before.long.N)
+	f.Rearms += less(now.long.Rearms, before.long.Rearms)
 }
 
 // lifetimes sets what is known of them.

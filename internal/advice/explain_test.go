@@ -8,9 +8,19 @@ import (
 	"testing"
 )
 
-// TestEveryRuleHasAPage: by its ID and title.
+// TestEveryRuleHasAPage, by its ID and title, and every page of a TW a rule.
 func TestEveryRuleHasAPage(t *testing.T) {
-	for _, r := range append(slices.Clone(rules), limited, nothing) {
+	ids, err := pageIDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := append(slices.Clone(rules), limited, nothing)
+	for _, id := range ids {
+		if !strings.HasPrefix(id, "TWD") && !slices.ContainsFunc(known, func(r rule) bool { return r.id == id }) {
+			t.Errorf("%s has a page, and no rule", id)
+		}
+	}
+	for _, r := range known {
 		text, err := Explain(strings.ToLower(r.id))
 		if err != nil || !strings.HasPrefix(text, r.id+" "+r.title+"\n\n") {
 			t.Errorf("%s: %.60q, %v; want the title %q", r.id, text, err, r.title)

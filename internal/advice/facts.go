@@ -165,7 +165,7 @@ func LookSince(ctx context.Context, n kernel.NetNS, before Counted) (Facts, erro
 }
 
 // LookAtListeners sets the listeners alone to what sock_diag shows, where the rest is
-// known better from a trace.
+// known better from a trace, and counts the entries of conntrack if they matter.
 func (f *Facts) LookAtListeners(ctx context.Context) error {
 	seen := *f
 	if err := seen.lookAtSockets(ctx); err != nil {
@@ -178,7 +178,7 @@ func (f *Facts) LookAtListeners(ctx context.Context) error {
 		}
 	}
 	f.Listeners = seen.Listeners
-	return nil
+	return f.Around.LookAtTracked(f.NetNS)
 }
 
 // Between sets what was counted up to after, and since before.

@@ -94,7 +94,9 @@ func fewBuckets(f *Facts) (Finding, bool) {
 		},
 	}
 	if f.After.TWOverflow > 0 || 2*f.After.TimeWait >= now && f.After.TimeWait > 0 {
-		x.Severity = Warn
+		if !slices.ContainsFunc(bucketLimit(*f), func(x Finding) bool { return x.Severity >= Warn }) { // TW205 has said so
+			x.Severity = Warn
+		}
 		x.When = fmt.Sprintf("it bites: %s are in TIME_WAIT, and %s were refused it", output.Count(f.After.TimeWait), output.Count(f.After.TWOverflow))
 		x.Now = x.Fix
 	}

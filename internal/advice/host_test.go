@@ -157,11 +157,11 @@ var hostile = []struct {
 	{"connects that timed out", func() Facts {
 		f := unanswered(here, "198.51.100.7:443", 0, 200)
 		f.Traffic.Fails = []Fail{
-			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:443"), N: 30},
-			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:80"), N: 9},
+			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:443"), N: 30, Opens: 200},
+			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:80"), N: 7, Opens: 3000},
 		}
 		return f
-	}, []string{"TW305 warn"}, []string{"30 connects"}},
+	}, []string{"TW305 warn", "TW210 info"}, []string{"30 connects"}},
 }
 
 // watched is healthy, looked at twice.
