@@ -20,6 +20,10 @@ func TestDoctorPeers(t *testing.T) {
 	t.Parallel()
 	early, late := kerneltest.NetNS(t), kerneltest.NetNS(t)
 	late.KeepTimeWait(t) // their sockets are gone, and answer the answer with a RST
+	// A namespace is known as long as a process lives in it.
+	comesBack, sendsMore := workload.ServerCloses(workload.IPv4, 60), workload.ActiveClose(workload.IPv4, 7)
+	serve(t, early, comesBack.Server)
+	serve(t, late, sendsMore.Server)
 	cmd := command("doctor", "-o", "json", "--window", "85s", "-N", fmt.Sprintf("%d,%d", early.Inum(), late.Inum()))
 	var out strings.Builder
 	var said talk
@@ -27,8 +31,8 @@ func TestDoctorPeers(t *testing.T) {
 	must(t, cmd.Start())
 	tracing(t, cmd)
 
-	comeBackEarly(t, early, 60)
-	sendLate(t, late, 7)
+	comeBackEarly(t, early, comesBack.Client)
+	sendLate(t, late, sendsMore.Client)
 
 	_ = cmd.Wait() // its exit code is the verdict
 	var d diagnosed
@@ -48,36 +52,46 @@ func TestDoctorPeers(t *testing.T) {
 	}
 }
 
-// comeBackEarly makes connections that the server closes first, and then sends a SYN
-// from the port of each.
-func comeBackEarly(t *testing.T, ns *kerneltest.NS, n int) {
+// serve runs a server until the test ends.
+func serve(t *testing.T, ns *kerneltest.NS, s workload.Spec) {
 	t.Helper()
-	s := workload.ServerCloses(workload.IPv4, n)
-	server := start(t, ns, s.Server)
-	_, err := server.Ready()
+	p := start(t, ns, s)
+	t.Cleanup(func() { _ = p.Kill(); _, _ = p.Wait() })
+	_, err := p.Ready()
 	must(t, err)
-	client := start(t, ns, s.Client)
-	_, err = client.Ready()
+}
+
+// call runs a client to its end.
+func call(t *testing.T, ns *kerneltest.NS, s workload.Spec) workload.Log {
+	t.Helper()
+	p := start(t, ns, s)
+	_, err := p.Ready()
 	must(t, err)
-	must(t, client.Go())
-	log := finish(t, client)
+	must(t, p.Go())
+	log := finish(t, p)
 	kerneltest.Eventually(t, patience, func() (bool, string) {
 		tw := len(ns.Sockets(t, "state", "time-wait"))
-		return tw >= n, fmt.Sprintf("%d of %d in TIME_WAIT", tw, n)
+		return tw >= s.Connect.Count, fmt.Sprintf("%d of %d in TIME_WAIT", tw, s.Connect.Count)
 	})
-	for _, r := range log.Records {
+	return log
+}
+
+// comeBackEarly makes connections that the server closes first, and then sends a SYN
+// from the port of each.
+func comeBackEarly(t *testing.T, ns *kerneltest.NS, client workload.Spec) {
+	t.Helper()
+	for _, r := range call(t, ns, client).Records {
 		must(t, workload.Send(ns.Path(), workload.Segment{From: r.Local, To: r.Remote, Seq: 1, Flags: workload.SYN}))
 	}
 }
 
 // sendLate makes connections that the client closes first, and has the other end of each
 // send a segment when the timer of TIME_WAIT has run for a while.
-func sendLate(t *testing.T, ns *kerneltest.NS, n int) {
+func sendLate(t *testing.T, ns *kerneltest.NS, client workload.Spec) {
 	t.Helper()
-	result, err := workload.ActiveClose(workload.IPv4, n).Run(t.Context(), ns.Path())
-	must(t, err)
+	log := call(t, ns, client)
 	<-time.After(2 * otherBucket)
-	for _, r := range result.Clients[0].Records {
+	for _, r := range log.Records {
 		must(t, workload.Send(ns.Path(), workload.Segment{From: r.Remote, To: r.Local, Seq: 1, Ack: 1, Flags: workload.ACK}))
 	}
 }
