@@ -21,7 +21,7 @@ func TestDoctorPeers(t *testing.T) {
 	early, late := kerneltest.NetNS(t), kerneltest.NetNS(t)
 	late.KeepTimeWait(t) // their sockets are gone, and answer the answer with a RST
 	// A namespace is known as long as a process lives in it.
-	comesBack, sendsMore := workload.ServerCloses(workload.IPv4, 60), workload.ActiveClose(workload.IPv4, 7)
+	comesBack, sendsMore := workload.ServerCloses(workload.IPv4, 60), workload.ActiveClose(workload.IPv4, 11)
 	serve(t, early, comesBack.Server)
 	serve(t, late, sendsMore.Server)
 	cmd := command("doctor", "-o", "json", "--window", "85s", "-N", fmt.Sprintf("%d,%d", early.Inum(), late.Inum()))

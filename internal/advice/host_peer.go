@@ -27,8 +27,8 @@ func staysLonger(f Facts) []Finding {
 		each := float64(flow.Rearms) / float64(flow.LongWaits)
 		x := Finding{
 			Severity: Info,
-			What: fmt.Sprintf("%s sockets were in TIME_WAIT for longer than %s, of %s that ended; their timers were started anew %.1f times each",
-				output.Count(flow.LongWaits), seconds(conn.LongWait), output.Count(flow.TimeWaitEnds), each),
+			What: fmt.Sprintf("%s sockets were in TIME_WAIT for longer than %.0f s, of %s that ended; their timers were started anew %.1f times each",
+				output.Count(flow.LongWaits), conn.LongWait.Seconds(), output.Count(flow.TimeWaitEnds), each),
 			Who:  peer + ": it still sends",
 			When: "in " + seconds(f.Window) + "; each such segment has TIME_WAIT last 60 s more",
 			Why: "TIME_WAIT begins anew when the peer sends its FIN again, because our ACK did not reach it, " +

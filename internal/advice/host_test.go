@@ -161,7 +161,7 @@ var hostile = []struct {
 			{Call: event.Connect, Errno: etimedout, Remote: netip.MustParseAddrPort("198.51.100.7:80"), N: 7, Opens: 3000},
 		}
 		return f
-	}, []string{"TW305 warn", "TW210 info"}, []string{"30 connects"}},
+	}, []string{"TW305 warn"}, []string{"30 connects"}},
 }
 
 // watched is healthy, looked at twice.
