@@ -19,11 +19,15 @@ func listenQueue(f Facts) []Finding {
 		dropped[q.Cookie] = q.Drops
 	}
 	var found []Finding
+	// What a listener drops are also segments that no queue had to do with, such as a RST
+	// that ends a handshake; ListenDrops has those of the queues alone.
+	most := grown(f.After.ListenDrops, f.Before.ListenDrops)
 	for _, q := range f.Around.Queues {
-		now := q.Drops - min(dropped[q.Cookie], q.Drops)
+		now := uint32(min(uint64(q.Drops-min(dropped[q.Cookie], q.Drops)), most))
 		if f.Window == 0 {
 			now = 0
 		}
+		q.Drops = uint32(min(uint64(q.Drops), f.After.ListenDrops))
 		if (q.Drops > 0 || q.full()) && len(found) < mostFindings {
 			found = append(found, q.finding(f, now))
 		}

@@ -36,6 +36,11 @@ var hostile = []struct {
 	{"one that asked for little", func() Facts {
 		return queued(Queue{Drops: 105, Backlog: 16}, 5)
 	}, []string{"TW211 warn"}, []string{"asked for 16", "allows 128"}},
+	{"one that dropped what no queue had to do with", func() Facts {
+		f := queued(Queue{Drops: 105, Backlog: 128}, 5)
+		f.Before.ListenDrops, f.After.ListenDrops = 0, 0
+		return f
+	}, nil, nil},
 	{"one that is gone", func() Facts {
 		f := watched()
 		f.After.ListenOverflows = 7
@@ -178,6 +183,7 @@ func queued(q Queue, before uint32) Facts {
 	was := q
 	was.Drops = before
 	f.Earlier.Queues, f.Around.Queues = []Queue{was}, []Queue{q}
+	f.Before.ListenDrops, f.After.ListenDrops = uint64(was.Drops), uint64(q.Drops)
 	f.Around.Settings.Somaxconn = 128
 	return f
 }
