@@ -121,7 +121,7 @@ func everyQuery(t *testing.T, a *act) {
 
 func pooledQueries(t *testing.T, a *act) {
 	mariadb(t, a)
-	a.hog(t, false, "mariadb-slap", "--no-defaults", "-h", "127.0.0.1", "--concurrency=4", "--number-of-queries=1000000", "--query=select 1")
+	a.hog(t, false, "mariadb-slap", "--no-defaults", "-h", "127.0.0.1", "--create-schema=information_schema", "--concurrency=4", "--number-of-queries=1000000", "--query=select 1")
 }
 
 // redis is redis-benchmark with the given arguments, on loopback, where ports are
