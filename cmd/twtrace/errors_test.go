@@ -74,6 +74,8 @@ func TestUsageErrors(t *testing.T) {
 		word string
 	}{
 		{"--bogus", "", "unknown flag -bogus"},
+		{"-o csv", "", `bad output format "csv": use text, json`},
+		{"demo -o csv", "demo", `bad output format "csv": use text, json`},
 		{"bogus", "", `unknown command "bogus": the commands are top, trace, `},
 		{"--comm doctor bogus", "", `unknown command "bogus"`}, // a value is no command
 		{"-c 0 -b", "", "--count: bad number 0"},
