@@ -84,10 +84,10 @@ func readerEvents(t *testing.T, file string) counts {
 
 // summaryRow is a row of `trace --summary`.
 type summaryRow struct {
-	Role, Raddr           string
-	Rport                 uint16
-	Opened, Begins, Ended uint64
-	Closed                uint64
+	Role, Raddr    string
+	Rport          uint16
+	Opened, Begins uint64
+	Closed         uint64
 }
 
 // TestMillionRecords: a file of a million records is one to zstd, jq and DuckDB, who

@@ -97,7 +97,7 @@ func measureRecording(ctx context.Context, twtrace string, ns *workload.NetNS, r
 		}
 	}()
 	tty := watchTerminal(master)
-	if err := tty.await(20*time.Second, "flows"); err != nil {
+	if err := tty.await(60*time.Second, "waiting for the first interval", "flows"); err != nil {
 		return v, err
 	}
 	time.Sleep(3 * time.Second) // all destinations had a connection by then
@@ -105,6 +105,7 @@ func measureRecording(ctx context.Context, twtrace string, ns *workload.NetNS, r
 		if err := press(tty, "w", "recording to"); err != nil {
 			return v, err
 		}
+		time.Sleep(3 * time.Second) // what the table held before is written by then
 	}
 	if err := v.watch(&process{cmd: cmd}); err != nil {
 		return v, err
@@ -129,7 +130,7 @@ func press(tty *watched, key, shows string) error {
 	if _, err := tty.master.WriteString(key); err != nil {
 		return err
 	}
-	return tty.await(10*time.Second, shows)
+	return tty.await(60*time.Second, shows)
 }
 
 // watch takes the CPU time of the window.
@@ -175,8 +176,8 @@ func (v *viewed) weigh(dir string) error {
 			v.records++
 		}
 	}
-	if v.records == 0 {
-		return errors.New("nothing was recorded")
+	if least := uint64(recordRate * viewWindow.Seconds()); v.records < least {
+		return fmt.Errorf("%d records in %v, and not %d: the machine is too slow, or busy with other things", v.records, viewWindow, least)
 	}
 	v.bytes = int64(float64(st.Size()) * float64(v.records) / float64(all))
 	return nil
