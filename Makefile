@@ -113,7 +113,9 @@ test-vm: ## Run the tests that depend on the kernel in a VM, on KERNELS with HOO
 		--env CI=true --env TWTRACE_VM=1 $(GUEST_FILES) -- $(wordlist 2,99,$(foreach p,$(notdir $(IN_VM)), \
 		--and-- bin/test/$(p).test -test.v -test.timeout 20m -test.parallel 64 -test.run '$(RUN_$(p))'))
 
-matrix: ## Run them on all kernels with all hooks, about half an hour; bin/matrix.md is docs/matrix.md
+# Not part of make test: not every kernel with every hook set has been seen green since
+# guests have a time of their own.
+matrix: ## Run them on all kernels with all hooks; bin/matrix.md is docs/matrix.md
 	$(MAKE) test-vm KERNELS=bullseye,bookworm,trixie,sid HOOKS=fentry,timer
 
 lint: ## Check formatting, go vet, staticcheck and the direction of imports
