@@ -270,7 +270,7 @@ func (s *session) clock() time.Time {
 const tendEvery = 1 << 14
 
 // read hands every event to handle, completed by the table, until the end. When
-// there is nothing to read it calls idle.
+// there is nothing to read it calls idle; of a ring that never gets empty, now and then.
 func (s *session) read(handle func(*event.Event) error, idle func() error) error {
 	var e event.Event
 	for n := 1; ; n++ {
@@ -283,8 +283,10 @@ func (s *session) read(handle func(*event.Event) error, idle func() error) error
 			if !repeated && (s.tape == nil || s.tape.shows(&e)) {
 				err = handle(&e)
 			}
-			if err == nil && n%tendEvery == 0 {
-				err = s.tend(false, handle)
+			if err == nil && n%tendEvery == 0 && s.tape == nil {
+				if err = s.tend(false, handle); err == nil {
+					err = idle()
+				}
 			}
 		case errors.Is(err, tracer.ErrIdle):
 			if err = s.tend(true, handle); err == nil {
