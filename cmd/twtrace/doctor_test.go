@@ -120,6 +120,7 @@ func narrow(t *testing.T, ports int) *kerneltest.NS {
 	ns := kerneltest.NetNS(t)
 	ns.Sysctl(t, "net.ipv4.ip_local_port_range", fmt.Sprintf("40000 %d", 40000+ports-1))
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
+	ns.KeepTimeWait(t)
 	return ns
 }
 

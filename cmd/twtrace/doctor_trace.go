@@ -41,9 +41,6 @@ func (d *doctor) trace(c *cli.Context, spaces []kernel.NetNS) error {
 		if err := facts[i].LookAtListeners(context.WithoutCancel(c.Context)); err != nil {
 			return err
 		}
-		if err := facts[i].Around.LookAtTracked(facts[i].NetNS); err != nil {
-			return err
-		}
 	}
 	s.stop("done")
 	if err := s.drain(); err != nil {
