@@ -126,6 +126,66 @@ func TestFixPorts(t *testing.T) {
 	}
 }
 
+// TestFollowBinding: clients that bind before they connect need a wider range, or have
+// connect() choose the port.
+func TestFollowBinding(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	binder := bindsFirst(caller("binder", 30, workload.HalfClose, many))
+	a := &act{ns: narrow(t, 200)}
+	goesOn(leaking(binder), servers)(t, a)
+	awaitSockets(t, a.ns, 180, "state", "time-wait")
+	v := diagnose(t, a.ns)
+	found := v.of("TW102", a.ns)
+	if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != 1 {
+		t.Fatalf("%+v", found)
+	}
+	followed(t, a.ns, found[0], func(r remedy) {
+		if v := diagnose(t, a.ns); len(v.of("TW102", a.ns)) > 0 {
+			t.Errorf("after %s:%s", r.Command, v.words())
+		}
+	})
+	fixed := &act{ns: narrow(t, 200)}
+	binder.Connect.LatePort = true
+	goesOn(leaking(binder), servers)(t, fixed)
+	awaitSockets(t, fixed.ns, 210, "state", "time-wait")
+	if v := diagnose(t, fixed.ns); v.ExitCode != 0 || len(v.of("TW102", fixed.ns)) > 0 {
+		t.Errorf("with IP_BIND_ADDRESS_NO_PORT: exit code %d%s", v.ExitCode, v.words())
+	}
+}
+
+// TestFixPool: a client of MariaDB that connects for every query lacks a pool, and with
+// one it does not.
+func TestFixPool(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	databases := t.TempDir()
+	installMariaDB(t, databases)
+	for _, pooled := range []bool{false, true} {
+		a := &act{stage: &stage{database: databases}, ns: kerneltest.NetNS(t), dir: t.TempDir()}
+		mariadb(t, a)
+		queries(t, a, pooled)
+		v := diagnose(t, a.ns)
+		found := v.of("TW201", a.ns)
+		if (len(found) == 1) == pooled || len(found) == 1 && found[0].Scope.Comm != "mariadb-slap" {
+			t.Errorf("pooled %v:%s", pooled, v.words())
+		}
+	}
+}
+
+// queries has a client of MariaDB go on, which keeps its connections if pooled.
+func queries(t *testing.T, a *act, pooled bool) {
+	t.Helper()
+	args := []string{"-n", "10", "mariadb-slap", "--no-defaults", "-h", "127.0.0.1", "--create-schema=information_schema",
+		"--concurrency=4", "--number-of-queries=10000000", "--query=select 1"}
+	state := "established"
+	if !pooled {
+		args, state = append(args, "--detach=1"), "time-wait"
+	}
+	a.start(t, "nice", args...)
+	awaitSockets(t, a.ns, 4, "state", state)
+}
+
 // TestFollowBuckets: the limit that is advised ends the refusals.
 func TestFollowBuckets(t *testing.T) {
 	t.Parallel()

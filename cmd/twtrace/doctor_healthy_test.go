@@ -23,8 +23,7 @@ func TestHealthy(t *testing.T) {
 		}},
 		{"MariaDB, a pool", func(t *testing.T, a *act) {
 			mariadb(t, a)
-			a.start(t, "nice", "-n", "10", "mariadb-slap", "--no-defaults", "-h", "127.0.0.1", "--create-schema=information_schema", "--concurrency=4", "--number-of-queries=10000000", "--query=select 1")
-			awaitSockets(t, a.ns, 4, "state", "established", "sport", "=", ":3306")
+			queries(t, a, true)
 		}},
 		{"2,000 long connections", func(t *testing.T, a *act) { holdPorts(t, a.ns, 2000) }},
 	} {
