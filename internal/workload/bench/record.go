@@ -31,25 +31,16 @@ type viewed struct {
 	ended   time.Time
 }
 
-// benchRecord compares a view at 1 s with one that records as well.
-func benchRecord(ctx context.Context, out io.Writer, twtrace string, rounds int) (err error) {
-	ns, err := newNetNS()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ns.Close()) }()
-	stop, err := viewLoad(ctx, ns, recordRate)
-	if err != nil {
-		return err
-	}
-	defer stop()
+// benchRecord compares a view at 1 s with one that records as well, each beside a
+// load of its own, so that none begins with what another left in TIME_WAIT.
+func benchRecord(ctx context.Context, out io.Writer, twtrace string, rounds int) error {
 	var plain, recording, cost, sizes, rates []float64
 	for round := range rounds {
-		without, err := measureRecording(ctx, twtrace, ns, false)
+		without, err := loadedRecording(ctx, twtrace, false)
 		if err != nil {
 			return err
 		}
-		with, err := measureRecording(ctx, twtrace, ns, true)
+		with, err := loadedRecording(ctx, twtrace, true)
 		if err != nil {
 			return err
 		}
@@ -60,12 +51,20 @@ func benchRecord(ctx context.Context, out io.Writer, twtrace string, rounds int)
 		cost, sizes = append(cost, each), append(sizes, float64(with.bytes)/float64(with.records))
 		rates = append(rates, float64(with.records)/viewWindow.Seconds())
 	}
-	_, err = fmt.Fprintf(out, "%d destinations, %d connections/s aimed at, %.0f records/s written; medians of %d rounds of %v\n\n"+
+	_, err := fmt.Fprintf(out, "%d destinations, %d connections/s aimed at, %.0f records/s written; medians of %d rounds of %v\n\n"+
 		"of one core: view %.1f %%, view and recording %.1f %%, %+.1f %% of the view's\n"+
 		"a record: %.0f ns of CPU time more than the view's, %.1f bytes\n",
 		viewAddrs*viewPorts, recordRate, middle(rates), rounds, viewWindow,
 		middle(plain), middle(recording), 100*(middle(recording)/middle(plain)-1), middle(cost), middle(sizes))
 	return err
+}
+
+func loadedRecording(ctx context.Context, twtrace string, record bool) (v viewed, err error) {
+	err = beside(ctx, recordRate, func(ns *workload.NetNS) error {
+		v, err = measureRecording(ctx, twtrace, ns, record)
+		return err
+	})
+	return v, err
 }
 
 // measureRecording watches a view for a window, which records for as long if it is to.

@@ -75,19 +75,28 @@ func benchView(ctx context.Context, out io.Writer, twtrace string, rounds int) e
 	return err
 }
 
-// loadedView measures one view beside a load of its own.
+// loadedView measures one view beside a load.
 func loadedView(ctx context.Context, twtrace, interval string, slowest map[string]time.Duration) (s viewSample, err error) {
+	err = beside(ctx, viewRate, func(ns *workload.NetNS) error {
+		s, err = measureView(ctx, twtrace, ns, interval, slowest)
+		return err
+	})
+	return s, err
+}
+
+// beside calls f while a load goes on in a network namespace made for it.
+func beside(ctx context.Context, rate float64, f func(*workload.NetNS) error) (err error) {
 	ns, err := newNetNS()
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer func() { err = errors.Join(err, ns.Close()) }()
-	stop, err := viewLoad(ctx, ns, viewRate)
+	stop, err := viewLoad(ctx, ns, rate)
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer stop()
-	return measureView(ctx, twtrace, ns, interval, slowest)
+	return f(ns)
 }
 
 // connected is how many connections the namespace has opened so far.
