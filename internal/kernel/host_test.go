@@ -83,13 +83,28 @@ func TestClockOffset(t *testing.T) {
 }
 
 func TestComm(t *testing.T) {
-	cmd := exec.Command("sleep", "1000")
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	if got, err := Comm(cmd.Process.Pid); err != nil || got != "sleep" {
-		t.Errorf("comm of sleep is %q, %v", got, err)
+	// exec has given it its name when it answers, and not yet when Start returns.
+	if _, err := in.Write([]byte("?")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Comm(cmd.Process.Pid); err != nil || got != "cat" {
+		t.Errorf("comm of cat is %q, %v", got, err)
 	}
 	if _, err := Comm(1 << 30); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("comm of no process: %v", err)
