@@ -24,6 +24,7 @@ TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils debian-archive-keyring
 # company would slow until it loses events; others whose tests need root; the rest.
 END_TO_END   := $(MODULE)/cmd/twtrace
 PRIVILEGED   := $(addprefix $(MODULE)/internal/,advice kernel kerneltest process workload workload/bench)
+FRAMES       := $(MODULE)/internal/view#  of every width: minutes with the race detector, and no goroutine in them
 UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 
 # What the kernel matrix repeats on stock kernels, and which tests of it (all, unless
@@ -84,7 +85,9 @@ test: test-unit test-root scenarios test-vm ## Install what tests need, and run 
 
 test-unit: ## Run the tests that need no privilege
 	@$(call install,$(TO_TEST))
-	CI=true go test $(RACE) $(UNPRIVILEGED)
+	CI=true go test $(RACE) $(filter-out $(FRAMES),$(UNPRIVILEGED))
+	CI=true go test $(RACE) -short $(FRAMES)
+	CI=true go test -run '^TestFrames' $(FRAMES)
 
 # DuckDB is on npm alone; the lock says what exactly.
 DUCKDB := internal/record/testdata/duckdb
@@ -94,7 +97,7 @@ duckdb:
 
 test-root: duckdb ## Run the tests that need root, on this kernel
 	@$(check_root)
-	@$(call install,$(TO_TEST))
+	@$(call install_stopped,$(TO_PLAY))
 	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)
 	CI=true go test -count=1 -timeout 30m -skip '^TestScenarios$$' $(AS_ROOT) $(END_TO_END)
 
