@@ -99,7 +99,7 @@ test-root: duckdb ## Run the tests that need root, on this kernel
 	@$(check_root)
 	@$(call install_stopped,$(TO_PLAY))
 	CI=true go test $(RACE) -count=1 -timeout 15m $(AS_ROOT) $(PRIVILEGED)
-	CI=true go test -count=1 -timeout 30m -skip '^TestScenarios$$' $(AS_ROOT) $(END_TO_END)
+	CI=true go test -count=1 -timeout 50m -skip '^TestScenarios$$' $(AS_ROOT) $(END_TO_END)
 
 scenarios: ## Run MariaDB, Redis, nginx and others, and see that storms are flagged, and nothing else
 	@$(check_root)
