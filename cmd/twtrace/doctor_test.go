@@ -262,8 +262,7 @@ func TestDoctorWithoutRights(t *testing.T) {
 	ns := narrow(t, 100)
 	connect(t, ns, 100)
 	for _, r := range fewerRights() {
-		t.Run(r.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(r.name, func(t *testing.T) { // while TIME_WAIT lasts, so none waits for other tests
 			cmd := r.command(t, "doctor", "-o", "json", "--window", "200ms")
 			var v verdict
 			must(t, ns.NetNS().Do(func() error { // ended starts it from this very thread

@@ -157,6 +157,9 @@ func (h *hand) carryOut(o *handOrder) (handReply, error) {
 	case opWaiting:
 		fds := []unix.PollFd{{Fd: int32(o.FD), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, 0)
+		for err == unix.EINTR {
+			n, err = unix.Poll(fds, 0)
+		}
 		return handReply{FD: n}, err
 	case opClose:
 		return handReply{}, h.close(o.Way, o.FD)
