@@ -12,44 +12,52 @@ import (
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-// TestDoctorPeers has peers misbehave in two namespaces while doctor watches. In one the
-// ports of connections that the server closed first come back with sequence numbers of
-// which about half are old; in the other the peers send something more, ten seconds
-// after the end.
-func TestDoctorPeers(t *testing.T) {
+// TestDoctorEarlyPeers has the ports of connections that the server closed first come back
+// with sequence numbers of which about half are old.
+func TestDoctorEarlyPeers(t *testing.T) {
 	t.Parallel()
-	early, late := kerneltest.NetNS(t), kerneltest.NetNS(t)
-	late.KeepTimeWait(t) // their sockets are gone, and answer the answer with a RST
+	ns := kerneltest.NetNS(t)
+	comesBack := workload.ServerCloses(workload.IPv4, 60)
 	// A namespace is known as long as a process lives in it.
-	comesBack, sendsMore := workload.ServerCloses(workload.IPv4, 60), workload.ActiveClose(workload.IPv4, 11)
-	serve(t, early, comesBack.Server)
-	serve(t, late, sendsMore.Server)
-	cmd := command("doctor", "-o", "json", "--window", "85s", "-N", fmt.Sprintf("%d,%d", early.Inum(), late.Inum()))
-	var out strings.Builder
-	var said talk
-	cmd.Stdout, cmd.Stderr = &out, &said
-	must(t, cmd.Start())
-	tracing(t, cmd)
-
-	comeBackEarly(t, early, comesBack.Client)
-	sendLate(t, late, sendsMore.Client)
-
-	_ = cmd.Wait() // its exit code is the verdict
-	var d diagnosed
-	if err := json.Unmarshal([]byte(out.String()), &d); err != nil {
-		t.Fatalf("%v: %s%s", err, out.String(), said.String())
-	}
-	loud, _, words := d.in(early.Inum())
+	serve(t, ns, comesBack.Server)
+	loud, _, words := whileWatched(t, ns, "12s", func() { comeBackEarly(t, ns, comesBack.Client) })
 	if want := []string{"warn TW209 " + workload.ServerComm}; !slices.Equal(loud, want) || !strings.Contains(words, "were ended by a RST of the client") {
 		t.Errorf("found %q, want %q:\n%s", loud, want, words)
 	}
-	loud, quiet, words := d.in(late.Inum())
+}
+
+// TestDoctorLatePeers has the peers send something more, ten seconds after the end.
+func TestDoctorLatePeers(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t) // their sockets are gone, and answer the answer with a RST
+	sendsMore := workload.ActiveClose(workload.IPv4, 11)
+	serve(t, ns, sendsMore.Server)
+	loud, quiet, words := whileWatched(t, ns, "85s", func() { sendLate(t, ns, sendsMore.Client) })
 	if want := "info TW208 " + workload.ClientComm; len(loud) != 0 || !slices.Contains(quiet, want) {
 		t.Errorf("found %q and %q, want %q:\n%s", loud, quiet, want, words)
 	}
 	if !strings.Contains(words, "the server at "+workload.IPv4.String()+": it still sends") {
 		t.Errorf("the peer is not named:\n%s", words)
 	}
+}
+
+// whileWatched has doctor watch what happens, and returns its findings.
+func whileWatched(t *testing.T, ns *kerneltest.NS, window string, happens func()) (loud, quiet []string, words string) {
+	t.Helper()
+	cmd := command("doctor", "-o", "json", "--window", window, "-N", fmt.Sprint(ns.Inum()))
+	var out strings.Builder
+	var said talk
+	cmd.Stdout, cmd.Stderr = &out, &said
+	must(t, cmd.Start())
+	tracing(t, cmd)
+	happens()
+	_ = cmd.Wait() // its exit code is the verdict
+	var d diagnosed
+	if err := json.Unmarshal([]byte(out.String()), &d); err != nil {
+		t.Fatalf("%v: %s%s", err, out.String(), said.String())
+	}
+	return d.in(ns.Inum())
 }
 
 // serve runs a server until the test ends.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
@@ -259,12 +260,16 @@ func TestDoctorNamespacesGone(t *testing.T) {
 	t.Errorf("no TW304 among %+v", d.Checks)
 }
 
-// tracing waits until the hooks of a process are there: maps and programs are among
-// its descriptors.
+// tracing waits until the hooks of a process are there: links are among its descriptors,
+// and have not become more for two seconds.
 func tracing(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
+	links, since := "0", time.Now()
 	kerneltest.Eventually(t, patience, func() (bool, string) {
-		out, err := exec.Command("sh", "-c", fmt.Sprintf("ls -l /proc/%d/fd | grep -c bpf_link", cmd.Process.Pid)).Output()
-		return err == nil && strings.TrimSpace(string(out)) != "0", "no hook is attached"
+		out, _ := exec.Command("sh", "-c", fmt.Sprintf("ls -l /proc/%d/fd | grep -c bpf_link", cmd.Process.Pid)).Output()
+		if now := strings.TrimSpace(string(out)); now != links {
+			links, since = now, time.Now()
+		}
+		return links != "0" && time.Since(since) > 2*time.Second, links + " hooks are attached"
 	})
 }
