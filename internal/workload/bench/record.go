@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/event"
 	tracefile "github.com/twtrace/twtrace/internal/record"
@@ -74,32 +71,11 @@ func measureRecording(ctx context.Context, twtrace string, ns *workload.NetNS, r
 		return v, err
 	}
 	defer os.RemoveAll(dir)
-	master, slave, err := workload.OpenPTY(viewWidth, viewHeight)
+	cmd, tty, stop, err := showView(ctx, twtrace, ns, "1s", dir)
 	if err != nil {
 		return v, err
 	}
-	defer master.Close()
-	cmd := exec.CommandContext(ctx, twtrace, "top", "-N", ns.Path(), "-i", "1s")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TERM=xterm-256color", "LC_ALL=C.UTF-8")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, os.Stderr
-	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
-	err = cmd.Start()
-	slave.Close()
-	if err != nil {
-		return v, err
-	}
-	defer func() {
-		if cmd.ProcessState == nil {
-			cmd.Process.Kill()
-			cmd.Wait()
-		}
-	}()
-	tty := watchTerminal(master)
-	if err := tty.await(60*time.Second, "waiting for the first interval", "flows"); err != nil {
-		return v, err
-	}
-	time.Sleep(3 * time.Second) // all destinations had a connection by then
+	defer stop()
 	if record {
 		if err := press(tty, "w", "recording to"); err != nil {
 			return v, err
@@ -114,7 +90,7 @@ func measureRecording(ctx context.Context, twtrace string, ns *workload.NetNS, r
 			return v, err
 		}
 	}
-	if _, err := master.WriteString("q"); err != nil {
+	if _, err := tty.master.WriteString("q"); err != nil {
 		return v, err
 	}
 	if err := cmd.Wait(); err != nil || !record {

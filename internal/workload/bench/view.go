@@ -148,34 +148,48 @@ func viewLoad(ctx context.Context, ns *workload.NetNS, rate float64) (stop func(
 	return stop, nil
 }
 
-// measureView runs the view with an interval. It presses keys if it is to note how
-// soon they show.
-func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interval string, slowest map[string]time.Duration) (s viewSample, err error) {
+// showView starts the view on a terminal of its own, in a directory, and waits until
+// it shows what the load does. stop ends it if it still runs.
+func showView(ctx context.Context, twtrace string, ns *workload.NetNS, interval, dir string) (cmd *exec.Cmd, tty *watched, stop func(), err error) {
 	master, slave, err := workload.OpenPTY(viewWidth, viewHeight)
 	if err != nil {
-		return s, err
+		return nil, nil, nil, err
 	}
-	defer master.Close()
-	cmd := exec.CommandContext(ctx, twtrace, "top", "-N", ns.Path(), "-i", interval)
+	cmd = exec.CommandContext(ctx, twtrace, "top", "-N", ns.Path(), "-i", interval)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TERM=xterm-256color", "LC_ALL=C.UTF-8")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, os.Stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
 	err = cmd.Start()
 	slave.Close()
 	if err != nil {
-		return s, err
+		master.Close()
+		return nil, nil, nil, err
 	}
-	defer func() {
+	stop = func() {
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()
 			cmd.Wait()
 		}
-	}()
-	tty := watchTerminal(master)
+		master.Close()
+	}
+	tty = watchTerminal(master)
 	if err := tty.await(60*time.Second, "waiting for the first interval", "flows"); err != nil {
-		return s, err
+		stop()
+		return nil, nil, nil, err
 	}
 	time.Sleep(3 * time.Second) // all destinations had a connection by then
+	return cmd, tty, stop, nil
+}
+
+// measureView runs the view with an interval. It presses keys if it is to note how
+// soon they show.
+func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interval string, slowest map[string]time.Duration) (s viewSample, err error) {
+	cmd, tty, stop, err := showView(ctx, twtrace, ns, interval, "")
+	if err != nil {
+		return s, err
+	}
+	defer stop()
 	if err := s.window(&process{cmd: cmd}, ns); err != nil {
 		return s, err
 	}
@@ -187,7 +201,7 @@ func measureView(ctx context.Context, twtrace string, ns *workload.NetNS, interv
 			return s, err
 		}
 	}
-	if _, err := master.WriteString("q"); err != nil {
+	if _, err := tty.master.WriteString("q"); err != nil {
 		return s, err
 	}
 	return s, cmd.Wait()
