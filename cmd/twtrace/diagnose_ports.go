@@ -47,7 +47,7 @@ func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, gauges ma
 			for age, n := range v.Flow.Stamped {
 				to.Stamped += int(n)
 				to.Begun += int(n)
-				if time.Duration(age)*time.Second < v.Flow.Known { // of those from before it is not known
+				if time.Duration(age+1)*time.Second <= v.Flow.Known { // of those from before it is not known
 					to.Begun += int(v.Flow.Age[age])
 				}
 			}

@@ -58,11 +58,13 @@ func TestMillion(t *testing.T) {
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})
 	end := r.stop()
-	hidden := 0 // by the trace's own word
+	hidden, unseen := 0, 0 // begins and ends, by the trace's own word
 	for _, d := range end.Drift {
 		hidden += int(d.Births)
+		unseen += int(d.Births - d.Alive)
 	}
-	if !kerneltest.PID1Artefact() && len(end.Drift) != 0 || hidden < 0 || hidden > n/500 {
+	// Timers expire many at a time, so one interrupt of PID 1 hides many ends.
+	if !kerneltest.PID1Artefact() && len(end.Drift) != 0 || hidden < 0 || hidden > n/500 || unseen < 0 || unseen > n/50 {
 		t.Errorf("drift: %+v", end.Drift)
 	}
 	checkLosses(t, end.Lost)
@@ -76,14 +78,15 @@ func TestMillion(t *testing.T) {
 		}
 	}
 	total := births(t, ns)
-	t.Logf("%d births: %d begins, %d found, %d ends, %d never promoted, %d hidden, %d skipped transitions", total,
-		len(begun)-found, found, len(ended), never, hidden, end.Lost["recursion"])
+	t.Logf("%d births: %d begins, %d found, %d ends, %d never promoted, %d begins and %d ends hidden, %d skipped transitions", total,
+		len(begun)-found, found, len(ended), never, hidden, unseen, end.Lost["recursion"])
 	if n := len(begun) - found + never; n+hidden != total || found > hidden {
 		t.Errorf("%d begins, %d of them never promoted, %d hidden, %d of those found; want the kernel's %d births",
 			n, never, hidden, found, total)
 	}
 	checkOpens(t, opens, n, int(end.Lost["recursion"]))
-	if twice != 0 || missed > hidden || len(ended) > len(begun)+hidden {
-		t.Errorf("%d sockets begin or end twice, %d of %d have no end, %d ends", twice, missed, len(begun), len(ended))
+	if twice != 0 || missed > unseen || len(ended)+never+unseen != total {
+		t.Errorf("%d sockets begin or end twice, %d of %d have no end, %d ends, %d hidden, of %d births",
+			twice, missed, len(begun), len(ended), unseen, total)
 	}
 }

@@ -24,8 +24,9 @@ func TestPortsAgree(t *testing.T) {
 	const usable = 400
 	ns := kerneltest.NetNS(t)
 	hold(t, ns)
-	ns.Sysctl(t, "net.ipv4.ip_local_port_range", "40000 40404")
-	ns.Sysctl(t, "net.ipv4.ip_local_reserved_ports", "40001-40005")
+	// Of a range of odd size connect() tries all ports but one, another one each time.
+	ns.Sysctl(t, "net.ipv4.ip_local_port_range", "40000 40405")
+	ns.Sysctl(t, "net.ipv4.ip_local_reserved_ports", "40001-40006")
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 	ns.KeepTimeWait(t)
 	name := filepath.Join(t.TempDir(), "ports")
