@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
@@ -59,8 +58,7 @@ func runDemo(c *cli.Context) error {
 	if err := c.Set("netns", ns.Path()); err != nil {
 		return err
 	}
-	limits := &limitsCache{}
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
@@ -70,8 +68,8 @@ func runDemo(c *cli.Context) error {
 		return err
 	}
 	defer stop()
-	limits.refresh() // now that processes live in the namespace
-	return watch(c, s, newLive(s, limits, c.Duration("interval")))
+	s.limits.refresh() // now that processes live in the namespace
+	return watch(c, s, newLive(s, c.Duration("interval")))
 }
 
 // demoProcesses are servers first, then their clients.

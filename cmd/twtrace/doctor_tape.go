@@ -14,7 +14,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/twtrace/twtrace/internal/advice"
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/view"
 )
@@ -27,13 +26,11 @@ func (d *doctor) readTape(c *cli.Context) error {
 			return usagef("--%s is about this host, and not about a file (-r)", name)
 		}
 	}
-	limits := &limitsCache{}
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	limits.tape = s.tape
 	start := s.tape.reader.Start().Start
 	d.report.Host = kernel.Host{Hostname: start.Host, Release: start.Kernel}
 	names, err := fileNames(c)
@@ -45,7 +42,7 @@ func (d *doctor) readTape(c *cli.Context) error {
 	}
 	d.report.File = strings.Join(names, ", ")
 	d.report.Traced = true
-	l := newLive(s, limits, d.window)
+	l := newLive(s, d.window)
 	l.diagnose.spaces = s.tape.fullest
 	if err := d.replay(c.Context, l); err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/twtrace/twtrace/internal/advice"
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/process"
@@ -20,9 +19,7 @@ import (
 
 // trace watches what happens for the window. The hooks are there for no longer.
 func (d *doctor) trace(c *cli.Context, spaces []kernel.NetNS) error {
-	limits := &limitsCache{}
-	limits.refresh()
-	s, err := d.openTrace(c, limits)
+	s, err := d.openTrace(c)
 	if err != nil {
 		return err
 	}
@@ -30,7 +27,7 @@ func (d *doctor) trace(c *cli.Context, spaces []kernel.NetNS) error {
 	d.report.Traced = true
 	d.report.Findings = append(traceFindings(s.tracer.Requirements(), s.tracer.Hooks, nil), d.report.Findings...)
 
-	l := newLive(s, limits, min(tick, d.window))
+	l := newLive(s, min(tick, d.window))
 	l.diagnose.whole, l.diagnose.spaces = true, d.spaces(spaces)
 	l.diagnose.look(&view.State{Time: s.clock()}, &l.snapshot)
 	if err := d.follow(c.Context, l); err != nil {
@@ -54,7 +51,7 @@ func (d *doctor) trace(c *cli.Context, spaces []kernel.NetNS) error {
 }
 
 // openTrace hooks system calls too, unless the user or the kernel forbids it.
-func (d *doctor) openTrace(c *cli.Context, limits *limitsCache) (*session, error) {
+func (d *doctor) openTrace(c *cli.Context) (*session, error) {
 	f := &filter.Filter{}
 	for _, n := range d.named {
 		f.NetNS.Items = append(f.NetNS.Items, n.Inum)
@@ -66,7 +63,7 @@ func (d *doctor) openTrace(c *cli.Context, limits *limitsCache) (*session, error
 	which := c.String("syscalls")
 	topts.Syscalls = which != "off"
 	open := func() (*session, error) {
-		return newSession(topts, conn.Options{Limits: limits.of}, process.Options{}, d.named...)
+		return newSession(topts, process.Options{}, d.named...)
 	}
 	s, err := open()
 	var host *tracer.HostError

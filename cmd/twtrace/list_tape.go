@@ -18,7 +18,7 @@ const timeWaitLen = int64(60 * time.Second)
 // listTape lists the sockets that were in TIME_WAIT at the end of a recording, or
 // at --to, the oldest first.
 func listTape(c *cli.Context, w output.Writer) error {
-	s, err := newReplay(c, conn.Options{})
+	s, err := newReplay(c)
 	if err != nil {
 		return err
 	}

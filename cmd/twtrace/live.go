@@ -43,15 +43,15 @@ type live struct {
 	cpuAt time.Time
 }
 
-func newLive(s *session, limits *limitsCache, interval time.Duration) *live {
+func newLive(s *session, interval time.Duration) *live {
 	host, _ := os.Hostname()
 	if s.tape != nil {
 		host = s.tape.reader.Start().Start.Host
 	}
-	l := &live{session: s, limits: limits, diagnose: diagnosis{limits: limits, session: s}, storms: storm.New(storm.Options{
+	l := &live{session: s, limits: s.limits, diagnose: diagnosis{limits: s.limits, session: s}, storms: storm.New(storm.Options{
 		ShortLived: storm.DefaultShortLived, Rate: storm.DefaultRate, Window: storm.DefaultWindow}),
 		asks: make(chan func()), over: make(chan struct{})}
-	l.builder = view.Builder{Host: host, Begin: s.clock(), Limits: limits.of,
+	l.builder = view.Builder{Host: host, Begin: s.clock(), Limits: s.limits.of,
 		Name: func(inum uint32) string { return s.names[inum] }}
 	l.every.Store(int64(interval))
 	if s.tape != nil && s.tape.from != 0 {

@@ -75,16 +75,13 @@ func runPorts(c *cli.Context) error {
 			return usagef("--fields: %v", err)
 		}
 	}
-	limits := &limitsCache{}
-	limits.refresh()
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	limits.tape = s.tape
 	defer s.stopOn(c.Context)()
-	p := portsView{session: s, limits: limits, meter: pressure.NewMeter(limits.of), table: table,
+	p := portsView{session: s, limits: s.limits, meter: pressure.NewMeter(s.limits.of), table: table,
 		format: format, lines: c.Int("lines"), out: c.App.Writer}
 	times := c.Int("count")
 	if !c.IsSet("count") && !c.IsSet("interval") {

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 	tracefile "github.com/twtrace/twtrace/internal/record"
@@ -186,16 +185,14 @@ func runRecord(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	limits := &limitsCache{}
-	limits.refresh()
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.storms, s.job = newStormWatch(s.table, limits, churn), job
+	s.storms, s.job = newStormWatch(s, churn), job
 	defer s.stopOn(c.Context)()
-	r := recorder{printer: printer{session: s, left: c.Int("count")}, limits: limits, flight: file.Flight(), signals: signals, stderr: c.App.ErrWriter}
+	r := recorder{printer: printer{session: s, left: c.Int("count")}, limits: s.limits, flight: file.Flight(), signals: signals, stderr: c.App.ErrWriter}
 	err = r.run(file)
 	if job != nil {
 		err = errors.Join(err, job.end())

@@ -69,15 +69,13 @@ func runReport(c *cli.Context) error {
 			return fmt.Errorf("%s exists: --force replaces it", path)
 		}
 	}
-	limits := &limitsCache{}
-	s, err := newReplay(c, conn.Options{Limits: limits.of})
+	s, err := newReplay(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	defer s.stopOn(c.Context)()
-	limits.tape = s.tape
-	r, err := newReporter(s, limits).report()
+	r, err := newReporter(s).report()
 	if err != nil {
 		return err
 	}
@@ -127,10 +125,10 @@ const (
 	lookAtLatest = 16 // steps of the report
 )
 
-func newReporter(s *session, limits *limitsCache) *reporter {
+func newReporter(s *session) *reporter {
 	begin := max(s.tape.now, s.tape.from)
 	return &reporter{session: s, made: report.NewBuilder(begin), total: newSummary(view.ByFlow),
-		meter: pressure.NewMeter(limits.of), diagnose: diagnosis{limits: limits}, due: begin}
+		meter: pressure.NewMeter(s.limits.of), diagnose: diagnosis{limits: s.limits}, due: begin}
 }
 
 func (r *reporter) report() (*report.Report, error) {

@@ -33,6 +33,7 @@ type session struct {
 	tracer   *tracer.Tracer // nil if tape is not
 	tape     *tape          // trace files in the place of a running trace
 	stream   *namer         // the events of tracer, with the names of their processes
+	limits   *limitsCache   // of all namespaces, or of those in tape
 	table    *conn.Table
 	filter   *filter.Filter
 	static   filter.Filter                 // the part of it that a socket alone decides
@@ -67,9 +68,9 @@ type session struct {
 
 // openSession starts a trace as the flags say. It ends with its context, after
 // --duration, or by stop.
-func openSession(c *cli.Context, options conn.Options) (*session, error) {
+func openSession(c *cli.Context) (*session, error) {
 	if c.IsSet("read") {
-		return newReplay(c, options)
+		return newReplay(c)
 	}
 	for _, name := range []string{"from", "to", "speed"} {
 		if c.IsSet(name) {
@@ -99,7 +100,7 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 		}
 	}
 	shown, stop := showFirstLook(c.App.ErrWriter)
-	s, err := beginSession(shown, topts, options, process.Options{Cmdlines: c.Bool("cmdline")}, named...)
+	s, err := beginSession(shown, topts, process.Options{Cmdlines: c.Bool("cmdline")}, named...)
 	stop()
 	if err != nil {
 		return nil, err
@@ -110,14 +111,16 @@ func openSession(c *cli.Context, options conn.Options) (*session, error) {
 }
 
 // newSession opens the tracer and looks at what is there already.
-func newSession(topts tracer.Options, options conn.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
-	return beginSession(nil, topts, options, who, named...)
+func newSession(topts tracer.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
+	return beginSession(nil, topts, who, named...)
 }
 
 // beginSession is newSession, and shows how far it is.
-func beginSession(shown *firstLook, topts tracer.Options, options conn.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
+func beginSession(shown *firstLook, topts tracer.Options, who process.Options, named ...kernel.NetNS) (*session, error) {
 	f := topts.Filter
-	s := &session{firstLook: shown, table: conn.New(options), filter: f, named: named,
+	limits := &limitsCache{}
+	limits.refresh()
+	s := &session{firstLook: shown, limits: limits, table: conn.New(conn.Options{Limits: limits.of}), filter: f, named: named,
 		wanted:  func(*event.Event) bool { return true },
 		adopted: make(map[uint64]struct{}), lost: make(map[event.Stage]uint64),
 		reconcile: reconciler{known: make(map[uint32]bool)}}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kerneltest"
@@ -39,7 +38,7 @@ func startTaking(t *testing.T, ns *kerneltest.NS, opts tracer.Options, take func
 	t.Helper()
 	opts.Filter = &filter.Filter{NetNS: filter.Set[uint32]{Items: []uint32{ns.Inum()}}}
 	opts.Hooks = tracer.HookSet(os.Getenv(hooksVariable))
-	s, err := newSession(opts, conn.Options{}, process.Options{})
+	s, err := newSession(opts, process.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

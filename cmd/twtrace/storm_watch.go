@@ -22,8 +22,8 @@ type stormWatch struct {
 // stormInterval is how often storms are looked for.
 const stormInterval = time.Second
 
-func newStormWatch(table *conn.Table, limits *limitsCache, o storm.Options) *stormWatch {
-	return &stormWatch{table: table, limits: limits, meter: pressure.NewMeter(limits.of), detector: storm.New(o)}
+func newStormWatch(s *session, o storm.Options) *stormWatch {
+	return &stormWatch{table: s.table, limits: s.limits, meter: pressure.NewMeter(s.limits.of), detector: storm.New(o)}
 }
 
 // observe takes an event into account that the table has completed.

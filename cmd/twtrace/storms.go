@@ -6,7 +6,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/output"
@@ -98,15 +97,13 @@ func runStorms(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	limits := &limitsCache{}
-	limits.refresh()
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	if s.tape == nil { // a recording has its storms
-		s.storms = newStormWatch(s.table, limits, churn)
+		s.storms = newStormWatch(s, churn)
 	}
 	s.filter = only
 	defer s.stopOn(c.Context)()

@@ -143,7 +143,7 @@ func moment(s string, begin int64) (int64, error) {
 }
 
 // newReplay is a session that reads trace files.
-func newReplay(c *cli.Context, options conn.Options) (*session, error) {
+func newReplay(c *cli.Context) (*session, error) {
 	f, err := parseFilter(c)
 	if err != nil {
 		return nil, err
@@ -152,8 +152,8 @@ func newReplay(c *cli.Context, options conn.Options) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.Limits = t.limitsOf
-	s := &session{tape: t, table: conn.New(options), filter: f, names: make(map[uint32]string),
+	limits := &limitsCache{tape: t}
+	s := &session{tape: t, limits: limits, table: conn.New(conn.Options{Limits: limits.of}), filter: f, names: make(map[uint32]string),
 		wanted: func(*event.Event) bool { return true }, lost: make(map[event.Stage]uint64),
 		static: filter.Filter{NetNS: f.NetNS}}
 	s.talk = func(format string, a ...any) { note(c, format, a...) }

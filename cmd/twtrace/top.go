@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/view"
 )
@@ -59,15 +58,12 @@ func runTop(c *cli.Context) error {
 	if _, err := wantsObjects(c); err != nil {
 		return err
 	}
-	limits := &limitsCache{}
-	limits.refresh()
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	limits.tape = s.tape
-	return watch(c, s, newLive(s, limits, interval))
+	return watch(c, s, newLive(s, interval))
 }
 
 // watch shows a session on the terminal, or as tables where there is none.

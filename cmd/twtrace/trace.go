@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 )
@@ -63,16 +62,14 @@ func runTrace(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	limits := &limitsCache{}
-	limits.refresh()
-	s, err := openSession(c, conn.Options{Limits: limits.of})
+	s, err := openSession(c)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	s.job = job
 	if s.tape == nil { // a recording has its storms
-		s.storms = newStormWatch(s.table, limits, churn)
+		s.storms = newStormWatch(s, churn)
 	}
 	defer s.stopOn(c.Context)()
 	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })

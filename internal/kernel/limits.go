@@ -1,10 +1,8 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -69,21 +67,13 @@ func (l Limits) Map() map[string]string {
 	return m
 }
 
-// Limits reads the limits of n. /proc/sys/net shows the namespace of the task
-// that reads, whatever the path, so this joins n (see Do).
-func (n NetNS) Limits() (Limits, error) {
-	var l Limits
-	err := n.Do(func() (err error) {
-		l, err = parseLimits(func(name string) (string, error) {
-			b, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
-			return string(b), err
-		})
+// Limits reads the limits of n. Each is a sysctl below net.ipv4.
+func (n NetNS) Limits() (l Limits, err error) {
+	err = n.sysctls("ipv4/", func(read sysctlReader) error {
+		l, err = parseLimits(read)
 		return err
 	})
-	if err != nil {
-		return Limits{}, fmt.Errorf("read limits of network namespace %s: %w", n, err)
-	}
-	return l, nil
+	return l, err
 }
 
 // ParseLimits is the inverse of Map. Recordings of the first version do not say where
@@ -102,7 +92,7 @@ func ParseLimits(m map[string]string) (Limits, error) {
 }
 
 // parseLimits makes Limits of the sysctls below net.ipv4 that read returns.
-func parseLimits(read func(name string) (string, error)) (Limits, error) {
+func parseLimits(read sysctlReader) (Limits, error) {
 	l := Limits{TWReuseDelayMS: -1}
 	ports, err := read("ip_local_port_range")
 	if err != nil {
@@ -121,29 +111,17 @@ func parseLimits(read func(name string) (string, error)) (Limits, error) {
 	}
 
 	var buckets, fin int
-	for _, s := range []struct {
-		name     string
-		to       *int
-		optional bool
-	}{
-		{name: "tcp_max_tw_buckets", to: &buckets},
-		{name: "tcp_tw_reuse", to: &l.TWReuse},
-		{name: "tcp_tw_reuse_delay", to: &l.TWReuseDelayMS, optional: true},
-		{name: "tcp_fin_timeout", to: &fin},
-		{name: "tcp_timestamps", to: &l.Timestamps},
-		{name: "tcp_rfc1337", to: &l.RFC1337},
-		{name: "ip_unprivileged_port_start", to: &l.UnprivPortStart},
-	} {
-		text, err := read(s.name)
-		if s.optional && errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return l, err
-		}
-		if *s.to, err = strconv.Atoi(strings.TrimSpace(text)); err != nil {
-			return l, fmt.Errorf("parse %s: %w", s.name, err)
-		}
+	err = read.ints(
+		sysctl{name: "tcp_max_tw_buckets", to: &buckets},
+		sysctl{name: "tcp_tw_reuse", to: &l.TWReuse},
+		sysctl{name: "tcp_tw_reuse_delay", to: &l.TWReuseDelayMS, optional: true},
+		sysctl{name: "tcp_fin_timeout", to: &fin},
+		sysctl{name: "tcp_timestamps", to: &l.Timestamps},
+		sysctl{name: "tcp_rfc1337", to: &l.RFC1337},
+		sysctl{name: "ip_unprivileged_port_start", to: &l.UnprivPortStart},
+	)
+	if err != nil {
+		return l, err
 	}
 	l.MaxTWBuckets = uint64(max(buckets, 0))
 	l.FinTimeout = time.Duration(fin) * time.Second
