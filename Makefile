@@ -54,7 +54,7 @@ install_stopped = $(check_root); made=; \
 	trap '[ -z "$$made" ] || $(SUDO) rm -f $$made' EXIT; $(call install,$(1))
 
 .NOTPARALLEL:
-.PHONY: duckdb help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm matrix lint fmt bench clean
+.PHONY: duckdb help run build demo deps generate vmlinux.h test test-unit test-root scenarios test-vm matrix lint fmt bench bench-go clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z.-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -137,6 +137,11 @@ fmt: ## Format Go and C
 bench: ## Compare what tracers cost (ARGS=-h: how)
 	@$(check_root)
 	go run $(AS_ROOT) ./internal/workload/bench $(ARGS)
+
+# Each stage by itself, and BenchmarkPipeline all of them from a ring that is always full.
+STAGES := $(addprefix ./internal/,tracer process conn pressure storm output record)
+bench-go: ## Run the Go benchmarks of each stage (ARGS="-count 10 >old": for benchstat)
+	go test -run '^$$' -bench . -benchmem $(ARGS) $(STAGES)
 
 clean: ## Remove what was built
 	rm -rf bin

@@ -1,9 +1,9 @@
 package conn
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/twtrace/twtrace/internal/event"
 )
@@ -21,8 +21,11 @@ type Holder struct {
 // there for certain, and its count at most too high.
 type who [4]holder
 
+// holder has its name by value, so that many who take turns cost no memory.
 type holder struct {
-	proc event.Proc
+	comm [16]byte // TASK_COMM_LEN
+	pid  uint32
+	who  *event.Who
 	n    uint64
 	pids [4]uint64 // a small sketch of how many
 }
@@ -31,9 +34,10 @@ func (w *who) credit(p event.Proc) {
 	if !p.Known() {
 		return
 	}
+	comm, cgroup := commOf(p), p.Cgroup()
 	least := 0
 	for i := range w {
-		if w[i].is(p) {
+		if w[i].is(comm, cgroup) {
 			least = i
 			break
 		}
@@ -42,27 +46,29 @@ func (w *who) credit(p event.Proc) {
 		}
 	}
 	h := &w[least]
-	if !h.is(p) {
-		h.pids, h.proc.Comm = [4]uint64{}, strings.Clone(p.Comm)
+	if !h.is(comm, cgroup) {
+		h.pids, h.comm = [4]uint64{}, comm
 	}
 	h.n++
-	h.proc.PID, h.proc.Who = p.PID, p.Who
+	h.pid, h.who = p.PID, p.Who
 	bit := p.PID * 0x9E3779B1 >> 24
 	h.pids[bit/64] |= 1 << (bit % 64)
 }
 
-// is reports whether p is one of h.
-func (h *holder) is(p event.Proc) bool {
-	return h.n > 0 && h.proc.Comm == p.Comm && h.proc.Cgroup() == p.Cgroup()
+// commOf is the name of p, as much of it as the kernel has.
+func commOf(p event.Proc) (comm [16]byte) {
+	copy(comm[:], p.Comm)
+	return comm
+}
+
+// is reports whether the processes of that name and cgroup are h.
+func (h *holder) is(comm [16]byte, cgroup uint64) bool {
+	return h.n > 0 && h.comm == comm && event.Proc{Who: h.who}.Cgroup() == cgroup
 }
 
 func (w *who) has(p event.Proc) bool {
-	for i := range w {
-		if w[i].is(p) {
-			return true
-		}
-	}
-	return false
+	comm, cgroup := commOf(p), p.Cgroup()
+	return slices.ContainsFunc(w[:], func(h holder) bool { return h.is(comm, cgroup) })
 }
 
 func (w *who) fade() {
@@ -75,7 +81,8 @@ func (w *who) list() []Holder {
 	var out []Holder
 	for _, h := range w {
 		if h.n > 0 {
-			out = append(out, Holder{Process: h.proc, PIDs: Distinct(h.pids[:]), N: h.n})
+			name, _, _ := bytes.Cut(h.comm[:], []byte{0})
+			out = append(out, Holder{Process: event.Proc{PID: h.pid, Comm: string(name), Who: h.who}, PIDs: Distinct(h.pids[:]), N: h.n})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Holder) int { return cmp.Compare(b.N, a.N) })

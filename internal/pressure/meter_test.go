@@ -223,3 +223,22 @@ func TestBuckets(t *testing.T) {
 		t.Errorf("at the end: %v, %v used, %d bytes, %d refused in a second", last.Severity, last.Used, last.Memory, last.Refused)
 	}
 }
+
+// BenchmarkMeasure reads 1,000 destinations with a flow each.
+func BenchmarkMeasure(b *testing.B) {
+	w := &conntest.World{Table: conn.New(conn.Options{Limits: limitsOf(ordinary())}), Ports: usable, NetNS: 1}
+	for i := range 1000 {
+		w.Clients = append(w.Clients, to(netip.AddrPortFrom(there.Addr(), uint16(1+i)), 5, time.Millisecond))
+	}
+	w.Run(30*time.Second, nil)
+	var s conn.Snapshot
+	w.Table.Limited(conntest.Begin.Add(30*time.Second).UnixNano(), &s)
+	m := NewMeter(limitsOf(ordinary()))
+	if n := len(m.Measure(&s).Gauges); n != 1001 {
+		b.Fatalf("%d gauges", n)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Measure(&s)
+	}
+}

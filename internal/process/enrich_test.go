@@ -93,3 +93,18 @@ func TestEnrichThrottled(t *testing.T) {
 		t.Errorf("it is %+v when there is time again", e.Opener.Who)
 	}
 }
+
+func BenchmarkComplete(b *testing.B) {
+	r := NewResolver(Options{})
+	defer r.Stop()
+	n := NewEnricher(r)
+	e := event.Event{Opener: told(1<<22, "gone", 100), CloseProc: told(1<<22+1, "too", 100)}
+	for n.Complete(&e) {
+		<-r.Answered()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Complete(&e)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}

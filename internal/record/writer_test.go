@@ -72,6 +72,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	s := w.Stats()
 	b.ReportMetric(float64(s.Bytes)/float64(s.Records), "B/event")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
 // TestNothingIsOverwritten: a file that is there stays, and nothing is written

@@ -258,3 +258,33 @@ func TestScan(t *testing.T) {
 		t.Errorf("%d destinations, %d groups", v.Destinations, v.Groups)
 	}
 }
+
+// BenchmarkObserve is what an event costs the detector, and BenchmarkTick a second.
+func BenchmarkObserve(b *testing.B) {
+	d := New(Options{})
+	e := event.Event{Kind: event.Open, Role: event.Client, NetNS: 1, Process: event.Proc{PID: 7, Comm: "checkout"}, Remote: there}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Time += 1000
+		e.Process.PID++
+		d.Observe(&e)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+func BenchmarkTick(b *testing.B) {
+	d, r := New(Options{}), pressure.Reading{At: 1}
+	e := event.Event{Kind: event.Open, Role: event.Client, NetNS: 1, Time: 1, Remote: there}
+	for i := range 100 { // groups, each with a destination that is filling up
+		e.Process = event.Proc{PID: uint32(i + 1), Comm: fmt.Sprintf("worker-%d", i)}
+		d.Observe(&e)
+		g := pressure.Gauge{Limit: usable, Severity: event.Warn}
+		g.Local, g.Remote = here, netip.AddrPortFrom(there.Addr(), uint16(i+1))
+		r.Gauges = append(r.Gauges, g)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.At += int64(time.Second)
+		d.Tick(&r)
+	}
+}
