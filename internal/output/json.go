@@ -8,7 +8,8 @@ import (
 
 type jsonWriter struct {
 	sink
-	fields []*Field
+	fields []*Field // nil for all
+	enc    Encoder
 }
 
 // Write appends one object and a newline. It allocates nothing once the buffer
@@ -17,8 +18,8 @@ func (w *jsonWriter) Write(e *event.Event) error {
 	if !w.start(e) {
 		return w.err
 	}
-	if about(e) {
-		w.buf = AppendJSON(w.buf, e)
+	if w.fields == nil || about(e) {
+		w.buf = w.enc.AppendJSON(w.buf, e)
 	} else {
 		w.buf = appendObject(w.buf, w.fields, e)
 	}

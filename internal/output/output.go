@@ -93,6 +93,9 @@ func New(w io.Writer, opts Options) (Writer, error) {
 	s := sink{w: w}
 	switch opts.Format {
 	case JSON:
+		if len(opts.Fields) == 0 {
+			sel = nil
+		}
 		return &jsonWriter{sink: s, fields: sel}, nil
 	case CSV:
 		return newCSV(s, sel), nil

@@ -21,6 +21,7 @@ type block struct {
 // packer collects records and makes blocks of them.
 type packer struct {
 	enc   *zstd.Encoder // nil if plain
+	json  output.Encoder
 	plain Plain
 	raw   []byte
 	begun time.Time // when the first record of the block came
@@ -29,10 +30,12 @@ type packer struct {
 	last  int64
 	lost  map[string]uint64
 	past  uint64 // bytes of records in the blocks so far
+	frame []byte // the memory of the last block's, which the next one takes; nil if they are kept
+	keeps bool   // they are
 }
 
-func newPacker(trace string, plain Plain) (*packer, error) {
-	p := &packer{plain: plain, h: Header{Trace: trace}, raw: make([]byte, 0, blockBytes+8<<10), lost: make(map[string]uint64)}
+func newPacker(trace string, plain Plain, keeps bool) (*packer, error) {
+	p := &packer{plain: plain, keeps: keeps, h: Header{Trace: trace}, raw: make([]byte, 0, blockBytes+8<<10), lost: make(map[string]uint64)}
 	if plain != NotPlain {
 		return p, nil
 	}
@@ -63,14 +66,15 @@ func (p *packer) add(e *event.Event) {
 		p.raw = output.AppendCSV(p.raw, e)
 		return
 	}
-	p.raw = append(output.AppendJSON(p.raw, e), '\n')
+	p.raw = append(p.json.AppendJSON(p.raw, e), '\n')
 }
 
 func (p *packer) empty() bool { return p.h.Records == 0 }
 
 func (p *packer) full() bool { return len(p.raw) >= blockBytes }
 
-// take packs what was collected, which may be nothing, and begins anew.
+// take packs what was collected, which may be nothing, and begins anew. The frame is
+// valid until the next call, unless frames are kept.
 func (p *packer) take() block {
 	b := block{Header: p.h}
 	if !p.empty() {
@@ -84,7 +88,10 @@ func (p *packer) take() block {
 		}
 	}
 	b.Raw = len(p.raw)
-	b.frame = p.packed(p.raw)
+	b.frame = p.packed(p.frame[:0], p.raw)
+	if !p.keeps {
+		p.frame = b.frame
+	}
 	p.past += uint64(len(p.raw))
 	p.h = Header{Trace: p.h.Trace, Before: p.h.Before + p.h.Records}
 	p.raw = p.raw[:0]
@@ -94,10 +101,10 @@ func (p *packer) take() block {
 	return b
 }
 
-// packed is what stands for records in a file.
-func (p *packer) packed(raw []byte) []byte {
+// packed appends what stands for records in a file.
+func (p *packer) packed(dst, raw []byte) []byte {
 	if p.plain != NotPlain {
-		return slices.Clone(raw)
+		return append(dst, raw...)
 	}
-	return p.enc.EncodeAll(raw, make([]byte, 0, len(raw)/4+64))
+	return p.enc.EncodeAll(raw, slices.Grow(dst, len(raw)/8+64))
 }

@@ -115,7 +115,7 @@ func TestNotATrace(t *testing.T) {
 	for i := range noise {
 		noise[i] = byte(i * i >> 7)
 	}
-	p, err := newPacker("x", NotPlain)
+	p, err := newPacker("x", NotPlain, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestNotATrace(t *testing.T) {
 
 // TestBomb: a frame that unpacks to more than its header says costs no memory.
 func TestBomb(t *testing.T) {
-	p, err := newPacker("x", NotPlain)
+	p, err := newPacker("x", NotPlain, false)
 	if err != nil {
 		t.Fatal(err)
 	}

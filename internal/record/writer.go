@@ -92,7 +92,7 @@ func NewWriter(o Options, start *event.Event, now time.Time) (*Writer, error) {
 	if _, err := rand.Read(id); err != nil {
 		return nil, fmt.Errorf("name the recording: %w", err)
 	}
-	pack, err := newPacker(hex.EncodeToString(id), o.Plain)
+	pack, err := newPacker(hex.EncodeToString(id), o.Plain, o.Flight())
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func kept(err error) error {
 
 // closeFile ends the file with a block that says why.
 func (w *Writer) closeFile(why string) error {
-	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.written, Close: why}, frame: w.pack.packed(nil)}
+	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.written, Close: why}, frame: w.pack.packed(nil, nil)}
 	return w.closeWith(b)
 }
 
