@@ -172,9 +172,6 @@ func (o *matrixOptions) run(ctx context.Context, g *guest) error {
 	run.suite = g.suite
 	run.console = io.MultiWriter(console, &g.results)
 	run.commands = g.commands
-	if g.suite == oldSuite {
-		run.cpus = 1 // with two whose turns are emulated it was not seen to boot
-	}
 	_, err = run.run(ctx) // a code that is not 0 is also in the results
 	return err
 }

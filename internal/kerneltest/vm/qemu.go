@@ -67,12 +67,13 @@ func qemuArgs(k *kernel, initramfs string, o *runOptions) []string {
 func boot(ctx context.Context, k *kernel, initramfs string, o *runOptions) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	cmd, err := tool(ctx, "qemu-system-x86_64", qemuArgs(k, initramfs, o)...)
+	args := qemuArgs(k, initramfs, o)
+	cmd, err := tool(ctx, "qemu-system-x86_64", append(args, monitorArgs...)...)
 	if err != nil {
 		return 0, err
 	}
 	if o.keep {
-		fmt.Fprintln(os.Stderr, "vm:", shellQuote(cmd.Args))
+		fmt.Fprintln(os.Stderr, "vm: qemu-system-x86_64", shellQuote(args))
 	}
 	// The guest must not outlive us. The kernel takes "us" for this thread.
 	runtime.LockOSThread()
@@ -83,10 +84,18 @@ func boot(ctx context.Context, k *kernel, initramfs string, o *runOptions) (int,
 	if err != nil {
 		return 0, err
 	}
+	turns, err := monitor(cmd)
+	if err != nil {
+		return 0, err
+	}
 	begin := time.Now()
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	cmd.ExtraFiles[0].Close()
+	if err != nil {
+		turns.Close()
 		return 0, fmt.Errorf("start qemu: %w", err)
 	}
+	go takeTurns(turns)
 	if o.console == nil {
 		o.console = os.Stdout
 	}
