@@ -22,47 +22,57 @@
  */
 #define VERDICT_NS 1000000000ULL
 
-/* No mini-socket: for want of room in the namespace, or of memory. */
-static __always_inline void refuse(struct sock *sk, struct event *e)
-{
-	struct tally *t = tally_of(e->netns);
-	struct conn *c;
-
-	e->cookie = bpf_get_socket_cookie(sk);
-	c = conn_of(e->cookie, sk, ROLE_UNKNOWN);
-	if (c) {
-		fill_conn(e, c);
-		c->mini = MINI_REFUSED; /* on_close() has nothing to add */
-	}
-	e->kind = KIND_REFUSED;
-	e->why = at_bucket_limit(sk) ? WHY_BUCKETS : WHY_MEMORY;
-	e->old = sk->__sk_common.skc_state;
-	e->new = TCP_CLOSE;
-	if (t)
-		__sync_fetch_and_add(&t->refused, 1);
-	emit(e);
-}
-
-/* inet_twsk_alloc(): a birth or, without one, a refusal. */
-static __always_inline int on_alloc(struct sock *sk, int state, struct inet_timewait_sock *tw)
+/*
+ * inet_twsk_alloc() without a mini-socket: for want of room in the namespace, or of memory.
+ * This may run in a task, with softirqs and, from 7.0 on, preemption in between, and is then
+ * skipped; of two programs, the second finds the conn as the first has left it, and takes
+ * what that one has not. A refusal that both skip is drift.
+ */
+static __always_inline int on_alloc(struct sock *sk, struct inet_timewait_sock *tw, bool caught)
 {
 	struct event e = { .time = bpf_ktime_get_ns() };
-	__u64 cookie;
+	struct tally *t;
+	struct conn *c;
+
+	if (tw || !enabled || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	e.cookie = bpf_get_socket_cookie(sk);
+	c = conn_of(e.cookie, sk, ROLE_UNKNOWN);
+	if (c ? c->mini == MINI_REFUSED : caught)
+		return 0;
+	tuple_of_sock(&e, &sk->__sk_common);
+	if (c) {
+		fill_conn(&e, c);
+		c->mini = MINI_REFUSED; /* on_close() has nothing to add */
+	}
+	e.kind = KIND_REFUSED;
+	e.why = at_bucket_limit(sk) ? WHY_BUCKETS : WHY_MEMORY;
+	e.old = sk->__sk_common.skc_state;
+	e.new = TCP_CLOSE;
+	t = tally_of(e.netns);
+	if (t)
+		__sync_fetch_and_add(&t->refused, 1);
+	emit(&e);
+	return 0;
+}
+
+/*
+ * inet_twsk_hashdance() or, from 6.11 on, inet_twsk_hashdance_schedule(): a birth. Unlike
+ * inet_twsk_alloc() they are called with softirqs off, so that none is skipped.
+ */
+static __always_inline int on_hashed(struct inet_timewait_sock *tw, struct sock *sk)
+{
+	struct event e = { .time = bpf_ktime_get_ns() };
 
 	if (!enabled || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	tuple_of_sock(&e, &sk->__sk_common);
-	if (!tw) {
-		refuse(sk, &e);
-		return 0;
-	}
 	e.flags |= EVENT_STAMPS_KNOWN;
 	if (BPF_CORE_READ((struct tcp_sock *)sk, rx_opt.ts_recent_stamp))
 		e.flags |= EVENT_STAMPS;
 	/* Not the socket's: one made by now is not the mini-socket's. */
-	cookie = cookie_of(tw);
-	e.cookie = cookie;
-	born(&e, cookie ?: (__u64)tw, state == TCP_FIN_WAIT2);
+	e.cookie = cookie_of(tw);
+	born(&e, e.cookie ?: (__u64)tw, BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
 	return 0;
 }
 

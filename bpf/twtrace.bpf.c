@@ -107,7 +107,20 @@ int BPF_PROG(kfree_skb_any, struct sk_buff *skb)
 SEC("fexit/inet_twsk_alloc")
 int BPF_PROG(twsk_alloc, struct sock *sk, void *dr, int state, struct inet_timewait_sock *tw)
 {
-	return on_alloc(sk, state, tw);
+	return on_alloc(sk, tw, false);
+}
+
+SEC("fexit/inet_twsk_alloc")
+int BPF_PROG(twsk_alloc_caught, struct sock *sk, void *dr, int state, struct inet_timewait_sock *tw)
+{
+	return on_alloc(sk, tw, true);
+}
+
+/* Its name was inet_twsk_hashdance before 6.11; the loader knows. */
+SEC("fentry/inet_twsk_hashdance_schedule")
+int BPF_PROG(twsk_hash, struct inet_timewait_sock *tw, struct sock *sk)
+{
+	return on_hashed(tw, sk);
 }
 
 SEC("fentry/tw_timer_handler")

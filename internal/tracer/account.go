@@ -196,7 +196,7 @@ func (t *Tracer) readAccount() (Account, error) {
 func ledgerMisses(misses map[string]uint64) uint64 {
 	var sum uint64
 	for _, h := range hooks {
-		if h.set != "" && h.needed {
+		if h.set != "" && h.needed && !h.idle {
 			sum += misses[h.program]
 		}
 	}

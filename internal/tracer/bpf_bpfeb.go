@@ -289,8 +289,10 @@ const (
 	bpfProgTimerExpireEntry = "timer_expire_entry"
 	bpfProgTimerStart       = "timer_start"
 	bpfProgTwskAlloc        = "twsk_alloc"
+	bpfProgTwskAllocCaught  = "twsk_alloc_caught"
 	bpfProgTwskDeschedule   = "twsk_deschedule"
 	bpfProgTwskExpire       = "twsk_expire"
+	bpfProgTwskHash         = "twsk_hash"
 	bpfProgTwskKill         = "twsk_kill"
 	bpfProgTwskSegment      = "twsk_segment"
 	bpfProgTwskSegmentDone  = "twsk_segment_done"
@@ -380,8 +382,10 @@ type bpfProgramSpecs struct {
 	TimerExpireEntry *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.ProgramSpec `ebpf:"timer_start"`
 	TwskAlloc        *ebpf.ProgramSpec `ebpf:"twsk_alloc"`
+	TwskAllocCaught  *ebpf.ProgramSpec `ebpf:"twsk_alloc_caught"`
 	TwskDeschedule   *ebpf.ProgramSpec `ebpf:"twsk_deschedule"`
 	TwskExpire       *ebpf.ProgramSpec `ebpf:"twsk_expire"`
+	TwskHash         *ebpf.ProgramSpec `ebpf:"twsk_hash"`
 	TwskKill         *ebpf.ProgramSpec `ebpf:"twsk_kill"`
 	TwskSegment      *ebpf.ProgramSpec `ebpf:"twsk_segment"`
 	TwskSegmentDone  *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
@@ -522,8 +526,10 @@ type bpfPrograms struct {
 	TimerExpireEntry *ebpf.Program `ebpf:"timer_expire_entry"`
 	TimerStart       *ebpf.Program `ebpf:"timer_start"`
 	TwskAlloc        *ebpf.Program `ebpf:"twsk_alloc"`
+	TwskAllocCaught  *ebpf.Program `ebpf:"twsk_alloc_caught"`
 	TwskDeschedule   *ebpf.Program `ebpf:"twsk_deschedule"`
 	TwskExpire       *ebpf.Program `ebpf:"twsk_expire"`
+	TwskHash         *ebpf.Program `ebpf:"twsk_hash"`
 	TwskKill         *ebpf.Program `ebpf:"twsk_kill"`
 	TwskSegment      *ebpf.Program `ebpf:"twsk_segment"`
 	TwskSegmentDone  *ebpf.Program `ebpf:"twsk_segment_done"`
@@ -556,8 +562,10 @@ func (p *bpfPrograms) Close() error {
 		p.TimerExpireEntry,
 		p.TimerStart,
 		p.TwskAlloc,
+		p.TwskAllocCaught,
 		p.TwskDeschedule,
 		p.TwskExpire,
+		p.TwskHash,
 		p.TwskKill,
 		p.TwskSegment,
 		p.TwskSegmentDone,

@@ -36,6 +36,7 @@ func ParseHookSet(name string) (HookSet, error) {
 type hook struct {
 	program string
 	target  string  // the tracepoint or function
+	once    string  // what the function was called before, "" for no other name
 	set     HookSet // "" for both
 	needed  bool    // without it the set cannot be used
 	tells   string  // what it shows
@@ -46,6 +47,8 @@ type hook struct {
 	least, most int
 
 	preemptible bool // only of use where tracing programs can be preempted
+
+	idle bool // it has mostly nothing to do, so a skipped run says nothing; what it misses is drift
 
 	follow bool // only to follow processes
 
@@ -95,8 +98,12 @@ var hooks = []hook{
 		without: "ends with a namespace, on some kernels"},
 	{program: bpfProgTwskDeschedule, target: "inet_twsk_deschedule_put", set: Fentry, needed: true,
 		tells: "TIME_WAIT ends early", without: "ends"},
-	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true,
-		tells: "TIME_WAIT begins, or is refused", without: "begins"},
+	{program: bpfProgTwskHash, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, needed: true,
+		tells: "TIME_WAIT begins", without: "begins"},
+	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
+		tells: "TIME_WAIT is refused", without: "refusals"},
+	{program: bpfProgTwskAllocCaught, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
+		tells: "refusals that arrive while one is handled", without: "nested refusals"},
 
 	{program: bpfProgProcessFork, target: "sched_process_fork", follow: true, needed: true,
 		tells: "which processes those start that are followed"},
@@ -168,11 +175,7 @@ func (h hook) probe(types *btf.Spec) error {
 		return probeSyscall(types, h.target)
 	}
 	if h.set == Fentry {
-		var fn *btf.Func
-		if err := types.TypeByName(h.target, &fn); err != nil {
-			return errNoFunction
-		}
-		return nil
+		return probeFunction(types, h.target)
 	}
 	var typedef *btf.Typedef
 	if err := types.TypeByName("btf_trace_"+h.target, &typedef); err != nil {
@@ -189,6 +192,14 @@ func (h hook) probe(types *btf.Spec) error {
 	// The first argument of every btf_trace_ prototype is the program's own data.
 	if n := len(proto.Params) - 1; n < h.least || h.most > 0 && n > h.most {
 		return errArgs
+	}
+	return nil
+}
+
+func probeFunction(types *btf.Spec, name string) error {
+	var fn *btf.Func
+	if err := types.TypeByName(name, &fn); err != nil {
+		return errNoFunction
 	}
 	return nil
 }

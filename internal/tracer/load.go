@@ -211,6 +211,10 @@ func (o Options) prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) 
 		if !o.in(h, set) {
 			continue
 		}
+		if h.once != "" && probeFunction(types, h.target) != nil {
+			h.target = h.once
+			spec.Programs[h.program].AttachTo = h.once
+		}
 		reason := h.probe(types)
 		if reason == nil {
 			keep[h.program] = true
