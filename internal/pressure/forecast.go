@@ -109,15 +109,20 @@ func Foresee(l Load) Outlook {
 	taken := func(t float64) float64 {
 		return l.Live + l.Growth*t + held - gone.at(t-slack) + l.Rate*math.Min(t, hold)
 	}
-	o.Steady = o.Used
-	for t := 1.0; t <= Horizon.Seconds(); t++ {
+	// From then on only Growth changes anything.
+	even := math.Ceil(max(float64(len(gone))+slack, hold))
+	end := taken(Horizon.Seconds())
+	o.Steady = max(o.Used, end)
+	for t := 1.0; t <= min(even, Horizon.Seconds()); t++ {
 		o.Steady = max(o.Steady, taken(t))
 	}
+	if l.Growth > 0 || o.Steady >= o.Limit || even > Horizon.Seconds() {
+		o.fill(taken)
+	}
 	// Where it falls, what is reached is what counts, not what was.
-	if end := taken(Horizon.Seconds()); end < o.Used {
+	if end < o.Used {
 		o.Steady = end
 	}
-	o.fill(taken)
 	return o
 }
 

@@ -1,6 +1,8 @@
 package pressure
 
 import (
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -87,5 +89,46 @@ func TestCourse(t *testing.T) {
 		if got, want := c.at(s), e.Gone(s); got != want {
 			t.Errorf("%v are gone after %v s, want %v", got, s, want)
 		}
+	}
+}
+
+// What is left out of a forecast, because nothing changes any more, would not have
+// changed it.
+func TestForeseeLeavesNothingOut(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	full := 0
+	for range 500 {
+		l := Load{Limit: 1000, Live: float64(r.IntN(500)), Rate: float64(r.IntN(15)), Hold: time.Duration(r.IntN(90)) * time.Second,
+			Growth: float64(r.IntN(2) * r.IntN(4))}
+		for range r.IntN(9) {
+			l.TimeWait.Add(r.IntN(60), time.Duration(r.IntN(70))*time.Second)
+		}
+		hold := l.Hold
+		if hold == 0 {
+			hold = Hold
+		}
+		steady, used, in, gone := 0.0, l.Live+float64(l.TimeWait.Total()), -1, l.TimeWait.course()
+		for s := range int(farthest/time.Second) + 1 {
+			n := l.Live + l.Growth*float64(s) + float64(l.TimeWait.Total()) - gone.at(float64(s-slack)) + l.Rate*min(float64(s), hold.Seconds())
+			if s <= int(Horizon/time.Second) {
+				steady = max(steady, n)
+			}
+			if s == int(Horizon/time.Second) && n < used {
+				steady = n
+			}
+			if n >= l.Limit && in < 0 {
+				in = s
+			}
+		}
+		o := Foresee(l)
+		if o.Full != (in >= 0) || o.Full && math.Ceil(o.In.Seconds()) != float64(in) || o.Steady != steady {
+			t.Fatalf("%+v: %+v, want %v, and full in %d s", l, o, steady, in)
+		}
+		if o.Full {
+			full++
+		}
+	}
+	if full < 50 || full > 450 {
+		t.Errorf("%d of 500 get full", full)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/filter"
 )
 
 // Sort is the column that rows are sorted by.
@@ -44,45 +45,111 @@ func Arrange(rows []Row, g Grouping, by Sort) []*Row {
 
 // Arrange returns the rows to show: those that match, grouped by g, and sorted by
 // s, the other way round with invert. Rows that are equal by s keep an order of
-// their own from frame to frame. It does not change rows.
+// their own from frame to frame. It does not change rows, which may be among those
+// that it returns. What a Look has arranged before it may return again.
 func (k *Look) Arrange(rows []Row) []*Row {
-	grouped := group(k.matching(rows), k.Grouping)
-	out := make([]*Row, len(grouped))
-	for i := range grouped {
-		out[i] = &grouped[i]
+	m := k.memo
+	if m == nil {
+		m = new(memo)
 	}
-	slices.SortFunc(out, func(a, b *Row) int {
-		c := k.Sort.compare(a, b)
-		if k.Invert {
-			c = -c
-		}
-		return cmp.Or(c, identity(a, b))
-	})
-	return k.held(out)
+	if q := k.ask(rows); m.grouped == nil || m.question != q {
+		*m = memo{question: q, grouped: group(k.matching(rows), k.Grouping)}
+	}
+	if m.sorted == nil || m.sort != k.Sort || m.invert != k.Invert {
+		m.sorted, m.sort, m.invert, m.held = sorted(m.grouped, k.Sort, k.Invert), k.Sort, k.Invert, nil
+	}
+	switch {
+	case len(k.Order) == 0, same(k.Order, m.sorted):
+		return m.sorted
+	case m.held == nil || !same(k.Order, m.order) && !same(k.Order, m.held):
+		m.held, m.order = held(m.sorted, k.Order), k.Order
+	}
+	return m.held
 }
 
-func (s Sort) compare(a, b *Row) int {
+// memo is what was arranged last, so that a key that changes nothing of it need not
+// do it again. It goes by which rows they are, not by what is in them: it is for
+// rows that are not changed any more.
+type memo struct {
+	question
+	grouped []*Row
+	sort    Sort
+	invert  bool
+	sorted  []*Row // grouped, by these
+	order   []*Row
+	held    []*Row // sorted, held in that order
+}
+
+// question is what decides which rows there are.
+type question struct {
+	first     *Row
+	n         int
+	listeners bool
+	grouping  Grouping
+	filter    *filter.Filter
+	not       bool
+}
+
+func (k *Look) ask(rows []Row) question {
+	q := question{n: len(rows), listeners: k.Tab == TabListeners, grouping: k.Grouping, filter: k.Filter, not: k.Not}
+	if len(rows) > 0 {
+		q.first = &rows[0]
+	}
+	return q
+}
+
+// same tells whether two lists are one.
+func same(a, b []*Row) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// sorted returns rows in order.
+func sorted(rows []*Row, by Sort, invert bool) []*Row {
+	type keyed struct {
+		key float64
+		row *Row
+	}
+	list := make([]keyed, len(rows))
+	for i, r := range rows {
+		list[i] = keyed{by.of(r), r}
+	}
+	slices.SortFunc(list, func(a, b keyed) int {
+		c := cmp.Compare(b.key, a.key)
+		if by == SortComm {
+			c = strings.Compare(a.row.name(), b.row.name())
+		}
+		if invert {
+			c = -c
+		}
+		return cmp.Or(c, identity(a.row, b.row))
+	})
+	out := make([]*Row, len(rows))
+	for i := range list {
+		out[i] = list[i].row
+	}
+	return out
+}
+
+// of is what rows are sorted by, the largest first; 0 by name.
+func (s Sort) of(r *Row) float64 {
 	switch s {
 	case SortTimeWait:
-		return cmp.Compare(b.TimeWait, a.TimeWait)
+		return float64(r.TimeWait)
 	case SortGrowth:
-		return cmp.Compare(b.In-b.Out, a.In-a.Out)
+		return r.In - r.Out
 	case SortIn:
-		return cmp.Compare(b.In, a.In)
+		return r.In
 	case SortOut:
-		return cmp.Compare(b.Out, a.Out)
+		return r.Out
 	case SortOpen:
-		return cmp.Compare(b.Open, a.Open)
+		return r.Open
 	case SortClose:
-		return cmp.Compare(b.Rates.Close, a.Rates.Close)
+		return r.Rates.Close
 	case SortFail:
-		return cmp.Compare(b.Fail, a.Fail)
+		return r.Fail
 	case SortPorts:
-		return cmp.Compare(b.share(), a.share())
+		return r.share()
 	case SortLife:
-		la, _ := a.Life.Quantile(0.5)
-		lb, _ := b.Life.Quantile(0.5)
-		return cmp.Compare(lb, la)
+		d, _ := r.Life.Quantile(0.5)
+		return float64(d)
 	}
 	return 0
 }
@@ -204,12 +271,22 @@ func (r *Row) mergePeer(o *Row) {
 	}
 }
 
-// latest merges two lists of closes, and keeps as many as the longer has.
+// latest merges two lists of closes, the latest of which come first, and keeps as many
+// as the longer has.
 func latest(a, b []conn.Closed) []conn.Closed {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0, len(b) <= len(a) && b[0].Time <= a[len(a)-1].Time:
 		return a
+	case len(a) == 0:
+		return b
 	}
-	out := slices.Concat(a, b)
-	slices.SortStableFunc(out, func(a, b conn.Closed) int { return cmp.Compare(b.Time, a.Time) })
-	return out[:max(len(a), len(b))]
+	out := make([]conn.Closed, max(len(a), len(b)))
+	for i := range out {
+		if len(b) == 0 || len(a) > 0 && a[0].Time >= b[0].Time {
+			out[i], a = a[0], a[1:]
+		} else {
+			out[i], b = b[0], b[1:]
+		}
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -11,78 +12,164 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// busy is a table of 5,000 groups, and what feeds it 15,000 events: five thousand
-// connections that open, enter TIME_WAIT and leave it.
-func busy() (tab *conn.Table, second func(sec int64)) {
+// busyRows is how many rows the busy hosts have: half of them are of clients, half of
+// the servers that they connect to.
+var busyRows = []int{5000, 10000}
+
+// busy is a table of so many groups, and what feeds it a second of events: at every
+// row a connection that opens, enters TIME_WAIT or ends, and one of before that leaves it.
+func busy(rows int) (tab *conn.Table, second func(sec int64)) {
 	tab = conn.New(conn.Options{Limits: limits100})
 	s := script{tab: tab}
 	cookie := uint64(0)
+	client := event.Proc{PID: 1000, Comm: "client", Who: &event.Who{PPID: 1, PComm: "init", CgroupID: 7, Unit: "client.service"}}
+	server := event.Proc{PID: 2000, Comm: "server", Who: &event.Who{PPID: 1, PComm: "init", CgroupID: 8, Unit: "server.service"}}
+	end := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 3, byte(i / 100), 7}), uint16(5000+i%100))
+	}
 	return tab, func(sec int64) {
-		for i := range uint32(5000) {
+		for i := range rows {
 			cookie++
-			for _, k := range []event.Kind{event.Open, event.TimeWaitEnter, event.TimeWaitExit} {
+			kinds := []event.Kind{event.Open, event.TimeWaitEnter, event.TimeWaitExit}
+			if i%2 == 1 {
+				kinds = []event.Kind{event.Open, event.Close}
+			}
+			for _, k := range kinds {
 				c := cookie
 				if k == event.TimeWaitExit { // those of 20 s ago
-					if c <= 100_000 {
+					if c <= uint64(20*rows) {
 						continue
 					}
-					c -= 100_000
+					c -= uint64(20 * rows)
 				}
 				s.apply(sec, k, c, func(e *event.Event) {
-					e.Opener = event.Proc{PID: 1000 + i, Comm: "worker"}
-					e.Remote = addr(fmt.Sprintf("10.3.%d.%d:80", i/250%20, i%250))
+					e.Opener, e.Remote = client, end(i/2)
+					if i%2 == 1 {
+						e.Role, e.Opener, e.Accepter = event.Server, event.Proc{}, server
+						e.Local, e.Remote = end(i/2), e.Local
+					}
 				})
 			}
 		}
 	}
 }
 
-// BenchmarkSecond is what the view adds to a second of a busy host beside the table:
-// a snapshot of 5,000 groups, the state, its frame and the journal of 15,000 events.
-// One operation must take less than 100 ms, a tenth of a core at an interval of 1 s.
-func BenchmarkSecond(b *testing.B) {
-	tab, second := busy()
-	builder := Builder{Limits: limits100}
-	m := newModel(newFake(), LoopOptions{Caps: Caps{true, true, true}})
-	m.Update(tea.WindowSizeMsg{Width: 160, Height: 45})
-	var snap conn.Snapshot
-	var j Journal
-	e := event.Event{Kind: event.TimeWaitEnter}
+// busyState is a state of so many rows, as it is after 25 s.
+func busyState(tb testing.TB, rows int) (*conn.Table, *conn.Snapshot, *Builder, *State) {
+	tb.Helper()
+	tab, second := busy(rows)
 	for sec := range int64(25) {
 		second(1000 + sec)
 	}
-	now := int64(1025 * time.Second)
-	for b.Loop() {
-		for range 15000 {
-			j.Add(&e)
-		}
-		tab.Snapshot(now, &snap)
-		st := builder.Build(&snap)
-		st.Events = j.Entries()
-		m.Update(fed{state: st})
-		now += int64(time.Second)
+	b, snap := &Builder{Limits: limits100}, new(conn.Snapshot)
+	tab.Snapshot(1025e9, snap)
+	st := b.Build(snap)
+	if len(st.Rows) != rows {
+		tb.Fatalf("%d rows", len(st.Rows))
 	}
-	if n := len(m.rows()); n != 5000 {
-		b.Fatalf("%d rows", n)
+	return tab, snap, b, st
+}
+
+// of runs a benchmark for each number of rows.
+func of(b *testing.B, run func(b *testing.B, rows int)) {
+	for _, n := range busyRows {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			run(b, n)
+		})
 	}
 }
 
-// BenchmarkKey is how long a key takes until its frame is made, with 5,000 rows; the
-// renderer adds up to a thirtieth of a second.
-func BenchmarkKey(b *testing.B) {
-	tab, second := busy()
-	second(1000)
-	var snap conn.Snapshot
-	tab.Snapshot(1001e9, &snap)
+// busyModel is the program, with a state on its screen.
+func busyModel(st *State) *model {
 	m := newModel(newFake(), LoopOptions{Caps: Caps{true, true, true}})
 	m.Update(tea.WindowSizeMsg{Width: 160, Height: 45})
-	m.Update(fed{state: (&Builder{Limits: limits100}).Build(&snap)})
-	for _, k := range []tea.KeyPressMsg{{Code: 's', Text: "s"}, {Code: 'j', Text: "j"}, {Code: tea.KeyEnd}, {Code: 'g', Text: "g"}, {Code: tea.KeyEnter}} {
-		b.Run(k.Key().Keystroke(), func(b *testing.B) {
-			for b.Loop() {
-				m.Update(k)
+	m.Update(fed{state: st})
+	return m
+}
+
+// BenchmarkSecond is what the view adds to a second of a busy host beside the events
+// and the diagnosis: a snapshot, its state, the journal of 15,000 events and the frame.
+// One operation must take much less than 100 ms, a tenth of a core at an interval of 1 s.
+func BenchmarkSecond(b *testing.B) {
+	of(b, func(b *testing.B, rows int) {
+		tab, snap, builder, st := busyState(b, rows)
+		m := busyModel(st)
+		var j Journal
+		e := event.Event{Kind: event.TimeWaitEnter}
+		for now := snap.At; b.Loop(); {
+			now += int64(time.Second)
+			for range 15000 {
+				j.Add(&e)
 			}
+			tab.Snapshot(now, snap)
+			st := builder.Build(snap)
+			st.Events = j.Entries()
+			m.Update(fed{state: st})
+		}
+	})
+}
+
+// BenchmarkSnapshot is a copy of the table.
+func BenchmarkSnapshot(b *testing.B) {
+	of(b, func(b *testing.B, rows int) {
+		tab, snap, _, _ := busyState(b, rows)
+		for now := snap.At; b.Loop(); {
+			now += int64(time.Second)
+			tab.Snapshot(now, snap)
+		}
+	})
+}
+
+// BenchmarkBuild makes a state of a snapshot.
+func BenchmarkBuild(b *testing.B) {
+	of(b, func(b *testing.B, rows int) {
+		_, snap, builder, _ := busyState(b, rows)
+		for b.Loop() {
+			snap.At += int64(time.Second)
+			builder.Build(snap)
+		}
+	})
+}
+
+// BenchmarkArrange groups and sorts rows that were not on the screen before.
+func BenchmarkArrange(b *testing.B) {
+	for _, k := range []Look{{}, {Sort: SortLife}, {Sort: SortComm}, NewLook(ByProcess), NewLook(ByPeer), NewLook(ByUnit)} {
+		b.Run(fmt.Sprintf("%v by %v", k.Grouping, k.Sort), func(b *testing.B) {
+			of(b, func(b *testing.B, rows int) {
+				_, _, _, st := busyState(b, rows)
+				for b.Loop() {
+					k.Arrange(st.Rows)
+				}
+			})
 		})
-		m.Update(tea.KeyPressMsg{Code: '1', Text: "1"})
+	}
+}
+
+// BenchmarkFrame draws what was arranged before.
+func BenchmarkFrame(b *testing.B) {
+	of(b, func(b *testing.B, rows int) {
+		_, _, _, st := busyState(b, rows)
+		m := busyModel(st)
+		for b.Loop() {
+			m.lines()
+		}
+	})
+}
+
+// BenchmarkKey is how long a key takes until its frame is made; the renderer adds up
+// to the time of a frame. None may take long, and none may sort what is sorted.
+func BenchmarkKey(b *testing.B) {
+	for _, k := range []tea.KeyPressMsg{{Code: 's', Text: "s"}, {Code: 'j', Text: "j"}, {Code: tea.KeyEnd}, {Code: 'g', Text: "g"},
+		{Code: tea.KeyEnter}, {Code: 'D', Text: "D"}, {Code: '/', Text: "/"}} {
+		b.Run(k.Key().Keystroke(), func(b *testing.B) {
+			of(b, func(b *testing.B, rows int) {
+				_, _, _, st := busyState(b, rows)
+				m := busyModel(st)
+				for b.Loop() {
+					m.Update(k)
+				}
+			})
+		})
 	}
 }

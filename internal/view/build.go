@@ -1,6 +1,7 @@
 package view
 
 import (
+	"maps"
 	"math"
 	"time"
 
@@ -29,7 +30,7 @@ type Builder struct {
 	at      int64
 	total   conn.Counters
 	meter   *pressure.Meter
-	groups  map[uint64]memory
+	groups  map[uint64]*memory
 	history []uint64
 	opened  []uint64
 }
@@ -38,6 +39,7 @@ type Builder struct {
 type memory struct {
 	past
 	minute
+	at int64 // the last one
 }
 
 // past is what rates need of a group's last snapshot.
@@ -127,31 +129,40 @@ func (b *Builder) rows(s *conn.Snapshot, st *State, over float64) {
 	for i := range st.Pressure.Gauges {
 		gauges[st.Pressure.Gauges[i].Key] = &st.Pressure.Gauges[i]
 	}
-	groups := make(map[uint64]memory, len(s.Groups))
+	if b.groups == nil {
+		b.groups = make(map[uint64]*memory, len(s.Groups))
+	}
 	st.Rows = make([]Row, 0, len(s.Groups))
 	for i := range s.Groups {
 		g := &s.Groups[i]
-		now := pastOf(&g.Counters)
-		was := b.groups[g.ID]
-		was.add(s.At, g.TimeWait)
-		groups[g.ID] = memory{now, was.minute}
+		m := b.groups[g.ID]
+		if m == nil {
+			m = new(memory)
+			b.groups[g.ID] = m
+		}
+		was, now := m.past, pastOf(&g.Counters)
+		m.past, m.at = now, s.At
+		m.add(s.At, g.TimeWait)
 		if g.Alive() == 0 && (now == past{} && g.Snapshots == 0 || g.Last < s.At-max(s.At-b.at, linger)) {
 			continue
 		}
-		r := Row{
+		st.Rows = append(st.Rows, Row{
 			NetNS: g.NetNS, Kind: g.Kind, Owner: g.Owner, PIDs: g.PIDs, About: g.About, Role: g.Role,
 			PreStart: preStart(g),
 			Local:    g.Local, Remote: g.Remote, Owners: 1, Peers: 1, Clients: g.Clients,
 			TimeWait: g.TimeWait, Parked: g.Parked, Established: g.Established,
-			Rates: rates(was.past, now, over), Life: g.Life, Closer: g.Closer,
-			Total: g.Counters, First: g.First, Recent: g.Recent, Minute: was.bins,
-		}
+			Rates: rates(was, now, over), Life: g.Life, Closer: g.Closer,
+			Total: g.Counters, First: g.First, Recent: g.Recent, Minute: m.bins,
+		})
+		r := &st.Rows[len(st.Rows)-1]
 		if v := gauges[pressure.Key{What: pressure.Ports, NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]; v != nil {
 			r.Severity, r.Ports, r.Usable = Severity(v.Severity), int(v.Used), v.Limit
 		}
-		st.Rows = append(st.Rows, r)
+		r.id = r.key(ByFlow)
 	}
-	b.groups = groups
+	if len(b.groups) > len(s.Groups) {
+		maps.DeleteFunc(b.groups, func(_ uint64, m *memory) bool { return m.at != s.At })
+	}
 }
 
 // preStart tells whether the group is of sockets from before the trace: they

@@ -3,7 +3,6 @@ package view
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -115,12 +114,12 @@ func behind(s *State, look *Look, r *Row, width int, c Caps) []string {
 		return nil
 	}
 	var parts []*Row
-	for i := range s.Rows {
-		if part := &s.Rows[i]; part.key(look.Grouping) == r.id && look.shows(part) {
+	for _, part := range look.matching(s.Rows) {
+		if part.key(look.Grouping) == r.id {
 			parts = append(parts, part)
 		}
 	}
-	slices.SortFunc(parts, func(a, b *Row) int { return cmp.Or(look.Sort.compare(a, b), identity(a, b)) })
+	parts = sorted(parts, look.Sort, false)
 	cols := look.place(width)
 	lines := []string{"", heading(cols, look, c)}
 	for _, part := range parts[:min(len(parts), behindRows)] {

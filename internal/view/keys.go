@@ -70,7 +70,7 @@ func (m *model) back() {
 	case k.Page != NoPage:
 		m.page(k.Page)
 	case k.Filter != nil:
-		k.Filter, k.Words = nil, ""
+		k.Filter, k.Words, k.Not = nil, "", false
 	default:
 		k.Marked, k.Top, k.Order = false, 0, nil
 	}
@@ -201,10 +201,7 @@ func (m *model) moveCursor(by int) tea.Cmd {
 	if m.look.Page == NoPage {
 		m.look.Top, _ = window(len(rows), tableRoom(&m.look, m.width, m.height), m.look.Top, at)
 	}
-	m.look.Order = make([]rowKey, len(rows))
-	for i, r := range rows {
-		m.look.Order[i] = r.id
-	}
+	m.look.Order = rows
 	m.moves++
 	move := m.moves
 	return tea.Tick(holdFor, func(time.Time) tea.Msg { return thawMsg(move) })

@@ -48,10 +48,10 @@ type Look struct {
 	Words    string         // the filter as it was typed
 	Page     Page
 
-	Cursor rowKey   // the row that the cursor is on; it goes where the row goes
-	Marked bool     // there is a cursor
-	Top    int      // how many rows, or lines of a page, are above the screen
-	Order  []rowKey // holds the order of the rows while the cursor moves
+	Cursor rowKey // the row that the cursor is on; it goes where the row goes
+	Marked bool   // there is a cursor
+	Top    int    // how many rows, or lines of a page, are above the screen
+	Order  []*Row // holds the order of the rows while the cursor moves
 
 	Prompt  bool   // the filter is being typed
 	Typed   string // so far
@@ -62,6 +62,8 @@ type Look struct {
 	Writing string // the file that is being recorded, "" if none
 
 	Recorded Recording // as of the latest state, whichever is shown
+
+	memo *memo // nil: nothing is remembered
 }
 
 // NewLook shows a table grouped by g.
@@ -80,14 +82,11 @@ type Offers struct {
 }
 
 // matching are the rows that the tab and the filter let through.
-func (k *Look) matching(rows []Row) []Row {
-	if k.Tab != TabListeners && k.Filter == nil {
-		return rows
-	}
-	var out []Row
+func (k *Look) matching(rows []Row) []*Row {
+	out := make([]*Row, 0, len(rows))
 	for i := range rows {
-		if k.shows(&rows[i]) {
-			out = append(out, rows[i])
+		if k.Tab != TabListeners && k.Filter == nil || k.shows(&rows[i]) {
+			out = append(out, &rows[i])
 		}
 	}
 	return out
@@ -103,27 +102,22 @@ func (k *Look) shows(r *Row) bool {
 	}) != k.Not
 }
 
-// held puts rows into the order that is held, those it does not name last.
-func (k *Look) held(rows []*Row) []*Row {
-	if len(k.Order) == 0 {
-		return rows
+// held puts rows into the order of others that are the same ones, of an earlier state;
+// those that are not among these come last.
+func held(rows, order []*Row) []*Row {
+	at := make(map[rowKey]int, len(order))
+	for i, r := range order {
+		at[r.id] = i
 	}
-	at := make(map[rowKey]int, len(k.Order))
-	for i, id := range k.Order {
-		at[id] = i
+	places := make([]*Row, len(order), len(order)+len(rows))
+	for _, r := range rows {
+		if i, ok := at[r.id]; ok {
+			places[i] = r
+		} else {
+			places = append(places, r)
+		}
 	}
-	slices.SortStableFunc(rows, func(a, b *Row) int {
-		i, ok := at[a.id]
-		if !ok {
-			i = len(at)
-		}
-		j, ok := at[b.id]
-		if !ok {
-			j = len(at)
-		}
-		return i - j
-	})
-	return rows
+	return slices.DeleteFunc(places, func(r *Row) bool { return r == nil })
 }
 
 // index is where the cursor is among rows, -1 if it is on none.

@@ -44,6 +44,7 @@ func newModel(src Source, o LoopOptions) *model {
 	_, m.look.Offers.Reset = src.(resetter)
 	m.look.Offers.Record = o.Record != nil
 	m.look.Offers.Step = true
+	m.look.memo = new(memo)
 	return m
 }
 

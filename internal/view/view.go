@@ -125,7 +125,7 @@ type Row struct {
 	First  int64         // when it was first seen, ns since the epoch
 	Recent []conn.Closed // the last ones, the latest first
 
-	id rowKey // in the grouping that made it
+	id rowKey // in the grouping that made it; of a Builder's row as a flow
 }
 
 // share is how much of its ports is in use, negative if that is not known.
