@@ -33,11 +33,20 @@ func whatIsNotSeen(f Facts) []Finding {
 		x.When = fmt.Sprintf("one look only: a rate of TIME_WAIT is that of the last %.0f s, told by the time the sockets have left; "+
 			"refusals have none", pressure.Recent.Seconds())
 	}
-	if f.Enter != "" { // not where the user's shell is
-		x.Fix[0].Command += fmt.Sprintf(" -N %d", f.NetNS.Inum)
-	}
+	x.Fix[0].Command += f.inNetNS()
 	return []Finding{x}
 }
+
+// inNetNS has a command of twtrace look at the namespace of f, if the user's shell is
+// elsewhere.
+func (f *Facts) inNetNS() string {
+	if f.Enter == "" {
+		return ""
+	}
+	return inNetNS + fmt.Sprint(f.NetNS.Inum)
+}
+
+const inNetNS = " -N "
 
 // lostShare is from which share of lost events on numbers are in doubt.
 const lostShare = 0.01
@@ -60,7 +69,7 @@ func traceIsLimited(f Facts) []Finding {
 		x.Evidence = append(x.Evidence, Evidence{Name: "owners_known_in", Value: t.OwnersIn.Seconds(), Unit: "s", Source: "trace"})
 		if f.ownerMissing() {
 			x.Severity = Warn
-			x.Fix = []Remedy{{Text: "watch for longer", Command: "sudo twtrace doctor --window 70s"}}
+			x.Fix = []Remedy{{Text: "watch for longer", Command: "sudo twtrace doctor --window 70s" + f.inNetNS()}}
 		}
 	}
 	what = append(what, t.Doubts...)

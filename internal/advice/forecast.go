@@ -66,11 +66,14 @@ func (u use) held() bool {
 // soon reports whether the limit is reached within the horizon of a forecast.
 func (u use) soon() bool { return u.Full && u.In <= pressure.Horizon }
 
+// full reports whether the limit is reached, or will be before this is read.
+func (u use) full() bool { return u.Full && u.In < time.Second/2 }
+
 // when words the forecast; then is what happens at the limit.
 func (u use) when(then string) string {
 	settles := u.settles()
 	switch {
-	case u.Full && u.In == 0:
+	case u.full():
 		return "full now: " + then
 	case u.soon():
 		return fmt.Sprintf("full in about %s, then %s", seconds(u.In), then)

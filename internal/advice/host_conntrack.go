@@ -117,6 +117,8 @@ func (t *tracking) when(window time.Duration) string {
 	switch {
 	case t.drops > 0:
 		return fmt.Sprintf("now: %s packets dropped in %s, of new connections of any kind", output.Count(t.drops), seconds(window))
+	case t.Count >= t.Max, soon && in < time.Second/2:
+		return "full now: a new connection finds room in place of one that has ended or was never answered, or its packets are dropped"
 	case soon:
 		return fmt.Sprintf("full in about %s, then packets of new connections are dropped", seconds(in))
 	case t.notMade >= manyInsertFailed:

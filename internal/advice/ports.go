@@ -184,7 +184,7 @@ func (d *Destination) finding(f Facts, u use) Finding {
 func (d *Destination) short(u use) string {
 	to := "ports to " + d.Remote.String()
 	switch {
-	case d.Failed > 0, u.Full && u.In == 0:
+	case d.Failed > 0, u.full():
 		return to + " are used up: connect() fails"
 	case u.soon():
 		return to + " run out in ~" + seconds(u.In)

@@ -48,7 +48,9 @@ func reports() map[string]Report {
 	r = base(crit)
 	r.Spaces = []kernel.NetNS{web.NetNS, ok.NetNS, {Inum: 4026532999}}
 	r.LeftOut, r.Closed = 7, []kernel.NetNS{{Inum: 4026533000, Name: "theirs"}}
-	r.Findings = DiagnoseAll([]Facts{web, ok, healthy()})
+	third := healthy()
+	third.NetNS.Inum = 4026532999
+	r.Findings = DiagnoseAll([]Facts{web, ok, third})
 	all["several"] = r
 	return all
 }

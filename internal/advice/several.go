@@ -1,6 +1,9 @@
 package advice
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // DiagnoseAll is Diagnose for several namespaces, best given with the fullest
 // first. That nothing is wrong is said once, and only if it holds for all of
@@ -13,12 +16,16 @@ func DiagnoseAll(facts []Facts) []Finding {
 	sortFindings(all)
 	sick := len(all) > 0 && all[0].Severity >= Warn
 	told := make(map[string]int) // how often, of what is told once
+	var again []string           // the namespaces that TW900 would have looked at once more
 	kept := all[:0]
 	for _, x := range all {
 		if x.ID == nothing.id && sick {
 			continue
 		}
 		if x.general() {
+			if x.ID == limited.id && len(x.Fix) > 0 {
+				again = append(again, fmt.Sprint(x.Scope.NetNS))
+			}
 			if told[x.ID]++; told[x.ID] > 1 {
 				continue
 			}
@@ -31,6 +38,9 @@ func DiagnoseAll(facts []Facts) []Finding {
 			continue
 		}
 		kept[i].Scope.NetNS = 0
+		for j := range kept[i].Fix {
+			kept[i].Fix[j].Command = lookAgain(kept[i].Fix[j].Command, again)
+		}
 		if n == 1 {
 			kept[i].What += "; in 1 more network namespace likewise"
 		} else {
@@ -38,4 +48,10 @@ func DiagnoseAll(facts []Facts) []Finding {
 		}
 	}
 	return kept
+}
+
+// lookAgain is a command of TW900, for all of these namespaces.
+func lookAgain(command string, spaces []string) string {
+	command, _, _ = strings.Cut(command, inNetNS)
+	return command + inNetNS + strings.Join(spaces, ",")
 }
