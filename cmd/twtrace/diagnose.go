@@ -60,6 +60,7 @@ func (d *diagnosis) look(s *view.State, snap *conn.Snapshot) []advice.Facts {
 		d.destinations(&f, snap, gauges)
 		d.timeWait(&f, snap)
 		d.traffic(&f, s.Time, snap)
+		d.searches(&f)
 		all = append(all, f)
 	}
 	if len(all) > 0 {

@@ -58,6 +58,7 @@ func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, gauges ma
 		f.Destinations = append(f.Destinations, to)
 		index[key] = nil
 	}
+	f.Destinations = withoutNowhere(f.Destinations)
 	for i := range f.Destinations {
 		to := &f.Destinations[i]
 		index[pressure.Key{NetNS: f.NetNS.Inum, Local: to.Local, Remote: to.Remote}] = to
@@ -65,16 +66,68 @@ func (d *diagnosis) destinations(f *advice.Facts, snap *conn.Snapshot, gauges ma
 	d.flows(snap, index)
 }
 
+// withoutNowhere leaves out who connects from no known address, where it is known for others
+// that connect to the same: a call that began before the trace, and failed.
+func withoutNowhere(all []advice.Destination) []advice.Destination {
+	known := make(map[netip.AddrPort]bool)
+	for i := range all {
+		known[all[i].Remote] = known[all[i].Remote] || !all[i].Local.IsUnspecified()
+	}
+	return slices.DeleteFunc(all, func(d advice.Destination) bool { return d.Local.IsUnspecified() && known[d.Remote] })
+}
+
+// fewFree is how many ports of the first parity may be free, of a thousand, for a
+// connect() to pass over about a thousand before it finds one.
+const fewFree = 1
+
+// searches sets how many ports a connect() passes over, where a client may be searching.
+// The kernel tries the ports of the lowest one's parity first (__inet_hash_connect).
+func (d *diagnosis) searches(f *advice.Facts) {
+	if d.session == nil {
+		return
+	}
+	for i := range f.Destinations {
+		to := &f.Destinations[i]
+		if !f.Searches(to) {
+			continue
+		}
+		first := func(p uint16) bool { return (p^f.Limits.PortLow)&1 == 0 && f.Limits.Ephemeral(p) }
+		taken, all := make(map[uint16]struct{}), 0
+		for p := int(f.Limits.PortLow); p <= int(f.Limits.PortHigh); p++ {
+			if first(uint16(p)) {
+				all++
+			}
+		}
+		for s := range d.session.table.Sockets() {
+			if s.NetNS == f.NetNS.Inum && s.Remote == to.Remote && s.Local.Addr() == to.Local && first(s.Local.Port()) {
+				taken[s.Local.Port()] = struct{}{}
+			}
+		}
+		if 1000*(all-len(taken)) <= fewFree*all {
+			to.Passed = len(taken)
+		}
+	}
+}
+
 // flows adds what the connections to each destination did.
 func (d *diagnosis) flows(snap *conn.Snapshot, index map[pressure.Key]*advice.Destination) {
 	lives := make(map[*advice.Destination]*conn.Hist)
+	opens := make(map[opener]*openerSum)
 	for i := range snap.Groups {
 		g := &snap.Groups[i]
 		to := index[pressure.Key{NetNS: g.NetNS, Local: g.Local.Addr(), Remote: g.Remote}]
 		if to == nil || g.Role != event.Client {
 			continue
 		}
+		before := to.Opens
 		d.add(&to.Flow, g)
+		if n := to.Opens - before; n > 0 && g.Owner.Known() {
+			k := opener{to, g.Owner.Comm}
+			if opens[k] == nil {
+				opens[k] = &openerSum{}
+			}
+			opens[k].add(n, g.Owner)
+		}
 		if lives[to] == nil {
 			lives[to] = new(conn.Hist)
 		}
@@ -82,6 +135,39 @@ func (d *diagnosis) flows(snap *conn.Snapshot, index map[pressure.Key]*advice.De
 	}
 	for to, life := range lives {
 		lifetimes(&to.Flow, life)
+	}
+	most := make(map[*advice.Destination]uint64)
+	for k, sum := range opens {
+		if sum.opens > most[k.to] {
+			most[k.to] = sum.opens
+			k.to.Opener, k.to.Openers = sum.process, sum.pids
+		}
+	}
+	for to := range most {
+		if to.Opener.Comm == to.Owner.Comm {
+			to.Opener, to.Openers = event.Proc{}, 0
+		}
+	}
+}
+
+// opener is the processes of a name that connect to a destination.
+type opener struct {
+	to   *advice.Destination
+	comm string
+}
+
+// openerSum adds up their groups.
+type openerSum struct {
+	opens, most uint64
+	process     event.Proc // the one that opened most
+	pids        int
+}
+
+func (s *openerSum) add(opens uint64, p event.Proc) {
+	s.opens += opens
+	s.pids++
+	if opens > s.most {
+		s.most, s.process = opens, p
 	}
 }
 
@@ -137,16 +223,25 @@ func (d *diagnosis) taken(v *conn.Destination) int {
 }
 
 // takenPort says who has the port that a bind() did not get.
-func (d *diagnosis) takenPort(fail advice.Fail, netns uint32, now time.Time) advice.TakenPort {
+func (d *diagnosis) takenPort(fail advice.Fail, f *advice.Facts, now time.Time) advice.TakenPort {
 	p := advice.TakenPort{Local: fail.Local, By: fail.Process, N: fail.N}
 	if d.session == nil {
 		return p
 	}
-	t := d.session.table
+	t, netns, begin := d.session.table, f.NetNS.Inum, d.old.at.UnixNano()
+	for _, l := range t.Listeners(netns) {
+		if l.Since >= begin && l.Local.Port() != fail.Local.Port() && l.Process.Is(fail.Process) {
+			p.Instead = l.Local
+		}
+	}
 	p.Listener, p.Listens = t.Listening(netns, fail.Local)
 	left := make(map[string]int)
 	last := int64(0)
 	for s := range t.Sockets() {
+		if s.NetNS == netns && s.Role == event.Client && s.Since >= begin && s.Local.Port() != fail.Local.Port() &&
+			!f.Limits.Ephemeral(s.Local.Port()) && s.Process.Is(fail.Process) {
+			p.Instead = s.Local
+		}
 		if s.NetNS != netns || s.State != event.TimeWait || s.Local.Port() != fail.Local.Port() || !inTheWay(s.Local.Addr(), fail.Local.Addr()) {
 			continue
 		}

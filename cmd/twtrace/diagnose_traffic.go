@@ -68,7 +68,7 @@ func (d *diagnosis) traffic(f *advice.Facts, now time.Time, snap *conn.Snapshot)
 			}
 			t.Fails = append(t.Fails, *fail)
 			if fail.Call == event.Bind && fail.Errno == eaddrinuse && fail.Local.Port() != 0 {
-				t.Taken = append(t.Taken, d.takenPort(*fail, f.NetNS.Inum, now))
+				t.Taken = append(t.Taken, d.takenPort(*fail, f, now))
 			}
 		}
 		t.Owners = append(t.Owners, d.owner(sum, now))

@@ -42,6 +42,8 @@ var troubles = []trouble{
 		want: []string{"crit TW102 binder"}, says: []string{"calls found no port"}},
 	{name: "a restart without SO_REUSEADDR", ports: 20000, play: restarts,
 		want: []string{"crit TW104 perl"}, says: []string{"bind() to 127.0.0.1:7070 failed with EADDRINUSE (98)", "sockets of the port are in TIME_WAIT"}},
+	{name: "a program that looks for a free port", ports: 20000, play: looksForPort,
+		also: []string{"info TW104 perl"}, says: []string{"bind() to 127.0.0.1:7080 failed with EADDRINUSE (98)", "it has taken 127.0.0.1:7081 since"}},
 	{name: "out of descriptors", ports: 20000, play: lacksFiles,
 		want: []string{"crit TW105 perl"}, says: []string{"of 40 descriptors", "EMFILE (24)"}},
 	{name: "no pool", ports: 20000, play: goesOn(caller("checkout", 40, workload.HalfClose, one), database),
@@ -103,6 +105,13 @@ func restarts(t *testing.T, a *act) {
 	must(t, first.Process.Kill())
 	_ = first.Wait() // it was killed
 	a.start(t, "perl", "-e", server)
+}
+
+// looksForPort has a program find its port taken, and take the next one: two or three times
+// while it is watched.
+func looksForPort(t *testing.T, a *act) {
+	a.start(t, "perl", "-e", `use IO::Socket::INET; sub on { IO::Socket::INET->new(Listen => 5, LocalAddr => "127.0.0.1", LocalPort => shift) } `+
+		`my $s = on(7080); while (1) { my $t = on(7080) || on(7081); sleep 5 }`)
 }
 
 func lacksFiles(t *testing.T, a *act) {

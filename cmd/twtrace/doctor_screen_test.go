@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +16,14 @@ import (
 
 // onTerminal runs twtrace on a terminal of that width, and returns all that it writes.
 func onTerminal(t *testing.T, width int, env []string, args ...string) string {
+	t.Helper()
+	var all strings.Builder
+	watchTerminal(t, &all, width, env, args...)
+	return all.String()
+}
+
+// watchTerminal does so, and has to see each piece as it comes.
+func watchTerminal(t *testing.T, to io.Writer, width int, env []string, args ...string) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	must(t, err)
@@ -32,9 +41,24 @@ func onTerminal(t *testing.T, width int, env []string, args ...string) string {
 	must(t, cmd.Start())
 	defer expire(cmd)()
 	slave.Close()
-	all, _ := io.ReadAll(master) // EIO is its end
-	_ = cmd.Wait()               // what it writes says it
-	return string(all)
+	_, _ = io.Copy(to, master) // EIO is its end
+	_ = cmd.Wait()             // what it writes says it
+}
+
+// stopwatch notes when a word was written.
+type stopwatch struct {
+	word  string
+	begun time.Time
+	all   strings.Builder
+	after time.Duration // 0: not yet
+}
+
+func (s *stopwatch) Write(b []byte) (int, error) {
+	s.all.Write(b)
+	if s.after == 0 && strings.Contains(s.all.String(), s.word) {
+		s.after = time.Since(s.begun)
+	}
+	return len(b), nil
 }
 
 // TestDoctorScreen: on a terminal what is known is shown before the report, and gone

@@ -31,8 +31,8 @@ type verdict struct {
 }
 
 type finding struct {
-	ID, Group, Status, Title, What, Who, When string
-	Scope                                     struct {
+	ID, Group, Status, Title, What, Who, When, Reason string
+	Scope                                             struct {
 		Netns, PID         uint32
 		Comm, Laddr, Raddr string
 		Rport              uint16

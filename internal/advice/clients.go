@@ -31,6 +31,7 @@ func (f *Facts) ownerOf(p event.Proc, role event.Role) (Owner, bool) {
 func noPool(f Facts) []Finding {
 	var found []Finding
 	for _, d := range f.Destinations {
+		d = d.byOpener()
 		rate := f.perSecond(d.Opens)
 		if f.perSecond(d.Opens+d.Failed) < churnRate || d.Short < shortShare || !d.Owner.Known() || len(found) == mostFindings {
 			continue

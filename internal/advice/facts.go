@@ -70,13 +70,25 @@ type Destination struct {
 
 	// The rest is seen by a trace only.
 
-	Owner   event.Proc      // who opened most of late
+	Owner   event.Proc      // who opened most of late, before the trace too
 	PIDs    int             // processes of that name, about
+	Opener  event.Proc      // who opened most in the Window, if that is another name than Owner's
+	Openers int             // processes of that name
 	Failed  uint64          // connects that found no port in the Window
+	Passed  int             // ports that each connect() passes over, all those of the first parity; 0 if one of them is free
 	Gauge   *pressure.Gauge // the forecast, from the flow; nil where nothing is near a limit
 	Begun   int             // of those in TIME_WAIT, the ones that the trace saw begin
 	Stamped int             // of these, the ones whose peer uses TCP timestamps
 	Flow
+}
+
+// byOpener is d with who opened most in the Window for its owner: who connects, where
+// another one holds the ports.
+func (d Destination) byOpener() Destination {
+	if d.Opener.Known() {
+		d.Owner, d.PIDs = d.Opener, d.Openers
+	}
+	return d
 }
 
 // Listener is a listening socket with what it accepted.

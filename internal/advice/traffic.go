@@ -106,6 +106,7 @@ type TakenPort struct {
 	TimeWait int            // sockets in TIME_WAIT on the port
 	Left     event.Proc     // who left most of these
 	FreeIn   time.Duration  // when the last of these expires, if no more come
+	Instead  netip.AddrPort // another port that By has taken of late; not valid if it has none
 }
 
 // Descriptors is how many a process has open.

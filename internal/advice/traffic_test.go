@@ -59,6 +59,14 @@ func (f Facts) owned(all ...Owner) Facts {
 	return f
 }
 
+// asked is of a server that did not get a port, and got another one.
+func asked(times uint64, instead string) Facts {
+	f := traced()
+	f.Traffic.Taken = []TakenPort{{Local: netip.MustParseAddrPort("0.0.0.0:8080"), By: checkout, N: times, Listens: true,
+		Listener: event.Proc{PID: 7, Comm: "nginx"}, Instead: netip.MustParseAddrPort(instead)}}
+	return f
+}
+
 // traces is which rules speak on what a trace saw, and how loudly.
 var traces = []struct {
 	name  string
@@ -123,12 +131,20 @@ var traces = []struct {
 	}, []string{"TW000 ok"}, nil},
 	{"connect() searches", func() Facts {
 		d := storming(18000, 3000)
+		d.Passed = 14116
 		o := client(d.Flow)
 		o.System = 0.45
 		return traced().with(d).owned(o)
-	}, []string{"TW103 warn", "TW201 info"}, []string{"1.5ms in the kernel", "45% of a CPU"}},
+	}, []string{"TW103 warn", "TW201 info"}, []string{"1.5ms in the kernel", "45% of a CPU", "passes over 14,116 ports"}},
+	{"the range half used, ports of the first parity free, and a client that works", func() Facts {
+		d := storming(18000, 3000)
+		o := client(d.Flow)
+		o.System = 0.45
+		return traced().with(d).owned(o)
+	}, []string{"TW201 info", "TW000 ok"}, nil},
 	{"the range half used, and cheaply", func() Facts {
 		d := storming(18000, 3000)
+		d.Passed = 14116
 		o := client(d.Flow)
 		o.System = 0.05
 		return traced().with(d).owned(o)
@@ -143,6 +159,9 @@ var traces = []struct {
 		f.Traffic.Taken = []TakenPort{{Local: netip.MustParseAddrPort("0.0.0.0:8080"), By: checkout, N: 1, Listens: true, Listener: event.Proc{PID: 7, Comm: "nginx"}}}
 		return f
 	}, []string{"TW104 crit"}, []string{"once", "nginx[7] listens on the port"}},
+	{"it looks for a free port", func() Facts { return asked(1, "0.0.0.0:8081") }, []string{"TW104 info", "TW000 ok"}, []string{"no harm", "taken 0.0.0.0:8081 since"}},
+	{"it does without the port", func() Facts { return asked(1, "0.0.0.0:9100") }, []string{"TW104 warn"}, []string{"taken 0.0.0.0:9100 since; it may need both"}},
+	{"it asks again and again", func() Facts { return asked(9, "0.0.0.0:8081") }, []string{"TW104 crit"}, []string{"failed with EADDRINUSE (98) 9 times"}},
 	{"no descriptor left", func() Facts {
 		f := traced()
 		f.Traffic.Descriptors = []Descriptors{{Process: checkout, Used: 1024, Limit: 1024, Failed: 12}}

@@ -20,6 +20,7 @@ type listenKey struct {
 type listener struct {
 	cookie uint64
 	proc   event.Proc
+	since  int64 // as Listener.Since
 	closed bool
 }
 
@@ -41,13 +42,20 @@ func (l *listeners) note(e *event.Event) bool {
 	if !e.Process.Known() || e.Local.Port() == 0 {
 		return true
 	}
+	since := e.Time
+	if e.Owner == event.ByProc {
+		since = 0
+	}
 	all := l.at[k]
 	l.n -= len(all)
+	if i := slices.IndexFunc(all, func(o listener) bool { return o.cookie == e.Cookie && o.cookie != 0 }); i >= 0 {
+		since = all[i].since
+	}
 	// Of a listener without a cookie no end is seen, so the next one takes its place.
 	all = slices.DeleteFunc(all, func(o listener) bool { return o.closed || o.cookie == 0 || o.cookie == e.Cookie })
 	room := l.n+len(all) < maxListeners
 	if room {
-		all = append(all, listener{cookie: e.Cookie, proc: kept(e.Process)})
+		all = append(all, listener{cookie: e.Cookie, proc: kept(e.Process), since: since})
 		l.at[k] = all
 	}
 	l.n += len(all)
@@ -98,6 +106,7 @@ func (l *listeners) find(netns uint32, local netip.AddrPort) (event.Proc, bool) 
 type Listener struct {
 	Local   netip.AddrPort
 	Process event.Proc
+	Since   int64 // when it began to, ns since the epoch; 0 if that was before the trace
 }
 
 // Listeners are those of a namespace whose process is known, in no order.
@@ -106,7 +115,7 @@ func (t *Table) Listeners(netns uint32) []Listener {
 	for k, all := range t.listeners.at {
 		for _, l := range all {
 			if k.netns == netns && !l.closed {
-				out = append(out, Listener{k.local, l.proc})
+				out = append(out, Listener{k.local, l.proc, l.since})
 			}
 		}
 	}
