@@ -155,7 +155,7 @@ func (r *reporter) report() (*report.Report, error) {
 func (r *reporter) wait(last *event.Event) error {
 	t := r.session.tape
 	for last != nil && t.now < last.Time {
-		t.now = min(t.now+int64(r.made.Step()), last.Time)
+		t.now += min(int64(r.made.Step()), t.until(last.Time))
 		if err := r.idle(); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type tape struct {
 	quit <-chan struct{} // ends a pause
 
 	now    int64 // ns since the epoch
+	quiet  int64 // how far time has gone on since the last event
 	ahead  event.Event
 	held   bool // ahead is the next event
 	over   error
@@ -41,6 +43,15 @@ type tape struct {
 
 // tapeStep is how far the time of a tape goes at once, as pollInterval of a ring.
 const tapeStep = int64(50 * time.Millisecond)
+
+// A gap is longer than whatever is still under way in it: a TIME_WAIT, a storm. Beyond
+// longGap time goes on by a share of what is left of it, down to tapeStep again, so that
+// a time of another century, which anybody can write into a file, takes some thousand
+// steps and not an hour of them.
+const (
+	longGap  = int64(10 * time.Minute)
+	gapShare = 256
+)
 
 // tapeLate is by how much a tape may be late and make up for it.
 const tapeLate = 200 * time.Millisecond
@@ -211,19 +222,29 @@ func (t *tape) next(e *event.Event) error {
 		}
 	}
 	if end := t.end(); !t.held && errors.Is(t.over, io.EOF) && t.now < end {
-		t.step() // nothing happened any more
-		t.now = min(t.now, end)
+		t.step(t.until(end)) // nothing happened any more
 		return tracer.ErrIdle
 	}
 	if !t.held {
 		return t.over
 	}
-	if t.ahead.Time >= t.now+tapeStep {
-		t.step()
+	if gap := t.until(t.ahead.Time); gap >= tapeStep {
+		t.step(gap)
 		return tracer.ErrIdle
 	}
-	*e, t.held = t.ahead, false
+	*e, t.held, t.quiet = t.ahead, false, 0
 	return nil
+}
+
+// until is how far away a time is, 0 if it is over.
+func (t *tape) until(at int64) int64 {
+	if at <= t.now {
+		return 0
+	}
+	if gap := at - t.now; gap > 0 {
+		return gap
+	}
+	return math.MaxInt64 // and centuries
 }
 
 // end is when the recording ended, or is to, once all was read; 0 if nobody can tell.
@@ -249,13 +270,23 @@ func (t *tape) begin() {
 	}
 }
 
-// step lets time go on, as fast as it is to.
-func (t *tape) step() {
-	t.now += tapeStep
-	if t.speed == 0 || t.now < t.from {
+// step lets time go on, as fast as it is to, in a gap of which so much is left.
+func (t *tape) step(gap int64) {
+	paced := t.speed != 0 && t.now >= t.from
+	step := tapeStep
+	if t.quiet >= longGap {
+		step = max(step, gap/gapShare)
+	}
+	if paced { // no longer than a step takes at the speed of life
+		step = max(tapeStep, min(step, int64(float64(tapeStep)*t.speed)))
+	}
+	step = min(step, gap)
+	t.now += step
+	t.quiet = min(t.quiet+step, longGap)
+	if !paced {
 		return
 	}
-	due := t.played.Add(time.Duration(float64(tapeStep) / t.speed))
+	due := t.played.Add(time.Duration(float64(step) / t.speed))
 	t.wait(due, t.quit)
 	if time.Since(due) > tapeLate {
 		due = time.Now() // it was paused, or cannot be as fast
