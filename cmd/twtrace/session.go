@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -145,6 +146,7 @@ func beginSession(shown *firstLook, topts tracer.Options, who process.Options, n
 		return nil, err
 	}
 	s.firstLook = nil
+	debug.FreeOSMemory() // the kernel's types and the dump took several times what stays
 	s.reconcile.due = time.Now().Add(reconcileEvery)
 	s.reconcile.begun = time.Now()
 	return s, nil

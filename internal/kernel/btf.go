@@ -15,39 +15,30 @@ const kernelBTF = "/sys/kernel/btf/vmlinux"
 // be read; "" stands for that of the running kernel. The error says what is
 // missing and what to do.
 func BTFAvailable(path string) error {
-	_, err := loadBTF(path)
-	return err
-}
-
-func loadBTF(path string) (*btf.Spec, error) {
 	own := path == "" || path == kernelBTF
 	if own {
 		path = kernelBTF
 	}
-	spec, err := btf.LoadSpec(path)
+	_, err := btf.LoadSpec(path)
 	switch {
 	case err == nil:
-		return spec, nil
+		return nil
 	case own && errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("this kernel has no type information (built without CONFIG_DEBUG_INFO_BTF): "+
+		return fmt.Errorf("this kernel has no type information (built without CONFIG_DEBUG_INFO_BTF): "+
 			"get a BTF file for it and pass it with --btf FILE: %w", err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("read BTF: %w: run as root", err)
+		return fmt.Errorf("read BTF: %w: run as root", err)
 	}
-	return nil, fmt.Errorf("read BTF of %s: %w", path, err)
+	return fmt.Errorf("read BTF of %s: %w", path, err)
 }
 
 // TimeWaitCountedAtBirth reports whether the counters TW and TWKilled grow when
 // a mini-socket is born (5.18 and later) rather than when it expires. The change
-// took the flag tw_kill out of the mini-socket, so its absence from the types
-// tells, on kernels with back-ports too. path is as for BTFAvailable.
-func TimeWaitCountedAtBirth(path string) (bool, error) {
-	spec, err := loadBTF(path)
-	if err != nil {
-		return false, err
-	}
+// took the flag tw_kill out of the mini-socket, so its absence from the kernel's
+// types tells, on kernels with back-ports too.
+func TimeWaitCountedAtBirth(types *btf.Spec) (bool, error) {
 	var tw *btf.Struct
-	if err := spec.TypeByName("inet_timewait_sock", &tw); err != nil {
+	if err := types.TypeByName("inet_timewait_sock", &tw); err != nil {
 		return false, fmt.Errorf("find struct inet_timewait_sock: %w", err)
 	}
 	for _, m := range tw.Members {

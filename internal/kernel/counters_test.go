@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf/btf"
 )
 
 func parseFile(t *testing.T, c *Counters, parse func(io.Reader, *Counters) error, file string) {
@@ -110,7 +112,11 @@ func TestCountersAgainstNstat(t *testing.T) {
 	if got.InUse != 0 {
 		t.Errorf("%d full sockets left", got.InUse)
 	}
-	birth, err := TimeWaitCountedAtBirth("")
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	birth, err := TimeWaitCountedAtBirth(types)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/twtrace/twtrace/internal/event"
-	"github.com/twtrace/twtrace/internal/kernel"
 )
 
 // Tally is what the kernel side counted in one network namespace since the
@@ -113,11 +112,8 @@ type account struct {
 }
 
 // begin prepares the comparison with the kernel's own counters.
-func (a *account) begin() error {
-	a.first = make(map[uint32]reading)
-	// Without the kernel's types, which --btf may stand in for, births are left out.
-	a.countsBirths, _ = kernel.TimeWaitCountedAtBirth("")
-	return nil
+func (a *account) begin(countsBirths bool) {
+	a.first, a.countsBirths = make(map[uint32]reading), countsBirths
 }
 
 // alive is how many mini-sockets there are: those before the trace, plus births,

@@ -49,7 +49,7 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 	if err := require(needPermission, permitted()); err != nil {
 		return reqs, nil, err
 	}
-	types, err := loadTypes(o.BTF)
+	types, err := o.types()
 	if require(needTypes, err) != nil {
 		return reqs, nil, err
 	}
@@ -114,7 +114,7 @@ func (o Options) try(types *btf.Spec, set HookSet) ([]Hook, error) {
 		return l.state, err
 	}
 	t := &Tracer{Set: set, Hooks: l.state, options: o, coll: l.coll, stop: make(chan struct{})}
-	err = t.start(l.hooks)
+	err = t.start(l.hooks, types)
 	t.Close()
 	return t.Hooks, err
 }

@@ -107,10 +107,7 @@ func TestDriftUncertain(t *testing.T) {
 // so is what the one before it did with the same inode number.
 func TestCompare(t *testing.T) {
 	var a account
-	if err := a.begin(); err != nil {
-		t.Fatal(err)
-	}
-	a.countsBirths = true
+	a.begin(true)
 	survey := func(all map[uint32]reading) Survey {
 		s := Survey{readings: all, listed: make(map[uint32]bool)}
 		for inum := range all {

@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -26,6 +27,8 @@ type Options struct {
 	Hooks     HookSet        // "" is Auto
 	Follow    []Root         // with Filter.Follow: whose connections to report
 	Syscalls  bool           // hook the exits of system calls too, which slows every call on the host
+
+	cache *btf.Cache // the kernel's types while loading; see types
 }
 
 // HostError says that this host cannot be traced: what is missing and what to
@@ -49,19 +52,22 @@ func (e *HostError) Error() string {
 
 func (e *HostError) Unwrap() error { return e.Err }
 
-// types returns the kernel's types for CO-RE relocation and probing.
-func loadTypes(path string) (*btf.Spec, error) {
-	if err := kernel.BTFAvailable(path); err != nil {
-		e := &HostError{What: "no type information (BTF)", Err: err}
-		if path != "" {
-			e.Next = "give --btf a file made for this very kernel, or leave it out to use the kernel's own"
-		}
-		return nil, e
+// types returns the kernel's types for CO-RE relocation and probing. The kernel's own are
+// read once for all that is loaded, which is most of what starting takes.
+func (o *Options) types() (types *btf.Spec, err error) {
+	if o.cache = btf.NewCache(); o.BTF == "" {
+		types, err = o.cache.Kernel()
+	} else {
+		types, err = btf.LoadSpec(o.BTF)
 	}
-	if path == "" {
-		return btf.LoadKernelSpec()
+	if err == nil {
+		return types, nil
 	}
-	return btf.LoadSpec(path)
+	e := &HostError{What: "no type information (BTF)", Err: cmp.Or(kernel.BTFAvailable(o.BTF), err)}
+	if o.BTF != "" {
+		e.Next = "give --btf a file made for this very kernel, or leave it out to use the kernel's own"
+	}
+	return nil, e
 }
 
 // identified returns a HostError if tracing programs cannot ask for the cookie of a
@@ -169,7 +175,7 @@ func (o Options) load(types *btf.Spec, set HookSet) (*loaded, error) {
 	if err := o.configure(spec, set); err != nil {
 		return l, err
 	}
-	opts := ebpf.CollectionOptions{}
+	opts := ebpf.CollectionOptions{Cache: o.cache}
 	if o.BTF != "" {
 		opts.Programs.KernelTypes = types
 	}

@@ -62,7 +62,7 @@ func Open(o Options) (*Tracer, error) {
 	if err := permitted(); err != nil {
 		return nil, err
 	}
-	types, err := loadTypes(o.BTF)
+	types, err := o.types()
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +90,15 @@ func (o Options) open(types *btf.Spec, set HookSet) (*Tracer, error) {
 		return nil, err
 	}
 	t := &Tracer{Set: set, Hooks: l.state, options: o, coll: l.coll, stop: make(chan struct{})}
-	if err := t.start(l.hooks); err != nil {
+	if err := t.start(l.hooks, types); err != nil {
 		t.Close()
 		return nil, err
 	}
+	t.options.cache = nil
 	return t, nil
 }
 
-func (t *Tracer) start(usable []hook) error {
+func (t *Tracer) start(usable []hook, types *btf.Spec) error {
 	for _, h := range usable {
 		l, err := h.attach(t.coll.Programs[h.program])
 		if err == nil {
@@ -118,9 +119,8 @@ func (t *Tracer) start(usable []hook) error {
 	// A deadline in the past: reading an empty ring returns at once.
 	t.ring.SetDeadline(time.Unix(1, 0))
 	t.dec = newDecoder(kernel.ClockOffset(), t.coll.Maps[bpfMapTwtraceProcs])
-	if err := t.account.begin(); err != nil {
-		return err
-	}
+	countsBirths, _ := kernel.TimeWaitCountedAtBirth(types) // where the types do not tell, births are left out
+	t.account.begin(countsBirths)
 	if err := t.follow(t.options.Follow); err != nil {
 		return err
 	}
