@@ -206,3 +206,33 @@ func TestPrint(t *testing.T) {
 		}
 	}
 }
+
+// The delay of a record is from its time to when it was read; other lines have none.
+func TestLatency(t *testing.T) {
+	o := newOutput()
+	if p50, p99 := o.latency(); p50 != 0 || p99 != 0 {
+		t.Errorf("of nothing: %v, %v", p50, p99)
+	}
+	var b bytes.Buffer
+	b.WriteString("no record\n")
+	for range 100 {
+		b.WriteString(timeField + time.Now().Add(-time.Second).Format(time.RFC3339Nano) + "\"}\n" + `{"event":"lost"}` + "\n")
+	}
+	o.take(b.Bytes())
+	p50, p99 := o.latency()
+	if len(o.delays) != timed || p50 < time.Second || p99 < p50 || p99 > time.Minute {
+		t.Errorf("%d delays, %v, %v", len(o.delays), p50, p99)
+	}
+}
+
+// What -only names is measured beside the two that all are compared with.
+func TestOnly(t *testing.T) {
+	var got []string
+	some, err := tools("twtrace", "bpftrace,tcplife")
+	for _, t := range some {
+		got = append(got, t.name)
+	}
+	if want := "no tracer,twtrace trace,tcplife,bpftrace"; err != nil || strings.Join(got, ",") != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+}

@@ -1,11 +1,12 @@
 // Command bench compares what tracers cost: twtrace and, where they are
-// installed, the tcplife and tcpstates of libbpf-tools, beside no tracer at all.
+// installed, the tcplife and tcpstates of libbpf-tools, bpftrace and polling ss,
+// beside no tracer at all and beside programs that do nothing.
 //
-// Each round runs the same churn of short-lived connections, at full speed, in a
-// new network namespace, under one tool after the other, so that the drift of a
-// busy machine hits all alike. What counts is the medians of the ratios within a
-// round. Throughput, CPU time and memory are measured with BPF statistics off,
-// in rounds of their own; the time in BPF programs is measured with them on.
+// Each round runs the same load in a new network namespace, under one tool after
+// the other, so that the drift of a busy machine hits all alike. What counts is
+// the medians of the ratios within a round. Throughput, CPU time and memory are
+// measured with BPF statistics off, in rounds of their own; the time in BPF
+// programs is measured with them on.
 //
 // It needs root, and Go to build twtrace.
 package main
@@ -30,16 +31,25 @@ import (
 
 // flags are what the command line sets.
 type flags struct {
-	rounds      int
-	connections int
-	twtrace     string
-	json        string
-	view        bool
-	record      bool
+	rounds int
+	bench
+	only    string
+	twtrace string
+	json    string
+	view    bool
+	record  bool
+	sockets bool
 }
 
 func main() {
 	workload.Main()
+	if len(os.Args) == 2 && bystanders[os.Args[1]] != nil {
+		if err := bystanders[os.Args[1]](); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s\n", oneLine(err))
+			os.Exit(1)
+		}
+		return
+	}
 	f, err := parseFlags(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -66,7 +76,12 @@ func parseFlags(args []string) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.IntVar(&f.rounds, "rounds", 5, "throughput `rounds`; half as many more measure the time in BPF programs")
-	set.IntVar(&f.connections, "connections", 50000, "`connections` per tool and round")
+	set.IntVar(&f.connections, "connections", 0, "`connections` per tool and round; the default is 50,000, or those of 5 s with -rate")
+	set.StringVar(&f.load, "load", loadChurn, "`what` to run: churn, wrk (keep-alive requests to nginx) or idle")
+	set.Float64Var(&f.rate, "rate", 0, "`connections` per second of the churn; 0 for full speed")
+	set.IntVar(&f.workers, "workers", 8, "`threads` that connect")
+	set.StringVar(&f.only, "only", "", "`tools` to measure beside no tracer and twtrace trace, with commas; the default is all")
+	set.BoolVar(&f.sockets, "sockets", false, "measure how cost and memory go with the number of sockets held, instead")
 	set.StringVar(&f.twtrace, "twtrace", "", "the twtrace `program` to measure; the default is to build it")
 	set.StringVar(&f.json, "json", "", "write all that was measured to `file`")
 	set.BoolVar(&f.view, "view", false, "measure what the live view costs beyond the trace, and how soon keys show, instead")
@@ -78,8 +93,14 @@ func parseFlags(args []string) (flags, error) {
 	if *quick {
 		f.rounds, f.connections = 2, 10000
 	}
-	if f.rounds < 1 || f.connections < 1 || set.NArg() > 0 {
-		err := errors.New("-rounds and -connections must be above 0, and there are no arguments")
+	if f.connections == 0 {
+		f.connections = 50000
+		if f.rate > 0 {
+			f.connections = int(5 * f.rate)
+		}
+	}
+	if f.rounds < 1 || f.connections < 1 || f.workers < 1 || f.rate < 0 || loads[f.load] == nil || set.NArg() > 0 {
+		err := errors.New("-rounds, -connections and -workers must be above 0, -load churn, wrk or idle, and there are no arguments")
 		fmt.Fprintf(set.Output(), "bench: %v\n", err)
 		return f, err
 	}
@@ -107,17 +128,24 @@ func run(ctx context.Context, f flags) error {
 	if f.record {
 		return benchRecord(ctx, os.Stdout, f.twtrace, f.rounds)
 	}
+	if f.sockets {
+		return benchSockets(ctx, os.Stdout, f.twtrace)
+	}
 	host, err := kernel.ThisHost()
 	if err != nil {
 		return err
 	}
 	r := result{
 		Kernel: host.Release, Machine: host.Machine, CPUs: host.CPUs,
-		Connections: f.connections, Workers: workers,
+		Load: f.load, Rate: f.rate, Connections: f.connections, Workers: f.workers,
 	}
-	b := bench{connections: f.connections}
+	b := f.bench
+	all, err := tools(f.twtrace, f.only)
+	if err != nil {
+		return err
+	}
 	var present []tool
-	if present, r.Absent, err = b.choose(ctx, tools(f.twtrace)); err != nil {
+	if present, r.Absent, err = b.choose(ctx, all); err != nil {
 		return err
 	}
 	if r.Samples, err = b.rounds(ctx, present, f.rounds); err != nil {
@@ -175,7 +203,7 @@ func (b *bench) rounds(ctx context.Context, tools []tool, n int) ([]sample, erro
 			}
 			s.Round = round + 1
 			all = append(all, s)
-			fmt.Fprintf(os.Stderr, "round %d of %d: %-14s %7.0f connections/s\n",
+			fmt.Fprintf(os.Stderr, "round %d of %d: %-14s %7.0f/s\n",
 				round+1, n+(n+1)/2, t.name, s.PerSecond)
 		}
 	}

@@ -13,19 +13,17 @@ import (
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-const (
-	// workers is how many threads connect: more than most machines have CPUs, so
-	// that none of them idles while a thread waits for its peer.
-	workers = 8
-	// settle is the pause after each run. The kernel takes a namespace and its
-	// TIME_WAIT sockets apart in the background, 50,000 of them in 0.1 s, and does
-	// not say when it is done.
-	settle = 300 * time.Millisecond
-)
+// settle is the pause after each run. The kernel takes a namespace and its
+// TIME_WAIT sockets apart in the background, 50,000 of them in 0.1 s, and does
+// not say when it is done.
+const settle = 300 * time.Millisecond
 
-// bench measures tools under one workload.
+// bench measures tools under one load.
 type bench struct {
+	load        string
 	connections int
+	rate        float64 // per second; 0 for full speed
+	workers     int     // more than CPUs, so that none idles while a thread waits for its peer
 }
 
 // sample is one run of the workload under one tool.
@@ -33,13 +31,16 @@ type sample struct {
 	Tool        string  `json:"tool"`
 	Round       int     `json:"round"`
 	Statistics  bool    `json:"bpf_statistics"` // whether they were on, which slows programs
-	Connections uint64  `json:"connections"`
+	Connections uint64  `json:"connections"`    // or requests, or, of idle, milliseconds
 	PerSecond   float64 `json:"connections_per_second"`
 
-	StartNS    time.Duration   `json:"start_ns,omitempty"`     // from exec until the tool said that all was attached
-	StartCPUNS time.Duration   `json:"start_cpu_ns,omitempty"` // CPU time used until then
-	CPUNS      time.Duration   `json:"cpu_ns"`                 // user and system, from then to the tool's end
-	PeakRSS    uint64          `json:"peak_rss_bytes"`         // when the workload had ended
+	StartNS    time.Duration   `json:"start_ns,omitempty"`       // from exec until the tool said that all was attached
+	StartCPUNS time.Duration   `json:"start_cpu_ns,omitempty"`   // CPU time used until then
+	CPUNS      time.Duration   `json:"cpu_ns"`                   // user and system, from then to the tool's end
+	PeakRSS    uint64          `json:"peak_rss_bytes"`           // when the workload had ended
+	Maps       uint64          `json:"maps_bytes"`               // kernel memory locked by its BPF maps
+	LatencyP50 time.Duration   `json:"latency_p50_ns,omitempty"` // from the event to its line in the pipe
+	LatencyP99 time.Duration   `json:"latency_p99_ns,omitempty"`
 	Lines      uint64          `json:"output_lines"`
 	Lost       *uint64         `json:"lost,omitempty"` // events, as the tool says; absent if it does not
 	End        json.RawMessage `json:"end,omitempty"`  // twtrace's end record
@@ -70,7 +71,8 @@ func (s sample) bpfPerConnection() float64 {
 // try runs a tool with a hundredth of the workload, which warms up what it needs
 // and tells whether it runs here.
 func (b *bench) try(ctx context.Context, t tool) error {
-	small := bench{connections: max(b.connections/100, 1)}
+	small := *b
+	small.load, small.connections, small.rate = loadChurn, max(b.connections/100, 1), 0
 	_, err := small.measure(ctx, t, false)
 	return err
 }
@@ -88,10 +90,10 @@ func (b *bench) measure(ctx context.Context, t tool, statistics bool) (s sample,
 	}()
 	s = sample{Tool: t.name, Statistics: statistics}
 	if t.command == nil {
-		return s, b.load(ctx, ns, &s)
+		return s, b.run(ctx, ns, &s)
 	}
 
-	p, err := start(ctx, t)
+	p, err := start(ctx, t, ns)
 	if err != nil {
 		return s, err
 	}
@@ -103,6 +105,7 @@ func (b *bench) measure(ctx context.Context, t tool, statistics bool) (s sample,
 	}
 	s.CPUNS = p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime() - s.StartCPUNS
 	s.Lines = p.output.lines
+	s.LatencyP50, s.LatencyP99 = p.output.latency()
 	if t.lost != nil {
 		s.Lost, err = t.lost(p.output.last(), p.stderr.Bytes())
 	}
@@ -125,7 +128,7 @@ func (b *bench) watch(ctx context.Context, p *process, t tool, ns *workload.NetN
 	if s.StartCPUNS, err = p.cpu(); err != nil {
 		return err
 	}
-	load := func() error { return b.load(ctx, ns, s) }
+	load := func() error { return b.run(ctx, ns, s) }
 	if s.Statistics {
 		err = s.count(p, load)
 	} else {
@@ -134,24 +137,10 @@ func (b *bench) watch(ctx context.Context, p *process, t tool, ns *workload.NetN
 	if err == nil {
 		s.PeakRSS, err = p.peakRSS()
 	}
+	if err == nil {
+		s.Maps, err = p.locked()
+	}
 	return err
-}
-
-// load makes the connections.
-func (b *bench) load(ctx context.Context, ns *workload.NetNS, s *sample) error {
-	churn := workload.Churn{
-		Connections: b.connections, Workers: workers, ServerWorkers: 2,
-		To: workload.Destinations(20, 4), CountOnly: true,
-	}
-	r, err := churn.Scenario().Run(ctx, ns.Path())
-	if err != nil {
-		return err
-	}
-	if s.Connections = r.Opened(); s.Connections != uint64(b.connections) {
-		return fmt.Errorf("%d of %d connections failed: %v", uint64(b.connections)-s.Connections, b.connections, r.Failed())
-	}
-	s.PerSecond = float64(s.Connections) / r.Clients[0].Elapsed.Seconds()
-	return nil
 }
 
 // count runs load with BPF statistics on, and notes what the programs of p did

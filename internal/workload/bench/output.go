@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type output struct {
 	firstTime time.Time     // when the first line was there, zero if none was; set before first is closed
 	tail      []byte        // the last bytes
 	lines     uint64
+	delays    []time.Duration // from the time of a record to its being there, of some
 }
 
 func newOutput() *output { return &output{first: make(chan struct{})} }
@@ -51,6 +53,7 @@ func (o *output) take(b []byte) {
 		close(o.first)
 	}
 	o.lines += lines
+	o.time(b)
 	o.tail = append(o.tail, b[max(0, len(b)-maxTail):]...)
 	if over := len(o.tail) - maxTail; over > 0 {
 		o.tail = o.tail[:copy(o.tail, o.tail[over:])]
@@ -61,4 +64,36 @@ func (o *output) take(b []byte) {
 func (o *output) last() []byte {
 	text := bytes.TrimRight(o.tail, "\n")
 	return text[bytes.LastIndexByte(text, '\n')+1:]
+}
+
+// timed is how many records of each read have their delay taken.
+const timed = 16
+
+// time takes the delays of records of twtrace in b, spread evenly over its bytes.
+func (o *output) time(b []byte) {
+	now := time.Now()
+	for i := range timed {
+		rest := b[len(b)*i/timed:]
+		begin := bytes.Index(rest, []byte("\n"+timeField))
+		if begin < 0 {
+			return
+		}
+		text, _, whole := bytes.Cut(rest[begin+1+len(timeField):], []byte{'"'})
+		if at, err := time.Parse(time.RFC3339Nano, string(text)); whole && err == nil {
+			o.delays = append(o.delays, now.Sub(at))
+		}
+	}
+}
+
+const timeField = `{"time":"`
+
+// latency returns the delays that half of the records, and one in a hundred, exceed;
+// 0 if there was no record with a time.
+func (o *output) latency() (p50, p99 time.Duration) {
+	n := len(o.delays)
+	if n == 0 {
+		return 0, 0
+	}
+	slices.Sort(o.delays)
+	return o.delays[n/2], o.delays[n*99/100]
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // process is a tool that runs. Its output goes to a pipe, which all tools pay
@@ -30,10 +32,15 @@ type process struct {
 }
 
 // start starts a tool. It gets 10 s to end after ctx has, which interrupts it.
-func start(ctx context.Context, t tool) (*process, error) {
+func start(ctx context.Context, t tool, ns *workload.NetNS) (*process, error) {
 	path, err := t.find()
 	if err != nil {
 		return nil, err
+	}
+	args := t.command[1:]
+	if t.within {
+		args = append([]string{"--net=" + ns.Path(), path}, args...)
+		path = "nsenter"
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -45,7 +52,7 @@ func start(ctx context.Context, t tool) (*process, error) {
 		return nil, fmt.Errorf("size a pipe: %w", err)
 	}
 	p := &process{
-		cmd: exec.CommandContext(ctx, path, t.command[1:]...), output: newOutput(), done: make(chan struct{}),
+		cmd: exec.CommandContext(ctx, path, args...), output: newOutput(), done: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = w, &p.stderr
 	// In a group of its own, a Ctrl-C reaches it through ctx alone.
@@ -148,6 +155,40 @@ func (p *process) programs() (map[uint32]bool, error) {
 		ids[uint32(id)] = true
 	}
 	return ids, nil
+}
+
+// locked returns the kernel memory that the BPF maps of the process take, in bytes.
+func (p *process) locked() (uint64, error) {
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	maps := make(map[string]uint64) // by id: one map may have several descriptors
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) { // closed since
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("find its BPF maps: %w", err)
+		}
+		id, err := field(text, "map_id:")
+		if err != nil {
+			continue // some other descriptor
+		}
+		value, err := field(text, "memlock:")
+		if err == nil {
+			maps[id], err = strconv.ParseUint(value, 10, 64)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read the size of a BPF map: %w", err)
+		}
+	}
+	var sum uint64
+	for _, n := range maps {
+		sum += n
+	}
+	return sum, nil
 }
 
 // field returns what stands behind name, at the start of a line of a /proc file.

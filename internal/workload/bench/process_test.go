@@ -20,7 +20,7 @@ wait`
 
 func TestMeasure(t *testing.T) {
 	kerneltest.RequireRoot(t)
-	b := bench{connections: 300}
+	b := bench{load: loadChurn, connections: 300, workers: 2}
 	for _, statistics := range []bool{false, true} {
 		s, err := b.measure(t.Context(), shell(lossy), statistics)
 		if err != nil {
@@ -44,7 +44,7 @@ func TestMeasure(t *testing.T) {
 // A tool that does not run here is left out, with its last words as the reason.
 func TestChooseAbsent(t *testing.T) {
 	kerneltest.RequireRoot(t)
-	b := bench{connections: 100}
+	b := bench{load: loadChurn, connections: 100, workers: 2}
 	all := []tool{
 		{name: noTracer},
 		shell(lossy),
@@ -68,7 +68,7 @@ func TestChooseAbsent(t *testing.T) {
 
 func TestStartEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	p, err := start(ctx, shell(lossy))
+	p, err := start(ctx, shell(lossy), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ type result struct {
 	Kernel      string            `json:"kernel"`
 	Machine     string            `json:"machine"`
 	CPUs        int               `json:"cpus"`
+	Load        string            `json:"load"`
+	Rate        float64           `json:"rate"`        // connections/s aimed at, 0 for full speed
 	Connections int               `json:"connections"` // per sample
 	Workers     int               `json:"workers"`
 	Absent      map[string]string `json:"absent"` // tools that did not run here, and why
@@ -28,6 +30,9 @@ type summary struct {
 	BPFRatio   *spread `json:"bpf_ratio,omitempty"` // to the reference in the same round
 	CPU        *spread `json:"cpu_ms_per_100k_connections,omitempty"`
 	PeakRSS    *spread `json:"peak_rss_bytes,omitempty"`
+	Maps       *spread `json:"maps_bytes,omitempty"`
+	LatencyP50 *spread `json:"latency_p50_ms,omitempty"`
+	LatencyP99 *spread `json:"latency_p99_ms,omitempty"`
 	Start      *spread `json:"start_ms,omitempty"`
 	Lines      *spread `json:"output_lines_per_connection,omitempty"`
 	Lost       *spread `json:"lost_per_100k_connections,omitempty"`
@@ -107,6 +112,9 @@ func (s *summary) fromPlain(t tool, own, all []sample) {
 	}
 	s.CPU = spreadOf(own, func(m sample) (float64, bool) { return ms(m.CPUNS) / float64(m.Connections) * 1e5, true })
 	s.PeakRSS = spreadOf(own, func(m sample) (float64, bool) { return float64(m.PeakRSS), true })
+	s.Maps = spreadOf(own, func(m sample) (float64, bool) { return float64(m.Maps), m.Maps != 0 })
+	s.LatencyP50 = spreadOf(own, func(m sample) (float64, bool) { return ms(m.LatencyP50), m.LatencyP50 != 0 })
+	s.LatencyP99 = spreadOf(own, func(m sample) (float64, bool) { return ms(m.LatencyP99), m.LatencyP99 != 0 })
 	s.Start = spreadOf(own, func(m sample) (float64, bool) { return ms(m.StartNS), m.StartNS != 0 })
 	s.Lines = spreadOf(own, func(m sample) (float64, bool) { return float64(m.Lines) / float64(m.Connections), true })
 	s.Lost = spreadOf(own, func(m sample) (float64, bool) {

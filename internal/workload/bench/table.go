@@ -13,8 +13,7 @@ import (
 // print writes the tables for people.
 func (r result) print(out io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Linux %s %s, %d CPUs, %d connections a run, %d workers; medians (min..max)\n\n",
-		r.Kernel, r.Machine, r.CPUs, r.Connections, r.Workers)
+	fmt.Fprintf(&b, "Linux %s %s, %d CPUs, %s; medians (min..max)\n\n", r.Kernel, r.Machine, r.CPUs, r.what())
 	r.printTools(&b)
 	r.printPrograms(&b)
 	for _, name := range slices.Sorted(maps.Keys(r.Absent)) {
@@ -26,6 +25,19 @@ func (r result) print(out io.Writer) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// what is the load, in words.
+func (r result) what() string {
+	switch {
+	case r.Load == loadWrk:
+		return fmt.Sprintf("requests of wrk to nginx on %d connections for %v: CONN are requests", keptAlive, window)
+	case r.Load == loadIdle:
+		return fmt.Sprintf("idle for %v: CONN are milliseconds", window)
+	case r.Rate > 0:
+		return fmt.Sprintf("%d connections a run at %.0f/s, %d workers", r.Connections, r.Rate, r.Workers)
+	}
+	return fmt.Sprintf("%d connections a run at full speed, %d workers", r.Connections, r.Workers)
 }
 
 // columns of the table of tools.
@@ -42,6 +54,9 @@ var columns = []struct {
 	{"X TWTRACE", func(s summary) *spread { return s.BPFRatio }, "%.2f", 1, false},
 	{"CPU MS/100K", func(s summary) *spread { return s.CPU }, "%.0f", 1, true},
 	{"RSS MIB", func(s summary) *spread { return s.PeakRSS }, "%.1f", 1 << 20, false},
+	{"MAPS MIB", func(s summary) *spread { return s.Maps }, "%.1f", 1 << 20, false},
+	{"P50 MS", func(s summary) *spread { return s.LatencyP50 }, "%.0f", 1, false},
+	{"P99 MS", func(s summary) *spread { return s.LatencyP99 }, "%.0f", 1, true},
 	{"LOST/100K", func(s summary) *spread { return s.Lost }, "%.0f", 1, true},
 	{"LINES/CONN", func(s summary) *spread { return s.Lines }, "%.2f", 1, false},
 	{"START MS", func(s summary) *spread { return s.Start }, "%.0f", 1, true},

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // The tool all are compared with, and the one whose BPF time is the yardstick.
@@ -21,6 +24,7 @@ type tool struct {
 	command []string // program and arguments; nil for no tracer
 	// aliases are other names of the program: distributions differ.
 	aliases []string
+	within  bool // it looks only at the network namespace that it runs in
 	// started reports that the first line of output comes once everything is
 	// attached. Other tools keep their first lines in a buffer.
 	started bool
@@ -29,15 +33,33 @@ type tool struct {
 	lost func(last, stderr []byte) (*uint64, error)
 }
 
-// tools returns what there is to compare; twtrace is the path of the program.
-func tools(twtrace string) []tool {
-	return []tool{
+// bpftrace prints what libbpf-tools' tcpstates does, from the same tracepoint.
+const bpftraceScript = `tracepoint:sock:inet_sock_set_state /args->protocol == 6/ {
+	printf("%llu %d %s %d %d %d %d\n", nsecs, pid, comm, args->sport, args->dport, args->oldstate, args->newstate);
+}`
+
+// tools returns what there is to compare, or some of it; twtrace is the path of the
+// program.
+func tools(twtrace, only string) ([]tool, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	all := []tool{
 		{name: noTracer},
 		{name: reference, command: []string{twtrace, "trace", "-o", "json"}, started: true, lost: lostInEnd},
 		{name: "twtrace top", command: []string{twtrace, "top", "-b"}},
 		{name: "tcplife", command: []string{"tcplife"}, aliases: []string{"bpf-tcplife"}, lost: lostInErrors},
 		{name: "tcpstates", command: []string{"tcpstates"}, aliases: []string{"bpf-tcpstates"}, lost: lostInErrors},
+		{name: "bpftrace", command: []string{"bpftrace", "-e", bpftraceScript}, lost: lostInErrors},
+		{name: "nothing", command: []string{self, floor}, started: true},
+		{name: "ss -tan", command: []string{self, poll}, started: true, within: true},
 	}
+	if only == "" {
+		return all, nil
+	}
+	wanted := append(strings.Split(only, ","), noTracer, reference)
+	return slices.DeleteFunc(all, func(t tool) bool { return !slices.Contains(wanted, t.name) }), nil
 }
 
 // find returns the path of the program. Debian keeps the libbpf-tools in
