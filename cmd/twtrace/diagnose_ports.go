@@ -222,70 +222,21 @@ func (d *diagnosis) taken(v *conn.Destination) int {
 	return n
 }
 
-// takenPort says who has the port that a bind() did not get.
-func (d *diagnosis) takenPort(fail advice.Fail, f *advice.Facts, now time.Time) advice.TakenPort {
-	p := advice.TakenPort{Local: fail.Local, By: fail.Process, N: fail.N}
-	if d.session == nil {
-		return p
-	}
-	t, netns, begin := d.session.table, f.NetNS.Inum, d.old.at.UnixNano()
-	for _, l := range t.Listeners(netns) {
-		if l.Since >= begin && l.Local.Port() != fail.Local.Port() && l.Process.Is(fail.Process) {
-			p.Instead = l.Local
-		}
-	}
-	p.Listener, p.Listens = t.Listening(netns, fail.Local)
-	left := make(map[string]int)
-	last := int64(0)
-	for s := range t.Sockets() {
-		if s.NetNS == netns && s.Role == event.Client && s.Since >= begin && s.Local.Port() != fail.Local.Port() &&
-			!f.Limits.Ephemeral(s.Local.Port()) && s.Process.Is(fail.Process) {
-			p.Instead = s.Local
-		}
-		if s.NetNS != netns || s.State != event.TimeWait || s.Local.Port() != fail.Local.Port() || !inTheWay(s.Local.Addr(), fail.Local.Addr()) {
-			continue
-		}
-		p.TimeWait++
-		last = max(last, s.Since)
-		if s.Process.Known() {
-			if left[s.Process.Comm]++; left[s.Process.Comm] > left[p.Left.Comm] || !p.Left.Known() {
-				p.Left = s.Process
-			}
-		}
-	}
-	if p.TimeWait > 0 {
-		p.FreeIn = max(time.Unix(0, last).Add(pressure.Hold).Sub(now), 0)
-	}
-	return p
-}
-
-// inTheWay tells whether a socket at the one address keeps the other from its port.
-func inTheWay(a, b netip.Addr) bool { return a == b || a.IsUnspecified() || b.IsUnspecified() }
-
 // listeners adds who listens in the namespace of f, and what they have accepted.
 func (d *diagnosis) listeners(f *advice.Facts, snap *conn.Snapshot) {
 	at := make(map[netip.AddrPort]*serverSum)
 	of := func(local netip.AddrPort) *serverSum {
-		if at[local] == nil {
-			at[local] = &serverSum{Listener: advice.Listener{Local: local}}
+		l := at[local]
+		if l == nil {
+			l = &serverSum{Listener: advice.Listener{Local: local}}
+			at[local] = l
 		}
-		return at[local]
+		return l
 	}
 	for i := range snap.Groups {
-		g := &snap.Groups[i]
-		if g.NetNS != f.NetNS.Inum || g.Role != event.Server || g.Local.Port() == 0 {
-			continue
+		if g := &snap.Groups[i]; g.NetNS == f.NetNS.Inum && g.Role == event.Server && g.Local.Port() != 0 {
+			d.accepted(of(g.Local), g)
 		}
-		l := of(g.Local)
-		l.States.Full[event.TimeWait] += uint32(g.TimeWait)
-		l.States.Full[event.Established] += uint32(g.Established)
-		l.States.Parked += uint32(g.Parked)
-		opens := l.Opens
-		d.add(&l.Flow, g)
-		if opens = l.Opens - opens; g.Owner.Known() && (opens > l.most || !l.Owner.Known()) {
-			l.most, l.Owner = opens, g.Owner
-		}
-		l.life.Merge(&g.Life)
 	}
 	if d.session != nil {
 		for _, k := range d.session.table.Listeners(f.NetNS.Inum) {
@@ -294,18 +245,47 @@ func (d *diagnosis) listeners(f *advice.Facts, snap *conn.Snapshot) {
 			}
 		}
 	}
+	list := make([]*serverSum, 0, len(at))
 	for _, l := range at {
-		lifetimes(&l.Flow, &l.life)
-		f.Listeners = append(f.Listeners, l.Listener)
+		l.alive = l.States.All()
+		list = append(list, l)
 	}
-	slices.SortFunc(f.Listeners, func(a, b advice.Listener) int {
-		return cmp.Or(cmp.Compare(b.States.All(), a.States.All()), a.Local.Compare(b.Local))
-	})
+	slices.SortFunc(list, func(a, b *serverSum) int { return cmp.Or(cmp.Compare(b.alive, a.alive), a.Local.Compare(b.Local)) })
+	f.Listeners = make([]advice.Listener, len(list))
+	for i, l := range list {
+		if l.life != nil {
+			lifetimes(&l.Flow, l.life)
+		}
+		f.Listeners[i] = l.Listener
+	}
 }
 
 // serverSum adds up the groups of a listener.
 type serverSum struct {
 	advice.Listener
-	life conn.Hist
-	most uint64
+	life  *conn.Hist // the only group's own; nil if there is none
+	mixed bool       // it is not
+	most  uint64
+	alive int
+}
+
+// accepted adds a group to its listener.
+func (d *diagnosis) accepted(l *serverSum, g *conn.Group) {
+	l.States.Full[event.TimeWait] += uint32(g.TimeWait)
+	l.States.Full[event.Established] += uint32(g.Established)
+	l.States.Parked += uint32(g.Parked)
+	opens := l.Opens
+	d.add(&l.Flow, g)
+	if opens = l.Opens - opens; g.Owner.Known() && (opens > l.most || !l.Owner.Known()) {
+		l.most, l.Owner = opens, g.Owner
+	}
+	switch {
+	case l.life == nil:
+		l.life = &g.Life
+		return
+	case !l.mixed:
+		both := *l.life
+		l.life, l.mixed = &both, true
+	}
+	l.life.Merge(&g.Life)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,17 +59,32 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// BenchmarkFindings is what a diagnosis of 5,000 destinations adds to a second.
+// BenchmarkFindings is what a diagnosis of so many rows adds to a second: half of them
+// are destinations of one client, half the servers there.
 func BenchmarkFindings(b *testing.B) {
-	limits := &limitsCache{}
-	limits.refresh()
-	tab, now := seen(b, limits, 5000, 20)
-	d := diagnosis{limits: limits}
-	builder := view.Builder{Limits: limits.of}
-	var snap conn.Snapshot
-	tab.Snapshot(now, &snap)
-	s := builder.Build(&snap)
-	for b.Loop() {
-		d.findings(s, &snap)
+	for _, rows := range []int{5000, 10000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			limits := &limitsCache{}
+			limits.refresh()
+			tab, now := seen(b, limits, rows/2, 20)
+			for _, s := range slices.Collect(tab.Sockets()) {
+				e := event.Event{Time: s.Since, Kind: event.Open, NetNS: s.NetNS, Cookie: s.Cookie << 32, Role: event.Server,
+					Local: s.Remote, Remote: s.Local, Accepter: event.Proc{PID: 990, Comm: "nginx"}}
+				tab.Apply(&e)
+			}
+			d := diagnosis{limits: limits}
+			builder := view.Builder{Limits: limits.of}
+			var snap conn.Snapshot
+			tab.Snapshot(now, &snap)
+			s := builder.Build(&snap)
+			if len(s.Rows) != rows {
+				b.Fatalf("%d rows", len(s.Rows))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Time = s.Time.Add(time.Second) // marks get old
+				d.findings(s, &snap)
+			}
+		})
 	}
 }

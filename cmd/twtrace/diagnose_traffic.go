@@ -67,15 +67,13 @@ func (d *diagnosis) traffic(f *advice.Facts, now time.Time, snap *conn.Snapshot)
 				fail.Opens = sum.opened(sums, k, fail.Remote.Port())
 			}
 			t.Fails = append(t.Fails, *fail)
-			if fail.Call == event.Bind && fail.Errno == eaddrinuse && fail.Local.Port() != 0 {
-				t.Taken = append(t.Taken, d.takenPort(*fail, f, now))
-			}
 		}
 		t.Owners = append(t.Owners, d.owner(sum, now))
 	}
 	slices.SortFunc(t.Fails, func(a, b advice.Fail) int {
 		return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Process.PID, b.Process.PID), a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
 	})
+	t.Taken = d.takenPorts(f, now)
 	slices.SortFunc(t.Owners, func(a, b advice.Owner) int {
 		return cmp.Or(cmp.Compare(b.Opens, a.Opens), cmp.Compare(b.TimeWait+b.Established, a.TimeWait+a.Established),
 			cmp.Compare(a.Process.PID, b.Process.PID))

@@ -134,7 +134,7 @@ func reuseWithoutStamps(f *Facts) (Finding, bool) {
 func overlap(f *Facts) (Finding, bool) {
 	var ports []uint16
 	for _, q := range f.Around.Queues {
-		if p := q.Local.Port(); f.Limits.Ephemeral(p) && !slices.Contains(ports, p) {
+		if p := q.Local.Port(); f.Limits.Ephemeral(p) {
 			ports = append(ports, p)
 		}
 	}
@@ -142,6 +142,7 @@ func overlap(f *Facts) (Finding, bool) {
 		return Finding{}, false
 	}
 	slices.Sort(ports)
+	ports = slices.Compact(ports)
 	list := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(ports), "[]")), ",")
 	reserved := list
 	if f.Limits.ReservedPorts != "" {

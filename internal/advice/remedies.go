@@ -47,11 +47,12 @@ func widerRange(f Facts) (Remedy, bool) {
 	listed := f.Limits.ReservedPorts
 	var add []uint16
 	for _, l := range f.Listeners {
-		if p := l.Local.Port(); wide.Ephemeral(p) && !slices.Contains(add, p) {
+		if p := l.Local.Port(); wide.Ephemeral(p) {
 			add = append(add, p)
 		}
 	}
 	slices.Sort(add)
+	add = slices.Compact(add)
 	gain := wide.UsablePorts() - len(add) - f.Limits.UsablePorts()
 	if gain*10 < f.Limits.UsablePorts() {
 		return Remedy{}, false // it is about as wide as it can be
