@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,8 +128,8 @@ func TestParseSymbol(t *testing.T) {
 		{"tcp_time_wait", 0xffffffff81a00070, nil},   // itself before its .llvm.N
 		{"nf_ct_get", 0xffffffffc0400000, nil},       // of a module
 		{"hidden", 0, ErrHidden},
-		{"tw_timer", 0, ErrNoSymbol},
-		{"", 0, ErrNoSymbol},
+		{"tw_timer", 0, nil},
+		{"", 0, nil},
 	} {
 		addr, err := parseSymbol(strings.NewReader(string(b)), tt.name)
 		if addr != tt.addr || !errors.Is(err, tt.err) {
@@ -144,6 +145,28 @@ func TestParseSymbol(t *testing.T) {
 	if _, err := parseSymbol(io.MultiReader(strings.NewReader("ff T a\n"), failing{}), "b"); !errors.Is(err, errRead) {
 		t.Errorf("a read that fails: %v", err)
 	}
+}
+
+// Of several, each is found, wherever it stands.
+func TestParseSymbols(t *testing.T) {
+	b, err := os.ReadFile("testdata/kallsyms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseSymbols(strings.NewReader(string(b)), []string{"nf_ct_get", "none", "tw_timer_handler", "inet_twsk_alloc"})
+	want := []uint64{0xffffffffc0400000, 0, 0xffffffff81a00020, 0xffffffff81a00030}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %x, %v; want %x", got, err, want)
+	}
+}
+
+// parseSymbol is parseSymbols for one.
+func parseSymbol(r io.Reader, name string) (uint64, error) {
+	addrs, err := parseSymbols(r, []string{name})
+	if err != nil {
+		return 0, err
+	}
+	return addrs[0], nil
 }
 
 var errRead = errors.New("read failed")

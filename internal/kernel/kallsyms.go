@@ -21,54 +21,82 @@ var (
 // or name.cfi_jt under older CFI. They are accepted when name itself is absent.
 // The error is ErrNoSymbol or ErrHidden when that is the reason.
 func Symbol(name string) (uint64, error) {
-	f, err := os.Open("/proc/kallsyms")
-	if err != nil {
-		return 0, fmt.Errorf("look up kernel symbol %s: %w", name, err)
+	addrs, err := Symbols(name)
+	if err == nil && addrs[0] == 0 {
+		err = fmt.Errorf("look up kernel symbol %s: %w", name, ErrNoSymbol)
 	}
-	defer f.Close()
-	addr, err := parseSymbol(f, name)
 	if err != nil {
-		return 0, fmt.Errorf("look up kernel symbol %s: %w", name, err)
+		return 0, err
 	}
-	return addr, nil
+	return addrs[0], nil
 }
 
-// parseSymbol finds name among lines of "address type name [module]".
-func parseSymbol(r io.Reader, name string) (uint64, error) {
-	exact := []byte(name)
-	llvm, cfi := []byte(name+".llvm."), []byte(name+".cfi")
-	var addr uint64
-	found := false
+// Symbols is Symbol for several functions, and takes as long as for one: the kernel
+// spends 40 ms and more on making the file. The address of one that is absent is 0.
+func Symbols(names ...string) ([]uint64, error) {
+	f, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return nil, fmt.Errorf("look up kernel symbols: %w", err)
+	}
+	defer f.Close()
+	addrs, err := parseSymbols(f, names)
+	if err != nil {
+		return nil, fmt.Errorf("look up kernel symbol %s: %w", names[0], err)
+	}
+	return addrs, nil
+}
 
+// wanted is a symbol that is looked for.
+type wanted struct {
+	exact, llvm, cfi []byte
+	found, same      bool // found by some name, and by its own
+}
+
+// matches tells whether symbol is a better match than what was found before.
+func (w *wanted) matches(symbol []byte) bool {
+	if bytes.Equal(symbol, w.exact) {
+		w.same = true
+		return true
+	}
+	return !w.found && (bytes.HasPrefix(symbol, w.llvm) || bytes.HasPrefix(symbol, w.cfi))
+}
+
+// parseSymbols finds names among lines of "address type name [module]".
+func parseSymbols(r io.Reader, names []string) ([]uint64, error) {
+	all := make([]wanted, len(names))
+	for i, name := range names {
+		all[i] = wanted{exact: []byte(name), llvm: []byte(name + ".llvm."), cfi: []byte(name + ".cfi")}
+	}
+	addrs := make([]uint64, len(names))
 	lines := bufio.NewReaderSize(r, 64<<10)
-	for {
+	for left := len(names); left > 0; {
 		line, err := lines.ReadSlice('\n')
 		if hex, rest, ok := bytes.Cut(line, []byte(" ")); ok && len(rest) > 2 {
 			symbol, _, _ := bytes.Cut(bytes.TrimRight(rest[2:], "\n"), []byte("\t")) // a module follows a tab
-			same := bytes.Equal(symbol, exact)
-			if same || !found && (bytes.HasPrefix(symbol, llvm) || bytes.HasPrefix(symbol, cfi)) {
+			for i := range all {
+				if all[i].same || !all[i].matches(symbol) {
+					continue
+				}
 				a, err := strconv.ParseUint(string(hex), 16, 64)
 				if err != nil {
-					return 0, fmt.Errorf("parse kallsyms: %w", err)
+					return nil, fmt.Errorf("parse kallsyms: %w", err)
 				}
-				addr, found = a, true
-			}
-			if same {
-				break
+				if addrs[i], all[i].found = a, true; all[i].same {
+					left--
+				}
 			}
 		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	switch {
-	case !found:
-		return 0, ErrNoSymbol
-	case addr == 0:
-		return 0, ErrHidden
+	for i := range all {
+		if all[i].found && addrs[i] == 0 {
+			return nil, ErrHidden
+		}
 	}
-	return addr, nil
+	return addrs, nil
 }

@@ -245,7 +245,10 @@ func (o Options) prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) 
 // timerHandlers sets the addresses by which the timers of mini-sockets and of
 // request sockets are told from others. Without the latter, a reason is missing.
 func timerHandlers(vars map[string]any) error {
-	addr, err := kernel.Symbol("tw_timer_handler")
+	addrs, err := kernel.Symbols("tw_timer_handler", "reqsk_timer_handler")
+	if err == nil && addrs[0] == 0 {
+		err = kernel.ErrNoSymbol
+	}
 	if errors.Is(err, kernel.ErrHidden) {
 		return &HostError{What: "address of tw_timer_handler", Err: err,
 			Next: "run as root with CAP_SYSLOG, or set kernel.kptr_restrict to 1"}
@@ -253,10 +256,7 @@ func timerHandlers(vars map[string]any) error {
 	if err != nil {
 		return &HostError{What: "address of tw_timer_handler", Err: err}
 	}
-	vars[bpfVarTwTimerHandler] = addr
-	if addr, err := kernel.Symbol("reqsk_timer_handler"); err == nil {
-		vars[bpfVarReqskTimerHandler] = addr
-	}
+	vars[bpfVarTwTimerHandler], vars[bpfVarReqskTimerHandler] = addrs[0], addrs[1]
 	return nil
 }
 
