@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -36,6 +37,8 @@ var troubles = []trouble{
 	{name: "ports run out", ports: 1600, play: goesOn(caller("checkout", 40, workload.HalfClose, one), database),
 		want: []string{"crit TW101 checkout", "warn TW201 checkout"},
 		says: []string{"of 1,600 ports", "100% closed from here first", "100% of those that began of late use TCP timestamps"}},
+	{name: "86 %", ports: 600, play: goesOn(caller("worker", 600*0.86/61, workload.HalfClose, one), database),
+		want: []string{"warn TW101 worker"}, says: []string{"at this rate it settles at about 5"}},
 	{name: "a leak of connections", ports: 300, play: goesOn(leaking(caller("leaker", 25, workload.Hold, one)), database),
 		want: []string{"crit TW106 leaker"}, says: []string{"most are ESTABLISHED"}},
 	{name: "bind before connect", ports: 200, play: goesOn(bindsFirst(caller("binder", 30, workload.HalfClose, many)), servers),
@@ -62,6 +65,10 @@ var troubles = []trouble{
 		want: []string{"warn TW207 caller", "warn TW207 hoarder"}, says: []string{"stay in CLOSE_WAIT, of hoarder", "stay in FIN_WAIT2, of caller"}},
 	{name: "nobody listens", ports: 20000, play: refuses,
 		want: []string{"warn TW210 caller"}, says: []string{"ECONNREFUSED (111) (100%)"}},
+	{name: "nobody answers", ports: 20000, play: drops,
+		want: []string{"warn TW210 caller"}, says: []string{"127.0.0.7:3306 failed with ETIMEDOUT (110)", "it did not answer at all"}},
+	{name: "a NAT without ports", ports: 20000, play: behindNAT,
+		want: []string{"warn TW305 caller"}, says: []string{"connects to 198.51.100.7:443 got no answer, beside 5 that did"}},
 	{name: "idle", ports: 300, play: func(*testing.T, *act) {}},
 	{name: "long connections", ports: 20000, play: goesOn(leaking2000(caller("pool", 0, workload.Hold, one)), database)},
 }
@@ -136,6 +143,58 @@ func fewBuckets(t *testing.T, a *act) {
 
 func refuses(t *testing.T, a *act) {
 	goesOn(caller("caller", 8, workload.Close, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.7:9")}), database)(t, a)
+}
+
+// netfilter sets rules, and wants the kernel to have what they take.
+func netfilter(t *testing.T, ns *kerneltest.NS, rules string) {
+	t.Helper()
+	out, err := exec.Command("nsenter", "--net="+ns.Path(), "nft", rules).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+}
+
+// unanswered has connections kept to a destination by twelve threads that give up after two
+// or three seconds, however many fail.
+func unanswered(t *testing.T, a *act, to []netip.AddrPort) {
+	t.Helper()
+	a.ns.Sysctl(t, "net.ipv4.tcp_syn_retries", "1")
+	if _, err := os.Stat("/proc/sys/net/ipv4/tcp_syn_linear_timeouts"); err == nil { // from 6.5 on it adds to them
+		a.ns.Sysctl(t, "net.ipv4.tcp_syn_linear_timeouts", "0")
+	}
+	c := leaking(caller("caller", 6, workload.Hold, to))
+	c.Workers = 12
+	p := start(t, a.ns, c)
+	t.Cleanup(func() { _ = p.Kill(); _, _ = p.Wait() })
+	_, err := p.Ready()
+	must(t, err)
+	must(t, p.Go())
+}
+
+func drops(t *testing.T, a *act) {
+	netfilter(t, a.ns, "add table ip t; add chain ip t i { type filter hook input priority 0; }; add rule ip t i tcp dport 3306 drop")
+	unanswered(t, a, one)
+}
+
+// behindNAT has a server with a public address see its clients through a NAT that has five
+// ports for them.
+func behindNAT(t *testing.T, a *act) {
+	far := kerneltest.NetNS(t)
+	w, err := workload.NewWire(a.ns.Path(), far.Path())
+	must(t, err)
+	t.Cleanup(func() { _ = w.Close() }) // it is cut while SYNs are on their way
+	public := netip.MustParseAddrPort("198.51.100.7:443")
+	far.AddAddr(t, "lo", public.Addr().String()+"/32")
+	for ns, to := range map[*kerneltest.NS]string{a.ns: public.Addr().String(), far: "203.0.113.1"} {
+		if out, err := exec.Command("nsenter", "--net="+ns.Path(), "ip", "route", "add", to, "dev", "wire0").CombinedOutput(); err != nil {
+			t.Fatalf("ip route: %v: %s", err, out)
+		}
+	}
+	netfilter(t, far, "add table ip t; add chain ip t i { type nat hook input priority 100; }; "+
+		"add rule ip t i tcp dport 443 snat to 203.0.113.1:50000-50004")
+	serve(t, far, workload.Spec{Comm: "far", CountOnly: true, Serve: &workload.Serve{At: []netip.AddrPort{public}, End: workload.Hold}})
+	unanswered(t, a, []netip.AddrPort{public})
+	awaitSockets(t, a.ns, 5, "state", "established")
 }
 
 // diagnosed is what the tests read of `twtrace doctor -o json`.
