@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -74,22 +73,22 @@ func TestChurn(t *testing.T) {
 	if result.Opened() != uint64(churn.Connections) {
 		t.Fatalf("%d connections, want %d: %v", result.Opened(), churn.Connections, result.Failed())
 	}
-	kerneltest.Eventually(t, 150*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, timeWaitLength+patience, func() (bool, string) {
 		tw := ns.Sockstat(t)["TCP tw"]
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})
 	end := tr.stop()
 	checkLost(t, end)
-	hidden := 0
+	hidden, unseen := 0, 0 // begins and ends, by the trace's own word
 	for _, d := range end.Drift {
 		if d.Netns == ns.Inum() {
-			hidden = int(d.Births)
+			hidden, unseen = int(d.Births), int(d.Births-d.Alive)
 			t.Logf("drift: %+v", d)
 		}
 	}
 	total := births(t, ns)
-	if limit := total / 500; !kerneltest.PID1Artefact() && hidden != 0 || hidden < 0 || hidden > limit {
-		t.Errorf("the trace says that %d of %d births are hidden", hidden, total)
+	if limit := total / 500; !kerneltest.PID1Artefact() && (hidden != 0 || unseen != 0) || hidden < 0 || hidden > limit || unseen < 0 || unseen > total/50 {
+		t.Errorf("the trace says that %d begins and %d ends of %d births are hidden", hidden, unseen, total)
 	}
 	enters := len(tr.of("time_wait_enter", ns.Inum()))
 	exits := len(tr.of("time_wait_exit", ns.Inum()))
@@ -103,9 +102,10 @@ func TestChurn(t *testing.T) {
 	if enters+never+hidden != total {
 		t.Errorf("%d begins + %d never promoted + %d hidden, want the kernel's %d births", enters, never, hidden, total)
 	}
-	// The end of a hidden one is still seen.
-	if exits < enters || exits > enters+hidden {
-		t.Errorf("%d ends of %d begins", exits, enters)
+	// The end of one whose begin was hidden is still seen. Timers expire many at a time, so one
+	// interrupt of PID 1 hides many ends.
+	if exits < enters-unseen || exits > enters+hidden {
+		t.Errorf("%d ends of %d begins, %d ends hidden", exits, enters, unseen)
 	}
 	checkOpens(t, len(tr.of("open", ns.Inum())), churn.Connections, int(end.Lost["recursion"]))
 }

@@ -75,25 +75,43 @@ func followed(t *testing.T, ns *kerneltest.NS, x finding, check func(r remedy)) 
 	}
 }
 
-// TestFollowPorts: each thing that helps now makes TW101 go away, while the load goes on.
-func TestFollowPorts(t *testing.T) {
+// TestFollowAdvice: each thing that helps now makes the finding go away, while the load goes on.
+func TestFollowAdvice(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
-	ns := narrow(t, 300)
-	onStage(t, ns, caller("checkout", 20, workload.HalfClose, one), database)
-	awaitSockets(t, ns, 200, "state", "time-wait")
-	found := diagnose(t, ns).of("TW101", ns)
-	if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != 2 {
-		t.Fatalf("%+v", found)
-	}
-	followed(t, ns, found[0], func(r remedy) {
-		v := diagnose(t, ns)
-		for _, x := range v.of("TW101", ns) {
-			if x.Status == "warn" || x.Status == "crit" {
-				t.Errorf("after %s:%s", r.Command, v.words())
+	for _, tt := range []struct {
+		id       string
+		ports    int
+		buckets  string // tcp_max_tw_buckets, if it is to be set
+		load     workload.Spec
+		timeWait int // of them so many before the look
+		commands int // that help
+	}{
+		{"TW101", 300, "", caller("checkout", 20, workload.HalfClose, one), 200, 2},
+		{"TW205", 20000, "100", caller("worker", 60, workload.HalfClose, one), 100, 1},
+	} {
+		t.Run(tt.id, func(t *testing.T) {
+			t.Parallel()
+			ns := narrow(t, tt.ports)
+			if tt.buckets != "" {
+				ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", tt.buckets)
 			}
-		}
-	})
+			onStage(t, ns, tt.load, database)
+			awaitSockets(t, ns, tt.timeWait, "state", "time-wait")
+			found := diagnose(t, ns).of(tt.id, ns)
+			if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != tt.commands {
+				t.Fatalf("%+v", found)
+			}
+			followed(t, ns, found[0], func(r remedy) {
+				v := diagnose(t, ns)
+				for _, x := range v.of(tt.id, ns) {
+					if x.Status == "warn" || x.Status == "crit" {
+						t.Errorf("after %s:%s", r.Command, v.words())
+					}
+				}
+			})
+		})
+	}
 }
 
 // TestFixPorts: a curl for every request is TW101, and one that reuses its connection, as
@@ -184,28 +202,6 @@ func queries(t *testing.T, a *act, pooled bool) {
 	}
 	a.start(t, "nice", args...)
 	awaitSockets(t, a.ns, 4, "state", state)
-}
-
-// TestFollowBuckets: the limit that is advised ends the refusals.
-func TestFollowBuckets(t *testing.T) {
-	t.Parallel()
-	kerneltest.RequireRoot(t)
-	ns := kerneltest.NetNS(t)
-	ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", "100")
-	onStage(t, ns, caller("worker", 60, workload.HalfClose, one), database)
-	awaitSockets(t, ns, 100, "state", "time-wait")
-	found := diagnose(t, ns).of("TW205", ns)
-	if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != 1 {
-		t.Fatalf("%+v", found)
-	}
-	followed(t, ns, found[0], func(r remedy) {
-		v := diagnose(t, ns)
-		for _, x := range v.of("TW205", ns) {
-			if x.Status == "warn" || x.Status == "crit" {
-				t.Errorf("after %s:%s", r.Command, v.words())
-			}
-		}
-	})
 }
 
 // TestForecast: when the verdict says that connect() fails, it does, within 15 %.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +65,17 @@ func TestENFILE(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "ENFILE: socket, accept")
 	ns := kerneltest.NetNS(t)
+	hold(t, ns)
 	tr := startTrace(t, "-N", ns.Path(), "--event", "fail", "--syscalls", "on")
+	loud, _, said := whileWatched(t, ns, "30s", func() { useUpFiles(t, ns, tr) })
+	if want := []string{"crit TW105"}; !slices.Equal(loud, want) || !strings.Contains(said, fmt.Sprintf("%d calls failed with ENFILE (23)", 2*tries)) {
+		t.Errorf("doctor found %q, want %q:\n%s", loud, want, said)
+	}
+}
+
+// useUpFiles has a process find that the host has no file left, and tr see it.
+func useUpFiles(t *testing.T, ns *kerneltest.NS, tr *trace) {
+	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command("setpriv", "--bounding-set=-sys_admin", self)

@@ -35,7 +35,7 @@ func ended(t testing.TB, cmd *exec.Cmd) outcome {
 
 // expire kills a command that runs for so long that it must have missed its end.
 func expire(cmd *exec.Cmd) (stop func() bool) {
-	return time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() }).Stop
+	return time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop
 }
 
 // failed checks that the command failed with that code and said so on one line,

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,7 +97,7 @@ func testFails(t *testing.T, calls string) {
 	for _, n := range f.want {
 		want += n
 	}
-	kerneltest.Eventually(t, 10*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		n := len(tr.of("fail", ns.Inum()))
 		return n >= want, fmt.Sprintf("%d of %d records", n, want)
 	})

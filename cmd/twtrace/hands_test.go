@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kerneltest"
@@ -122,7 +121,7 @@ func testHands(t *testing.T, calls string) {
 		wanted += len(c.held)
 	}
 	// A subflow of MPTCP may be closed by the kernel's worker only after 60 s.
-	kerneltest.Eventually(t, 2*time.Minute, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		last := lastRecords(tr, ns)
 		if len(last) >= wanted-hiddenEnds(wanted) {
 			return true, ""

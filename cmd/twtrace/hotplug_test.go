@@ -87,7 +87,7 @@ func (b *balance) churn() {
 // check waits for the last end.
 func (b *balance) check() {
 	b.t.Helper()
-	kerneltest.Eventually(b.t, 150*time.Second, func() (bool, string) {
+	kerneltest.Eventually(b.t, timeWaitLength+patience, func() (bool, string) {
 		tw := b.ns.Sockstat(b.t)["TCP tw"]
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})

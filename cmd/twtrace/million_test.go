@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -53,7 +52,7 @@ func TestMillion(t *testing.T) {
 	if result.Opened() != uint64(n) {
 		t.Fatalf("%d connections, want %d: %v", result.Opened(), n, result.Failed())
 	}
-	kerneltest.Eventually(t, 150*time.Second, func() (bool, string) {
+	kerneltest.Eventually(t, timeWaitLength+patience, func() (bool, string) {
 		tw := ns.Sockstat(t)["TCP tw"]
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})

@@ -34,7 +34,7 @@ func (a *act) start(t *testing.T, name string, args ...string) *exec.Cmd {
 // serves waits until something listens at 127.0.0.1 and the port.
 func (a *act) serves(t *testing.T, port int) {
 	t.Helper()
-	kerneltest.Eventually(t, time.Minute, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		out := a.ns.SS(t, "-Htln", "sport", "=", fmt.Sprintf(":%d", port))
 		return strings.Contains(out, "LISTEN"), "nobody listens"
 	})

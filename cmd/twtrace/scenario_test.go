@@ -168,7 +168,7 @@ func (a *act) records() []record {
 // until waits for as many records as f is true of.
 func (a *act) until(t *testing.T, n int, f func(record) bool) {
 	t.Helper()
-	kerneltest.Eventually(t, 2*time.Minute, func() (bool, string) {
+	kerneltest.Eventually(t, patience, func() (bool, string) {
 		seen := 0
 		for _, r := range a.records() {
 			if f(r) {

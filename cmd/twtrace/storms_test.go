@@ -43,10 +43,12 @@ func TestStorms(t *testing.T) {
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 	got := filepath.Join(t.TempDir(), "got")
 	cmd := command("storms", "-o", "json", "-N", ns.Path(), "-c", "1", "--exec", "cat >> "+got)
-	var out strings.Builder
-	var errs talk
+	var out, errs talk
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	must(t, cmd.Start())
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		return strings.Contains(out.String(), `"event":"start"`), "no start record; stderr: " + errs.String()
+	})
 
 	s := workload.Exhaust(workload.IPv4, 1)
 	s.Client.Connect.Rate = 60
