@@ -228,6 +228,58 @@ func TestStartedCommandIsGoneWithItsChildren(t *testing.T) {
 	})
 }
 
+// killedVariable has the test binary start commands, print their groups, and wait to be
+// killed.
+const killedVariable = "TWTRACE_TEST_KILLED"
+
+// TestKilledBinaryLeavesNothing kills a test binary: what it started goes too, with its
+// children, but for what had been cleaned up.
+func TestKilledBinaryLeavesNothing(t *testing.T) {
+	if os.Getenv(killedVariable) != "" {
+		var n *NS
+		t.Run("cleaned up", func(t *testing.T) { n.Start(t, exec.Command("sleep", "1000")) })
+		for range 3 {
+			cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000")
+			n.Start(t, cmd)
+			fmt.Println("group", cmd.Process.Pid)
+		}
+		select {}
+	}
+	killed := exec.Command("/proc/self/exe", "-test.run", "^TestKilledBinaryLeavesNothing$")
+	killed.Env = append(os.Environ(), killedVariable+"=1")
+	out, err := killed.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := killed.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var groups []int
+	for lines := bufio.NewScanner(out); len(groups) < 3 && lines.Scan(); {
+		var group int
+		if n, _ := fmt.Sscanf(lines.Text(), "group %d", &group); n == 1 {
+			groups = append(groups, group)
+		}
+	}
+	for _, g := range groups {
+		if running(t, g) == 0 {
+			t.Errorf("group %d is not there", g)
+		}
+	}
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait() // it was killed
+	for _, g := range groups {
+		Eventually(t, 30*time.Second, func() (bool, string) {
+			return running(t, g) == 0, fmt.Sprintf("group %d has processes left", g)
+		})
+	}
+	if len(groups) != 3 {
+		t.Errorf("%d groups were started, want 3", len(groups))
+	}
+}
+
 // running counts the processes of a group that are no zombies: those whose
 // parent is gone may have nobody to collect them.
 func running(t *testing.T, group int) int {
