@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -85,12 +87,16 @@ const mostNames = 100
 
 // newFile begins a file in the current directory, under a name that is free.
 func newFile(first *event.Event, now time.Time) (w *tracefile.Writer, err error) {
+	dir, err := os.Getwd() // the screen says where the file is
+	if err != nil {
+		return nil, fmt.Errorf("find the current directory: %w", err)
+	}
 	for i := range mostNames {
 		name := "twtrace-" + now.UTC().Format("20060102-150405")
 		if i > 0 {
 			name += fmt.Sprintf("-%d", i)
 		}
-		w, err = tracefile.NewWriter(tracefile.Options{Path: name + ".ndjson.zst", MinFree: defaultMinFree}, first, now)
+		w, err = tracefile.NewWriter(tracefile.Options{Path: filepath.Join(dir, name+".ndjson.zst"), MinFree: defaultMinFree}, first, now)
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}

@@ -135,16 +135,16 @@ func TestRecordKey(t *testing.T) {
 	s.Await("no connection seen yet")
 	churnSome(t, ns, 101)
 	s.Await("TIME_WAIT 101 ")
-	s.keys([2]string{"w", "recording to twtrace-"}, [2]string{"j", "w stop recording twtrace-"})
+	s.keys([2]string{"w", "recording to /"}, [2]string{"j", "w stop recording twtrace-"})
 	churnSome(t, ns, 211)
 	s.Await("TIME_WAIT 312 ")
-	s.keys([2]string{" ", "PAUSED"}, [2]string{" ", "[LIVE] [REC"}, [2]string{"w", "recorded to twtrace-"})
+	s.keys([2]string{" ", "PAUSED"}, [2]string{" ", "[LIVE] [REC"}, [2]string{"w", "recorded to /"})
 	s.quit()
 	files := s.files("*.zst")
 	if len(files) != 1 {
 		t.Fatalf("files %q", files)
 	}
-	if want := "twtrace: recorded to " + filepath.Base(files[0]) + ": "; !strings.Contains(s.stderr.String(), want) {
+	if want := "twtrace: recorded to " + files[0] + ": "; !strings.Contains(s.stderr.String(), want) {
 		t.Errorf("stderr %q, want %q in it", s.stderr.String(), want)
 	}
 	o := ended(t, command("trace", "-r", files[0], "-o", "json"))
@@ -168,7 +168,7 @@ func TestRecordKeyFails(t *testing.T) {
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	s := openScreen(t, dir, "-N", ns.Path())
 	s.Await("no connection seen yet")
-	s.keys([2]string{"w", "recording to twtrace-"}, [2]string{"j", "w stop recording"})
+	s.keys([2]string{"w", "recording to /"}, [2]string{"j", "w stop recording"})
 	filler := filepath.Join(dir, "filler") // less room than is to be left free
 	must(t, os.WriteFile(filler, make([]byte, 50<<20), 0o600))
 	kerneltest.Eventually(t, patience, func() (bool, string) { // until a block is to be written

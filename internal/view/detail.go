@@ -23,8 +23,6 @@ func detail(s *State, look *Look, width int, c Caps) (title string, lines []stri
 	}
 	r := rows[i]
 	title = " " + c.word(r.name()) + "[" + r.pid(c) + "] " + r.peer(c, max(width/2, 24))
-	mode := "[" + c.safe(cmp.Or(look.Mode, s.Mode)) + "] "
-	title = c.fit(title, width-ansi.StringWidth(mode), false) + mode
 	lines = append(lines, identityLines(s, r, width, c)...)
 	for j := range s.Findings {
 		if f := &s.Findings[j]; concerns(f, r) {

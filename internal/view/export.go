@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -121,7 +122,8 @@ func (v *sheet) html(w io.Writer, s *State) error {
 	return nil
 }
 
-// exportFile makes a new file in the current directory that only its owner reads.
+// exportFile makes a new file in the current directory that only its owner reads, and
+// tells where.
 func exportFile(at time.Time, extension string, write func(io.Writer) error) (path string, err error) {
 	for i := range math.MaxInt8 {
 		path = "twtrace-" + at.UTC().Format("20060102-150405")
@@ -139,6 +141,9 @@ func exportFile(at time.Time, extension string, write func(io.Writer) error) (pa
 		if err := write(f); err != nil {
 			f.Close()
 			return "", err
+		}
+		if whole, err := filepath.Abs(path); err == nil {
+			path = whole
 		}
 		return path, f.Close()
 	}

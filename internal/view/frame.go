@@ -283,14 +283,7 @@ func ports(s *State, width int, c Caps) string {
 	if w.What == pressure.LocalPorts {
 		return text + worstTo(w, c)
 	}
-	arrow := " " + c.signs().out + " "
-	room := width - len("ports   ! [") - barWidth/3 - ansi.StringWidth(text+arrow)
-	local, remote := c.safe(w.Local.String()), c.safe(w.Remote.String())
-	if len(local)+len(remote) > room { // the remote end matters more
-		local = c.shorten(local, max(room/3, 8))
-		remote = c.shorten(remote, room-ansi.StringWidth(local))
-	}
-	return text + local + arrow + remote
+	return text + c.between(w, width-len("ports   ! [")-barWidth/3-ansi.StringWidth(text))
 }
 
 // finding is the top finding, or what to know of the trace where there is none;

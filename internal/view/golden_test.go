@@ -220,6 +220,14 @@ func on(p Page, g Grouping, comm string) Look {
 	return k
 }
 
+// recordingOn looks at a page while the trace goes to a file.
+func recordingOn(p Page) Look {
+	k := on(p, ByFlow, "checkout")
+	k.Page, k.Writing, k.Offers.Record = p, "/root/twtrace-20261122-221355.ndjson.zst", true
+	k.Recorded = Recording{Path: k.Writing, Bytes: 91234}
+	return k
+}
+
 func lookAt(t Tab) Look {
 	var k Look
 	k.setTab(t)
@@ -237,8 +245,9 @@ var scenes = []struct {
 	{"processes", processes, Look{Tab: TabProcesses, Grouping: ByProcess, Sort: SortComm}},
 	{"listeners", storm, lookAt(TabListeners)}, {"events", told, lookAt(TabEvents)},
 	{"paused", told, Look{Mode: "PAUSED 7s 53/60", Offers: Offers{Record: true, Interval: true, Reset: true, Step: true}}},
-	{"recording", told, Look{Offers: Offers{Record: true}, Writing: "twtrace-20261122-221355.ndjson.zst",
-		Recorded: Recording{Path: "twtrace-20261122-221355.ndjson.zst", Records: 14212, Bytes: 91234}}},
+	{"recording", told, Look{Offers: Offers{Record: true}, Writing: "/root/twtrace-20261122-221355.ndjson.zst",
+		Recorded: Recording{Path: "/root/twtrace-20261122-221355.ndjson.zst", Records: 14212, Bytes: 91234}}},
+	{"detail-recording", told, recordingOn(PageDetail)}, {"doctor-recording", told, recordingOn(PageDoctor)}, {"help-recording", told, recordingOn(PageHelp)},
 	{"replay", replayed, Look{Offers: Offers{Step: true}}},
 	{"stepped", replayed, Look{Offers: Offers{Step: true}, Mode: "REPLAY 22:14:07 x4 PAUSED 53/60"}},
 	{"full", sixes, Look{Full: true}}, {"asking", told, Look{Asking: true}},
@@ -354,9 +363,14 @@ func TestBatch(t *testing.T) {
 func TestSummary(t *testing.T) {
 	var b strings.Builder
 	for _, scene := range scenes {
-		lines := Summary(scene.state(), Caps{})
+		lines := Summary(scene.state(), 80, Caps{})
 		if len(lines) != 5 {
 			t.Errorf("%s: %d lines, want 5", scene.name, len(lines))
+		}
+		for _, l := range lines {
+			if len(l) > 80 {
+				t.Errorf("%s: %q takes %d cells", scene.name, l, len(l))
+			}
 		}
 		b.WriteString(strings.Join(lines, "\n") + "\n\n")
 	}

@@ -35,7 +35,7 @@ type LoopOptions struct {
 
 // maxFPS bounds how often the terminal is written to, and with it how long a key
 // takes to show.
-const maxFPS = 30
+const maxFPS = 60
 
 // Loop draws the states of src on a terminal until the user quits, src ends
 // (io.EOF), ctx is done, or SIGINT, SIGTERM or SIGHUP comes; none of these is an
@@ -80,7 +80,7 @@ func (m *model) farewell() string {
 	if s == nil {
 		return ""
 	}
-	lines := Summary(s, m.opt.Caps)
+	lines := Summary(s, m.width, m.opt.Caps)
 	if m.opt.Preserve {
 		m.look.Notice, m.look.Prompt = "", false
 		lines = Frame(s, m.look, m.width, m.height, m.opt.Caps)

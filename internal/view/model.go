@@ -119,7 +119,7 @@ func (m *model) answer(msg tea.Msg) tea.Cmd {
 			m.look.Order = nil
 		}
 	case doneMsg:
-		m.look.Notice = msg.notice
+		m.look.Notice = m.opt.Caps.shorten(msg.notice, m.width) // of a path both ends tell something
 		if msg.recording {
 			m.look.Writing = msg.path
 		}

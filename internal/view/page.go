@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -11,6 +12,7 @@ import (
 // page is the title and all the lines of what lies over the tab. Lines are cut to
 // width, and as many as there are.
 func page(s *State, look *Look, width int, c Caps) (title string, lines []string) {
+	mode := "[" + c.safe(cmp.Or(look.Mode, s.Mode)) + "]" + look.recording() + " "
 	switch look.Page {
 	case PageHelp:
 		title, lines = help(look)
@@ -22,6 +24,7 @@ func page(s *State, look *Look, width int, c Caps) (title string, lines []string
 	for i := range lines {
 		lines[i] = strings.TrimRight(c.cut(lines[i], width), " ")
 	}
+	title = c.fit(title, width-ansi.StringWidth(mode), false) + mode
 	return c.paint(c.fit(title, width, false), sgrReverse), lines
 }
 

@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -162,7 +163,7 @@ func (k *Look) keys() []string {
 	if k.Mode != "" {
 		pause = "space go on"
 	}
-	stop := offer(k.Writing != "", "w stop recording "+k.Writing)
+	stop := offer(k.Writing != "", "w stop recording "+filepath.Base(k.Writing))
 	record := offer(k.Offers.Record && stop == "", "w record")
 	return []string{
 		"? help", "q quit", stop, pause, offer(k.Offers.Step && k.Mode != "", "t/T step"), "/ filter",

@@ -95,9 +95,9 @@ func (w *watched) rows() (string, error) {
 	return all[len(all)-1][1], nil
 }
 
-// press presses each key and notes the longest time until the terminal got
-// something new.
-func (w *watched) press(slowest map[string]time.Duration) error {
+// press presses each key and notes how many milliseconds it took until the terminal
+// got something new.
+func (w *watched) press(shown map[string][]float64) error {
 	for _, k := range viewKeys {
 		w.quiet()
 		w.forget()
@@ -107,7 +107,7 @@ func (w *watched) press(slowest map[string]time.Duration) error {
 		}
 		select {
 		case <-w.more:
-			slowest[k.name] = max(slowest[k.name], time.Since(begun))
+			shown[k.name] = append(shown[k.name], float64(time.Since(begun))/float64(time.Millisecond))
 		case <-time.After(5 * time.Second):
 			return fmt.Errorf("%s shows nothing within 5 s", k.name)
 		}
