@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"slices"
@@ -87,7 +90,7 @@ func watch(c *cli.Context, s *session, src *live) error {
 		return s.verdict(c)
 	}
 	o := view.LoopOptions{In: os.Stdin, Out: out, Look: look, Interval: src.interval(),
-		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS}
+		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS, Name: peerName}
 	if s.tape != nil {
 		if s.tape.speed == 0 {
 			s.tape.speed = 1
@@ -127,6 +130,20 @@ func enterNetNS(inum uint32) string {
 		return ""
 	}
 	return list[i].Enter()
+}
+
+// namePatience is how long the resolver may take for a name.
+const namePatience = 2 * time.Second
+
+// peerName asks the resolver of this host for the name of an address; "" if it has none.
+func peerName(a netip.Addr) string {
+	ctx, cancel := context.WithTimeout(context.Background(), namePatience)
+	defer cancel()
+	names, err := net.DefaultResolver.LookupAddr(ctx, a.WithZone("").String())
+	if err != nil || len(names) == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(names[0], ".")
 }
 
 // interactive reports whether a full-screen view makes sense.

@@ -220,17 +220,20 @@ func (r *Row) call(c Caps, width int) string {
 	return c.word(r.name())
 }
 
-// peer words where the connections go to or come from, with the direction.
-func (r *Row) peer(c Caps, width int) string {
-	g := c.signs()
-	arrow := g.none
+// arrow is the direction of the connections.
+func (r *Row) arrow(c Caps) string {
 	switch r.Role {
 	case event.Client:
-		arrow = g.out
+		return c.signs().out
 	case event.Server:
-		arrow = g.in
+		return c.signs().in
 	}
-	rest := width - 2
+	return c.signs().none
+}
+
+// peer words where the connections go to or come from, with the direction.
+func (r *Row) peer(c Caps, width int) string {
+	arrow, rest := r.arrow(c), width-2
 	switch {
 	case r.Peers > 1:
 		return arrow + " " + c.cut("("+strconv.Itoa(r.Peers)+" peers)", rest)

@@ -100,6 +100,7 @@ func (r *Row) spark(c Caps) string {
 type placed struct {
 	*column
 	width int
+	cell  func(r *Row, c Caps, width int) string
 }
 
 // fullPeer is the longest address and port there are, and the arrow.
@@ -112,6 +113,9 @@ func (k *Look) place(screen int) []placed {
 	out := place(screen, screen)
 	for worth := screen; k.Full && out[peerAt(out)].width < fullPeer && worth > 0; worth-- {
 		out = place(screen, worth)
+	}
+	if k.Named {
+		out[peerAt(out)].cell = k.peerNamed
 	}
 	return out
 }
@@ -137,7 +141,7 @@ func place(screen, worth int) []placed {
 			rest-- // the space before it
 		}
 		rest -= w
-		out = append(out, placed{c, w})
+		out = append(out, placed{c, w, c.cell})
 	}
 	out[peerAt(out)].width = max(rest, 10)
 	return out

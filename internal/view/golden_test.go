@@ -250,10 +250,12 @@ var scenes = []struct {
 	{"detail-recording", told, recordingOn(PageDetail)}, {"doctor-recording", told, recordingOn(PageDoctor)}, {"help-recording", told, recordingOn(PageHelp)},
 	{"replay", replayed, Look{Offers: Offers{Step: true}}},
 	{"stepped", replayed, Look{Offers: Offers{Step: true}, Mode: "REPLAY 22:14:07 x4 PAUSED 53/60"}},
-	{"full", sixes, Look{Full: true}}, {"asking", told, Look{Asking: true}},
+	{"full", sixes, Look{Full: true}}, {"names", told, Look{Full: true, Named: true, Offers: Offers{Names: true}, names: map[netip.Addr]string{
+		netip.MustParseAddr("10.2.0.9"): "db-1.shop.example.net", netip.MustParseAddr("10.2.4.17"): "\x1b[31mevil"}}},
+	{"asking", told, Look{Asking: true}},
 	{"cursor", told, on(NoPage, ByFlow, "envoy")}, {"detail", told, on(PageDetail, ByFlow, "checkout")},
 	{"behind", told, on(PageDetail, ByProcess, "nginx")}, {"doctor", told, Look{Page: PageDoctor}},
-	{"help", told, Look{Page: PageHelp, Offers: Offers{Record: true, Interval: true, Reset: true, Step: true}}},
+	{"help", told, Look{Page: PageHelp, Offers: Offers{Record: true, Interval: true, Reset: true, Step: true, Names: true}}},
 	{"typing", told, Look{Prompt: true, Typed: "rport 54", Sort: SortOpen, Invert: true}},
 }
 

@@ -95,7 +95,7 @@ func (m *model) choose(key string) (tea.Cmd, bool) {
 	case "I":
 		k.Invert, k.Order = !k.Invert, nil
 	case "p":
-		k.Full = !k.Full
+		k.nextPeer()
 	case "g":
 		if k.Tab < TabListeners {
 			k.setGrouping(k.Grouping.next())

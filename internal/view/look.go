@@ -1,6 +1,7 @@
 package view
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -43,6 +44,7 @@ type Look struct {
 	Sort     Sort
 	Invert   bool
 	Full     bool           // the peer, whatever else fits
+	Named    bool           // the peer by its name, where one is known
 	Filter   *filter.Filter // of the rows, nil for all
 	Not      bool           // the rows that do not match it
 	Words    string         // the filter as it was typed
@@ -63,7 +65,8 @@ type Look struct {
 
 	Recorded Recording // as of the latest state, whichever is shown
 
-	memo *memo // nil: nothing is remembered
+	memo  *memo                 // nil: nothing is remembered
+	names map[netip.Addr]string // of peers, as far as they have been asked for; "" if it has none
 }
 
 // NewLook shows a table grouped by g.
@@ -79,6 +82,7 @@ type Offers struct {
 	Interval bool // + and -
 	Reset    bool // r
 	Step     bool // t and T: paused
+	Names    bool // p, twice
 }
 
 // matching are the rows that the tab and the filter let through.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ type LoopOptions struct {
 	// Enter is what brings a command of the user's shell into a network namespace,
 	// "" or with a blank at its end; nil if all are where the shell is.
 	Enter func(netns uint32) string
+	// Name is the name of a peer, "" if it has none; nil if names cannot be asked for.
+	// It is called from goroutines of its own, and may take seconds.
+	Name func(netip.Addr) string
 }
 
 // maxFPS bounds how often the terminal is written to, and with it how long a key

@@ -29,6 +29,7 @@ type model struct {
 
 	wait    int      // seconds without a state
 	moves   int      // of the cursor so far
+	naming  int      // how many names are being asked for
 	before  string   // the filter before another was typed
 	copied  []string // commands, for the end
 	clipped string   // the last of them
@@ -42,7 +43,7 @@ func newModel(src Source, o LoopOptions) *model {
 	m := &model{opt: o, src: src, jobs: newJobControl(), look: o.Look}
 	_, m.look.Offers.Interval = src.(intervalSetter)
 	_, m.look.Offers.Reset = src.(resetter)
-	m.look.Offers.Record = o.Record != nil
+	m.look.Offers.Record, m.look.Offers.Names = o.Record != nil, o.Name != nil
 	m.look.Offers.Step = true
 	m.look.memo = new(memo)
 	return m
@@ -98,6 +99,9 @@ func (m *model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 		}
 	}()
 	cmd = m.answer(msg)
+	if ask := m.askNames(); ask != nil {
+		cmd = tea.Batch(cmd, ask)
+	}
 	m.frame = m.lines()
 	return m, cmd
 }
@@ -123,6 +127,8 @@ func (m *model) answer(msg tea.Msg) tea.Cmd {
 		if msg.recording {
 			m.look.Writing = msg.path
 		}
+	case nameMsg:
+		m.named(msg)
 	case suspendMsg:
 		return m.jobs.suspend()
 	case resumedMsg:

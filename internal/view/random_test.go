@@ -78,15 +78,17 @@ func TestFramesFitAnyWidth(t *testing.T) {
 	for width := 60; width <= 300; width += every {
 		s.Host, s.Filter, s.Finding = randomText(r), randomText(r), randomText(r)
 		s.Rows, s.Events = nil, nil
+		named := make(map[netip.Addr]string)
 		for range 30 {
 			s.Rows = append(s.Rows, randomRow(r))
+			named[s.Rows[len(s.Rows)-1].Remote.Addr()] = randomText(r)
 			s.Events = append(s.Events, Entry{Time: int64(r.Uint64() >> 1), Severity: Severity(r.IntN(3)), Count: r.Uint64(), Text: randomText(r)})
 		}
 		for _, c := range []Caps{{}, {Unicode: true}, {true, true, true}} {
 			for tab := range tabs {
 				for p := NoPage; p <= PageHelp; p++ {
 					look := Look{Sort: Sort(r.IntN(int(sorts))), Words: randomText(r), Typed: randomText(r), Prompt: r.IntN(4) == 0,
-						Full: r.IntN(3) == 0, Asking: r.IntN(9) == 0, Writing: randomText(r)}
+						Full: r.IntN(3) == 0, Asking: r.IntN(9) == 0, Writing: randomText(r), Named: r.IntN(3) == 0, names: named}
 					look.setTab(tab)
 					look.Page = p
 					if rows := look.Arrange(s.Rows); len(rows) > 0 {

@@ -168,7 +168,7 @@ func (k *Look) keys() []string {
 	return []string{
 		"? help", "q quit", stop, pause, offer(k.Offers.Step && k.Mode != "", "t/T step"), "/ filter",
 		offer(k.Filter != nil, "Esc clear filter"), offer(k.Tab != TabEvents, "s sort"), offer(k.Tab < TabListeners, "g group"),
-		offer(k.Tab != TabEvents, "Enter detail"), record, "D doctor", "e export", offer(k.Tab != TabEvents, "y copy ss/tcpdump"), offer(k.Tab != TabEvents, "p full peer"),
+		offer(k.Tab != TabEvents, "Enter detail"), record, "D doctor", "e export", offer(k.Tab != TabEvents, "y copy ss/tcpdump"), offer(k.Tab != TabEvents, k.peerKey()),
 		offer(k.Offers.Interval, "+/- interval"), offer(k.Offers.Reset, "r reset"),
 	}
 }
