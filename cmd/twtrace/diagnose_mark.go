@@ -36,9 +36,9 @@ type timed struct {
 // firstMark is the begin of the trace, where the counts of the tables begin too.
 func (d *diagnosis) firstMark(now time.Time, snap *conn.Snapshot) *mark {
 	if d.session == nil || d.session.tape != nil && d.session.tape.from != 0 {
-		return d.newMark(now, snap)
+		return d.newMark(now, snap, nil)
 	}
-	return d.newMark(d.session.beginning(), &conn.Snapshot{})
+	return d.newMark(d.session.beginning(), &conn.Snapshot{}, nil)
 }
 
 // groupCounts is what a mark knows of a group.
@@ -67,8 +67,17 @@ func countsOf(g *conn.Group) groupCounts {
 	}
 }
 
-func (d *diagnosis) newMark(at time.Time, snap *conn.Snapshot) *mark {
-	m := &mark{at: at, groups: make(map[uint64]groupCounts, len(snap.Groups)), failed: make(map[pressure.Key]uint64),
+// newMark makes a mark, in the memory of one that is over if that is not nil: where
+// there are many groups, it is a lot.
+func (d *diagnosis) newMark(at time.Time, snap *conn.Snapshot, over *mark) *mark {
+	var groups map[uint64]groupCounts
+	if over != nil {
+		groups = over.groups
+		clear(groups)
+	} else {
+		groups = make(map[uint64]groupCounts, len(snap.Groups))
+	}
+	m := &mark{at: at, groups: groups, failed: make(map[pressure.Key]uint64),
 		refused: make(map[uint32]uint64), counters: make(map[uint32]advice.Counted), system: make(map[uint32]timed)}
 	for i := range snap.Groups {
 		if v := countsOf(&snap.Groups[i]); v != (groupCounts{}) {
@@ -94,7 +103,11 @@ func (d *diagnosis) age(now time.Time, snap *conn.Snapshot) {
 	if d.whole || now.Sub(d.young.at) < markEvery {
 		return
 	}
-	d.old, d.young = d.young, d.newMark(now, snap)
+	over := d.old
+	if over == d.young { // the first one
+		over = nil
+	}
+	d.old, d.young = d.young, d.newMark(now, snap, over)
 }
 
 // know takes over the counters of a namespace, if they are the first ones.
