@@ -152,12 +152,10 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	r.Tools = summarize(present, r.Samples)
-	if f.json != "" {
-		if err := writeJSON(f.json, r); err != nil {
-			return err
-		}
+	if err := r.print(os.Stdout); err != nil || f.json == "" {
+		return err
 	}
-	return r.print(os.Stdout)
+	return writeJSON(f.json, r)
 }
 
 // build builds twtrace of this module, so that what is measured is this source.

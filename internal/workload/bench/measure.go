@@ -109,7 +109,7 @@ func (b *bench) measure(ctx context.Context, t tool, statistics bool) (s sample,
 	if t.lost != nil {
 		s.Lost, err = t.lost(p.output.last(), p.stderr.Bytes())
 	}
-	if t.started && err == nil {
+	if t.started && t.lost != nil && err == nil {
 		s.End = p.output.last()
 	}
 	return s, err
