@@ -37,7 +37,7 @@ static __noinline __u64 current_proc(void)
 	p.tgid = t->tgid;
 	p.start = t->group_leader->start_boottime;
 	p.cgroup = bpf_get_current_cgroup_id();
-	p.uid = (__u32)bpf_get_current_uid_gid();
+	p.uid = t->cred->uid.val;
 	p.ppid = t->real_parent->tgid;
 	bpf_core_read(p.comm, sizeof(p.comm), &t->group_leader->comm);
 	id = proc_id(&p);

@@ -22,6 +22,12 @@ struct change {
 	int old, new;
 };
 
+/* Made for the first who asks; from then on it stands in the socket. */
+static __always_inline __u64 cookie_of_sock(struct sock *sk)
+{
+	return sk->__sk_common.skc_cookie.counter ?: bpf_get_socket_cookie(sk);
+}
+
 /*
  * connect() that finds no port goes back before it chooses a sequence number, and before
  * the socket counts as connecting. Without an error, and past that, it was the application
@@ -104,13 +110,41 @@ static __always_inline bool left_to_exit(struct sock *sk, const struct change *c
 	return true;
 }
 
+/*
+ * A server's connection is new, but for one that both ends have opened: it goes into the
+ * map at once, where looking for it first would go through a whole bucket in vain.
+ */
+static __always_inline bool accepted_anew(struct sock *sk, const struct change *ch)
+{
+	struct conn c = { .role = ROLE_SERVER, .established = ch->now, .since = ch->now };
+	__u64 cookie = ch->cookie;
+	long err;
+
+	if (ch->old != TCP_SYN_RECV)
+		return false;
+	c.state = TCP_ESTABLISHED;
+	c.lport = sk->__sk_common.skc_num;
+	err = bpf_map_update_elem(&twtrace_conns, &cookie, &c, BPF_NOEXIST);
+	if (err == -EEXIST)
+		return false;
+	if (err)
+		count(LOSS_CONNS);
+	c.since = 0; /* of the state before */
+	emit_change(sk, ch, &c, KIND_OPEN, WHY_NONE);
+	return true;
+}
+
 static __always_inline void on_established(struct sock *sk, const struct change *ch)
 {
 	__u64 cookie = ch->cookie;
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn *c;
 	struct conn fresh = { .role = ch->old == TCP_SYN_SENT ? ROLE_CLIENT : ROLE_SERVER };
-	bool known = c;
+	bool known;
 
+	if (accepted_anew(sk, ch))
+		return;
+	c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	known = c;
 	if (!known)
 		c = &fresh;
 	c->established = ch->now;
@@ -316,7 +350,7 @@ static __always_inline int on_state(struct sock *sk, int old, int new)
 
 	if (!cpu || !enabled)
 		return 0;
-	ch.cookie = bpf_get_socket_cookie(sk);
+	ch.cookie = cookie_of_sock(sk);
 	if (of_interest(sk, &ch)) {
 		ch.now = bpf_ktime_get_ns();
 		handle(sk, &ch);
@@ -332,7 +366,7 @@ static __always_inline int on_state_unsigned(struct sock *sk, int old, int new, 
 
 	if (!cpu || !enabled)
 		return 0;
-	ch.cookie = bpf_get_socket_cookie(sk);
+	ch.cookie = cookie_of_sock(sk);
 	if (was_signed(cpu, &ch, last))
 		return 0;
 	if (of_interest(sk, &ch)) {
