@@ -58,8 +58,7 @@ func check(tb testing.TB, t *Table) {
 	var want Counters
 	perGroup := map[uint32]Counters{}
 	perDest := map[uint32][ended]uint32{}
-	for _, id := range t.sockets.ids {
-		s := t.sockets.at(id)
+	for s := range t.sockets.all {
 		if !s.alive() {
 			continue
 		}

@@ -29,5 +29,5 @@ func (t *Table) Lookup(cookie uint64) (Socket, bool) {
 	if s == nil || !s.alive() {
 		return Socket{}, false
 	}
-	return t.socket(cookie, s), true
+	return t.socket(s), true
 }

@@ -7,11 +7,10 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// socketSet holds sockets by key, in chunks that are never moved: a map of
-// sockets by value grows to twice the size under churn. Memory is kept for the
-// next ones.
+// socketSet holds sockets by key, in chunks that are never moved. Memory is kept for
+// the next ones.
 type socketSet struct {
-	ids    map[uint64]uint32
+	ids    index
 	chunks []*[chunkLen]socket
 	free   []uint32
 	tuples int // sockets whose key is no cookie
@@ -21,16 +20,19 @@ const chunkLen = 1024
 
 // get returns the socket of k, nil if there is none.
 func (s *socketSet) get(k uint64) *socket {
-	id, ok := s.ids[k]
+	i, ok := s.ids.find(k, s.is)
 	if !ok {
 		return nil
 	}
-	return s.at(id)
+	return s.at(s.ids.slots[i].id - 1)
 }
+
+func (s *socketSet) is(id uint32, k uint64) bool { return s.at(id).key == k }
 
 func (s *socketSet) at(id uint32) *socket { return &s.chunks[id/chunkLen][id%chunkLen] }
 
-func (s *socketSet) put(k uint64, v socket) {
+// put adds a socket under its key, which is not there.
+func (s *socketSet) put(v socket) {
 	if len(s.free) == 0 {
 		base := uint32(len(s.chunks) * chunkLen)
 		s.chunks = append(s.chunks, new([chunkLen]socket))
@@ -40,18 +42,31 @@ func (s *socketSet) put(k uint64, v socket) {
 	}
 	id := s.free[len(s.free)-1]
 	s.free = s.free[:len(s.free)-1]
-	s.ids[k] = id
+	s.ids.put(v.key, id)
 	*s.at(id) = v
-	if k&tupleKey != 0 {
+	if v.key&tupleKey != 0 {
 		s.tuples++
 	}
 }
 
 func (s *socketSet) remove(k uint64) {
-	s.free = append(s.free, s.ids[k])
-	delete(s.ids, k)
+	i, ok := s.ids.find(k, s.is)
+	if !ok {
+		return
+	}
+	s.free = append(s.free, s.ids.slots[i].id-1)
+	s.ids.removeAt(i)
 	if k&tupleKey != 0 {
 		s.tuples--
+	}
+}
+
+// all yields every socket. None may be put or removed meanwhile.
+func (s *socketSet) all(yield func(*socket) bool) {
+	for _, at := range s.ids.slots {
+		if at.id != 0 && !yield(s.at(at.id-1)) {
+			return
+		}
 	}
 }
 

@@ -114,8 +114,8 @@ type Socket struct {
 // be changed meanwhile. A connection of the group of the rest has no local address.
 func (t *Table) Sockets() iter.Seq[Socket] {
 	return func(yield func(Socket) bool) {
-		for k, id := range t.sockets.ids {
-			if s := t.sockets.at(id); s.alive() && !yield(t.socket(k, s)) {
+		for s := range t.sockets.all {
+			if s.alive() && !yield(t.socket(s)) {
 				return
 			}
 		}
@@ -124,7 +124,7 @@ func (t *Table) Sockets() iter.Seq[Socket] {
 
 var states = [...]event.State{live: event.Established, parked: event.FinWait2, timeWait: event.TimeWait}
 
-func (t *Table) socket(k uint64, s *socket) Socket {
+func (t *Table) socket(s *socket) Socket {
 	g := t.groups.get(s.group)
 	v := Socket{
 		NetNS: g.key.netns, State: states[s.phase], Role: g.key.role,
@@ -132,8 +132,8 @@ func (t *Table) socket(k uint64, s *socket) Socket {
 		Remote:  netip.AddrPortFrom(addrOf(s.raddr), s.rport),
 		Process: g.proc, Owner: s.owner, Since: s.since, Snapshot: s.seen&sawSnapshot != 0,
 	}
-	if k&tupleKey == 0 {
-		v.Cookie = k
+	if s.key&tupleKey == 0 {
+		v.Cookie = s.key
 	}
 	return v
 }
@@ -144,17 +144,17 @@ func (t *Table) socket(k uint64, s *socket) Socket {
 // counts them in Totals.Dropped. Sockets that the kernel holds and the table does
 // not come back as Snapshot events.
 func (t *Table) Reconcile(at time.Time, alive func(Socket) bool) int {
-	n := 0
-	for k, id := range t.sockets.ids {
-		s := t.sockets.at(id)
-		if !s.alive() || s.since >= at.UnixNano() || alive(t.socket(k, s)) {
-			continue
+	var gone []uint64
+	for s := range t.sockets.all {
+		if s.alive() && s.since < at.UnixNano() && !alive(t.socket(s)) {
+			t.drop(s)
+			gone = append(gone, s.key)
 		}
-		t.drop(s)
-		t.sockets.remove(k)
-		n++
 	}
-	return n
+	for _, k := range gone {
+		t.sockets.remove(k)
+	}
+	return len(gone)
 }
 
 // Forget drops what the groups remember of connections that ended: how long they

@@ -41,6 +41,7 @@ const (
 // socket is what is held of one connection. Its local address and, of a client,
 // its owner and remote end are those of its group.
 type socket struct {
+	key   uint64   // see Table.key
 	since int64    // when it entered its phase; of a snapshot, when it must have
 	raddr [16]byte // remote address; IPv4 in its mapped form
 	group uint32
@@ -110,7 +111,8 @@ func (t *Table) advance(e *event.Event) {
 	s.since = begin(e)
 	if !known {
 		s.remember(e)
-		t.sockets.put(k, *s)
+		s.key = k
+		t.sockets.put(*s)
 	}
 	if to == ended {
 		t.forget(t.ended.push(k))

@@ -326,3 +326,27 @@ func TestPipeline(t *testing.T) {
 		t.Errorf("%v allocations in %d events", n, len(p.ring.samples))
 	}
 }
+
+// TestPipelineMemory: what is held does not grow with what has passed, in a minute and a
+// half of the trace's clock, after which every socket is another.
+func TestPipelineMemory(t *testing.T) {
+	p := newPipeline(t, toStorms)
+	var e event.Event
+	turns := func(n int) uint64 {
+		for range n * len(p.ring.samples) {
+			if err := p.pass(p.ring.read(), &e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, after := turns(5), turns(30)
+	t.Logf("%.1f MiB held, the ring included", float64(after)/(1<<20))
+	if after > before+before/50 {
+		t.Errorf("%d bytes held after 30 turns more, %d before", after, before)
+	}
+	runtime.KeepAlive(p)
+}
