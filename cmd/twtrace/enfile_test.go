@@ -67,7 +67,11 @@ func TestENFILE(t *testing.T) {
 	ns := kerneltest.NetNS(t)
 	hold(t, ns)
 	tr := startTrace(t, "-N", ns.Path(), "--event", "fail", "--syscalls", "on")
-	loud, _, said := whileWatched(t, ns, "30s", func() { useUpFiles(t, ns, tr) })
+	rec := startRecording(t, t.TempDir(), "-N", ns.Path(), "--syscalls", "on")
+	useUpFiles(t, ns, tr)
+	rec.stop()
+	d, _ := doctorJSON(t, "-r", rec.files()[0])
+	loud, _, said := d.in(ns.Inum())
 	if want := []string{"crit TW105"}; !slices.Equal(loud, want) || !strings.Contains(said, fmt.Sprintf("%d calls failed with ENFILE (23)", 2*tries)) {
 		t.Errorf("doctor found %q, want %q:\n%s", loud, want, said)
 	}
