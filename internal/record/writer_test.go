@@ -55,15 +55,14 @@ func TestFactsOfFiles(t *testing.T) {
 	}
 }
 
+// BenchmarkWrite is what a record takes on its way into a file; to print it, which is
+// part of that, has BenchmarkEncoder in package output.
 func BenchmarkWrite(b *testing.B) {
 	w, err := NewWriter(Options{Path: filepath.Join(b.TempDir(), "f")}, startEvent(), t0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	events := make([]event.Event, 1<<16)
-	for i := range events {
-		events[i] = nth(i)
-	}
+	events := manyBusy()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if err := w.Write(&events[i%len(events)]); err != nil {

@@ -2,7 +2,6 @@ package record
 
 import (
 	"net/netip"
-	"testing"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -34,31 +33,7 @@ func busy(i int, client, server *event.Who) event.Event {
 	return e
 }
 
-// What it costs to write a record. To print it is part of that, for which package output
-// has a benchmark of its own.
-func BenchmarkWriter(b *testing.B) {
-	o := Options{Path: b.TempDir() + "/t.ndjson.zst", Force: true}
-	w, err := NewWriter(o, startEvent(), t0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	all := manyBusy()
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		if err := w.Write(&all[n%len(all)]); err != nil {
-			b.Fatal(err)
-		}
-		n++
-	}
-	s := w.Stats()
-	b.ReportMetric(float64(s.Raw)/float64(s.Records), "raw-B/record")
-	b.ReportMetric(float64(s.Bytes)/float64(s.Records), "B/record")
-	if err := w.Close(endEvent()); err != nil {
-		b.Fatal(err)
-	}
-}
-
+// manyBusy are 20,000 of them.
 func manyBusy() []event.Event {
 	client := &event.Who{Start: 84778, HasUID: true, PPID: 977, PComm: "bash", Exe: "/app/checkout", Cgroup: "/system.slice/shop.service", Unit: "shop.service"}
 	server := &event.Who{Start: 5150, HasUID: true, UID: 105, PPID: 1, PComm: "systemd", Exe: "/usr/lib/postgresql/bin/postgres", Cgroup: "/system.slice/postgresql.service"}
