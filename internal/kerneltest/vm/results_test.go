@@ -65,11 +65,20 @@ begins and ends     skip    -       -
 `
 	never := &guest{suite: "bullseye", release: "5.10", set: anySet, commands: one}
 	var b strings.Builder
-	if err := newTable([]*guest{good, bad, never}).text(&b); err != nil {
+	table := newTable([]*guest{good, bad, never})
+	if err := table.text(&b); err != nil {
 		t.Fatal(err)
 	}
 	if squeeze(b.String()) != squeeze(want) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	b.Reset()
+	if err := table.markdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ := strings.Cut(b.String(), "| --- | --- | --- | --- |\n")
+	if want := "| ran to its end | ok | ok | FAIL |\n| begins and ends | skip | - | - |\n"; got != want {
+		t.Errorf("got\n%s\nwant the rows that tests have named:\n%s", got, want)
 	}
 }
 

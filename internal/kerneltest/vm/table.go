@@ -15,6 +15,7 @@ type table struct {
 	columns [][2]string // kernel, hook set
 	names   []string    // of the rows: TestReason, TestReason/RST_IPv4
 	labels  []string    // what they are called
+	named   []bool      // whether a test has said so
 	cells   [][]string  // by row
 }
 
@@ -40,6 +41,7 @@ func newTable(guests []*guest) *table {
 		}
 		t.cells = append(t.cells, row)
 		t.labels = append(t.labels, label(name, guests))
+		t.named = append(t.named, named(name, guests))
 	}
 	return t
 }
@@ -93,14 +95,28 @@ func rows(guests []*guest) []string {
 	return names
 }
 
-// label is a row's name as it is printed: as the test calls it, if it does.
-func label(name string, guests []*guest) string {
+// named reports whether a row is one of those that tests have named, or of their subtests.
+func named(name string, guests []*guest) bool {
+	parent, _, _ := strings.Cut(name, "/")
+	return name == harness || given(parent, guests) != ""
+}
+
+// given is what the test calls its row, "" if it does not.
+func given(name string, guests []*guest) string {
 	for _, g := range guests {
 		for _, run := range g.results.runs {
 			if l := run.labels[name]; l != "" {
 				return l
 			}
 		}
+	}
+	return ""
+}
+
+// label is a row's name as it is printed: as the test calls it, if it does.
+func label(name string, guests []*guest) string {
+	if l := given(name, guests); l != "" {
+		return l
 	}
 	if _, sub, ok := strings.Cut(name, "/"); ok {
 		return "  " + strings.ReplaceAll(sub, "_", " ")
@@ -140,7 +156,7 @@ func (t *table) text(w io.Writer) error {
 //go:embed matrix.md
 var preamble string
 
-// markdown prints docs/matrix.md.
+// markdown prints docs/matrix.md: the rows that have been named.
 func (t *table) markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(preamble + "\n| property |")
@@ -149,6 +165,9 @@ func (t *table) markdown(w io.Writer) error {
 	}
 	b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(t.columns)) + "\n")
 	for i, text := range t.labels {
+		if !t.named[i] {
+			continue
+		}
 		if sub, ok := strings.CutPrefix(text, "  "); ok {
 			text = "&emsp;" + sub
 		}
