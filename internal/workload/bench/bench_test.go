@@ -205,6 +205,10 @@ func TestPrint(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
 	}
+	r.Tools[1].BPF = &spread{7000, 6000, 8000}
+	if got, want := r.markdown(), "| twtrace trace | - | 7.0 us (6.0 to 8.0) | - | - | - |\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%swant it to end with\n%s", got, want)
+	}
 }
 
 // The delay of a record is from its time to when it was read; other lines have none.

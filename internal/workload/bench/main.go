@@ -39,6 +39,7 @@ type flags struct {
 	view    bool
 	record  bool
 	sockets bool
+	readme  bool
 }
 
 func main() {
@@ -86,6 +87,7 @@ func parseFlags(args []string) (flags, error) {
 	set.StringVar(&f.json, "json", "", "write all that was measured to `file`")
 	set.BoolVar(&f.view, "view", false, "measure what the live view costs beyond the trace, and how soon keys show, instead")
 	set.BoolVar(&f.record, "record", false, "measure what recording costs a live view, instead")
+	set.BoolVar(&f.readme, "readme", false, "print the table of README.md as well")
 	quick := set.Bool("quick", false, "2 rounds of 10,000 connections: does it work, not how fast is it")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -152,8 +154,14 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	r.Tools = summarize(present, r.Samples)
-	if err := r.print(os.Stdout); err != nil || f.json == "" {
+	if err := r.print(os.Stdout); err != nil {
 		return err
+	}
+	if f.readme {
+		fmt.Print(r.markdown())
+	}
+	if f.json == "" {
+		return nil
 	}
 	return writeJSON(f.json, r)
 }

@@ -106,3 +106,31 @@ func (r result) others() *spread {
 		return float64(s.OthersNS/time.Nanosecond) / float64(s.Connections), s.Statistics
 	})
 }
+
+// markdown is the table of README.md.
+func (r result) markdown() string {
+	var b strings.Builder
+	b.WriteString("| | connections/s, of no tracer | BPF time per connection | of twtrace's | CPU per 100,000 | events lost, per 100,000 |\n" +
+		"| --- | --- | --- | --- | --- | --- |\n")
+	for _, s := range r.Tools {
+		if s.Tool == noTracer {
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", s.Tool, s.Throughput.cell("%.2f", 1, ""), s.BPF.cell("%.1f", 1000, " us"),
+			s.BPFRatio.cell("%.1f", 1, ""), s.CPU.cell("%.2f", 1000, " s"), s.Lost.cell("%.0f", 1, ""))
+	}
+	return b.String()
+}
+
+// cell is the median and, if they differ, the least and the most.
+func (s *spread) cell(format string, unit float64, name string) string {
+	if s == nil {
+		return "-"
+	}
+	number := func(v float64) string { return fmt.Sprintf(format, v/unit) }
+	low, mid, high := number(s.Min), number(s.Median), number(s.Max)
+	if low == high {
+		return mid + name
+	}
+	return fmt.Sprintf("%s%s (%s to %s)", mid, name, low, high)
+}
