@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/advice"
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -56,6 +57,18 @@ func TestFindings(t *testing.T) {
 	s.Conclude()
 	if want := "TW101  ports to 10.3.0.0:5432 are used up: connect() fails  (checkout[4242])"; s.Finding != want || s.Severity != view.Crit {
 		t.Errorf("%v %q, want %q", s.Severity, s.Finding, want)
+	}
+}
+
+// TestWithoutNowhere: who connects from no known address is told only where nobody else
+// connects to the same.
+func TestWithoutNowhere(t *testing.T) {
+	to := func(local string, port uint16) advice.Destination {
+		return advice.Destination{Local: netip.MustParseAddr(local), Remote: netip.AddrPortFrom(netip.MustParseAddr("10.3.0.1"), port)}
+	}
+	got := withoutNowhere([]advice.Destination{to("0.0.0.0", 80), to("10.0.0.7", 80), to("0.0.0.0", 81)})
+	if len(got) != 2 || got[0].Local.IsUnspecified() || got[1].Remote.Port() != 81 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -136,6 +136,14 @@ var traces = []struct {
 		o.System = 0.45
 		return traced().with(d).owned(o)
 	}, []string{"TW103 warn", "TW201 info"}, []string{"1.5ms in the kernel", "45% of a CPU", "passes over 14,116 ports"}},
+	{"one holds the ports, and another connects", func() Facts {
+		d := storming(18000, 3000)
+		d.Passed = 14116
+		o := client(d.Flow)
+		o.System = 0.45
+		d.Owner, d.Opener, d.Openers = event.Proc{PID: 7, Comm: "pool"}, checkout, 1
+		return traced().with(d).owned(o)
+	}, []string{"TW103 warn", "TW201 info"}, []string{"checkout[4242] of checkout.service spends 45% of a CPU"}},
 	{"the range half used, ports of the first parity free, and a client that works", func() Facts {
 		d := storming(18000, 3000)
 		o := client(d.Flow)
