@@ -209,7 +209,8 @@ func churnSome(t *testing.T, ns *kerneltest.NS, n int) {
 func TestReplayKeys(t *testing.T) {
 	t.Parallel()
 	ns := churnNS(t)
-	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0") // 303 sockets are to be there at the end
+	ns.KeepTimeWait(t) // 303 sockets are to be there at the end
+	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 	rec := startRecording(t, t.TempDir(), "-N", ns.Path())
 	for range 3 {
 		churnSome(t, ns, 101)
