@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -62,7 +63,9 @@ func TestReplayFindsTheSame(t *testing.T) {
 	kerneltest.Eventually(t, patience, func() (bool, string) {
 		return strings.Contains(live.String(), `"severity":"crit"`), live.String()
 	})
-	// The ports are full by then: connect() fails from here on.
+	// From here on connect() fails, and opens none in the windows of either.
+	awaitSockets(t, ns, 300, "state", "time-wait")
+	from := time.Now().Add(time.Second).UTC().Format(time.RFC3339)
 	now := diagnose(t, ns)
 	_, _ = load.Stop() // connections failed, as they should
 	must(t, watch.Process.Signal(unix.SIGINT))
@@ -79,7 +82,7 @@ func TestReplayFindsTheSame(t *testing.T) {
 		t.Errorf("storms of the run: %q; of its recording: %q", was, is)
 	}
 
-	stdout, stderr, _ = asUser(t, file, "doctor", "-o", "json", "--window", "3s", "-r", "-")
+	stdout, stderr, _ = asUser(t, file, "doctor", "-o", "json", "--window", "3s", "--from", from, "-r", "-")
 	var then verdict
 	if err := json.Unmarshal([]byte(stdout), &then); err != nil {
 		t.Fatalf("doctor -r: %v: %s", err, stderr)

@@ -316,11 +316,10 @@ func TestPreflight(t *testing.T) {
 func TestDoctorKilled(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
-	ns := narrow(t, 600)
-	onStage(t, ns, caller("checkout", 40, workload.HalfClose, one), database)
 	for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
+			ns := narrow(t, 600)
 			cmd := command("doctor", "--window", "10m", "--brief", "-N", ns.Path())
 			var out strings.Builder
 			cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -331,6 +330,7 @@ func TestDoctorKilled(t *testing.T) {
 				held = kernelObjects(t, cmd.Process.Pid)
 				return attachedTo(held) > 10, fmt.Sprintf("%d objects", len(held))
 			})
+			onStage(t, ns, caller("checkout", 40, workload.HalfClose, one), database)
 			awaitSockets(t, ns, 400, "state", "time-wait")
 			held = kernelObjects(t, cmd.Process.Pid)
 			must(t, cmd.Process.Signal(signal))

@@ -9,7 +9,8 @@ import (
 
 // What clients must do to be worth a word.
 const (
-	churnRate  = 20  // connections per second to one destination
+	churnRate  = 20  // connections per second to one destination, those that failed too
+	fewOpens   = 5   // that did not; of fewer it is not said how they are
 	shortShare = 0.5 // of them short-lived
 	swarmSize  = 50  // processes that came in the window
 	crawlSize  = 100 // destinations in the window
@@ -33,7 +34,7 @@ func noPool(f Facts) []Finding {
 	for _, d := range f.Destinations {
 		d = d.byOpener()
 		rate := f.perSecond(d.Opens)
-		if f.perSecond(d.Opens+d.Failed) < churnRate || d.Short < shortShare || !d.Owner.Known() || len(found) == mostFindings {
+		if f.perSecond(d.Opens+d.Failed) < churnRate || d.Opens < fewOpens || d.Short < shortShare || !d.Owner.Known() || len(found) == mostFindings {
 			continue
 		}
 		if o, ok := f.ownerOf(d.Owner, event.Client); ok && o.swarms() {

@@ -91,6 +91,11 @@ var traces = []struct {
 		d.Failed = 97
 		return traced().with(d)
 	}, []string{"TW101 crit", "TW201 warn"}, []string{"97 connect() calls failed with EADDRNOTAVAIL (99) in 10s"}},
+	{"all of it fails", func() Facts {
+		d := storming(28232, 4)
+		d.Failed = 970
+		return traced().with(d)
+	}, []string{"TW101 crit"}, nil},
 	{"a peer without timestamps", func() Facts {
 		d := storming(24400, 4000)
 		d.Stamped = 0

@@ -121,7 +121,7 @@ func (p *PTY) Await(want string) {
 // Until waits for a condition of the screen.
 func (p *PTY) Until(what string, ok func() bool) {
 	p.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-p.more:
