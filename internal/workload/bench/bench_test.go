@@ -124,6 +124,10 @@ func TestLost(t *testing.T) {
 		{name: "end with losses", lost: lostInEnd, last: `{"event":"end","lost":{"ring":3,"recursion":4}}`, want: 7},
 		{name: "no end", lost: lostInEnd, last: `{"event":"open"}`, fails: true},
 		{name: "cut off", lost: lostInEnd, last: `{"event":"en`, fails: true},
+		{name: "table", lost: lostInTable, last: "# 22:14:07Z host=vm lost=1 in_s=2\nA B\n\n# 22:14:08Z host=vm lost=23 in_s=2\nA B\n", want: 23},
+		{name: "no table", lost: lostInTable, fails: true},
+		{name: "summary", lost: lostInSummary, stderr: "twtrace: 1,234 records, 5 KiB in 1 file, 6,789 lost\n", want: 6789},
+		{name: "no summary", lost: lostInSummary, stderr: "twtrace: disk full\n", fails: true},
 		{name: "libbpf", lost: lostInErrors},
 		{name: "libbpf with losses", lost: lostInErrors, stderr: "lost 12 events on CPU #0!\nLost 30 events on CPU #1!\n", want: 42},
 		{name: "too many", lost: lostInErrors, stderr: "lost 99999999999999999999 events", fails: true},
@@ -232,7 +236,7 @@ func TestLatency(t *testing.T) {
 // What -only names is measured beside the two that all are compared with.
 func TestOnly(t *testing.T) {
 	var got []string
-	some, err := tools("twtrace", "bpftrace,tcplife")
+	some, err := tools("twtrace", "", "bpftrace,tcplife")
 	for _, t := range some {
 		got = append(got, t.name)
 	}

@@ -18,9 +18,11 @@ import (
 const (
 	floor = "floor" // programs that do nothing, where twtrace has its own
 	poll  = "poll"  // ss -tan every second
+	// and a load
+	caller = "caller" // system calls
 )
 
-var bystanders = map[string]func() error{floor: beFloor, poll: bePoll}
+var bystanders = map[string]func() error{floor: beFloor, poll: bePoll, caller: beCaller}
 
 // beFloor attaches programs that do nothing to the tracepoints of the timer hooks.
 func beFloor() error {
@@ -51,6 +53,18 @@ func bePoll() error {
 			return nil
 		}
 	}
+}
+
+// beCaller makes system calls for as long as the window, and prints how many.
+func beCaller() error {
+	n := 0
+	for end := time.Now().Add(window); time.Now().Before(end); n += 1000 {
+		for range 1000 {
+			unix.Getppid()
+		}
+	}
+	fmt.Println(n)
+	return nil
 }
 
 func interrupted() <-chan os.Signal {

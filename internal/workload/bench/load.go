@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +23,7 @@ import (
 const (
 	loadChurn = "churn"
 	loadWrk   = "wrk"
+	loadCalls = "calls"
 	loadIdle  = "idle"
 )
 
@@ -31,7 +34,7 @@ const window = 5 * time.Second
 const keptAlive = 16
 
 var loads = map[string]func(*bench, context.Context, *workload.NetNS, *sample) error{
-	loadChurn: (*bench).churn, loadWrk: (*bench).wrk, loadIdle: (*bench).idle,
+	loadChurn: (*bench).churn, loadWrk: (*bench).wrk, loadCalls: (*bench).calls, loadIdle: (*bench).idle,
 }
 
 // run makes the load.
@@ -54,6 +57,32 @@ func (b *bench) churn(ctx context.Context, ns *workload.NetNS, s *sample) error 
 	}
 	s.PerSecond = float64(s.Connections) / r.Clients[0].Elapsed.Seconds()
 	return nil
+}
+
+// calls has a process on each CPU make system calls, as fast as it can. What it counts
+// are thousands.
+func (b *bench) calls(ctx context.Context, _ *workload.NetNS, s *sample) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	callers := make([]*exec.Cmd, runtime.NumCPU())
+	counts := make([]bytes.Buffer, len(callers))
+	for i := range callers {
+		callers[i] = exec.CommandContext(ctx, self, caller)
+		callers[i].Stdout, callers[i].Stderr = &counts[i], os.Stderr
+		if err := callers[i].Start(); err != nil {
+			return errors.Join(err, ctx.Err())
+		}
+	}
+	for i, c := range callers {
+		err = errors.Join(err, c.Wait())
+		n, parseErr := strconv.ParseUint(strings.TrimSpace(counts[i].String()), 10, 64)
+		err = errors.Join(err, parseErr)
+		s.Connections += n / 1000
+	}
+	s.PerSecond = float64(s.Connections) / window.Seconds()
+	return err
 }
 
 // idle does nothing.

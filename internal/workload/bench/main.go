@@ -78,7 +78,7 @@ func parseFlags(args []string) (flags, error) {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.IntVar(&f.rounds, "rounds", 5, "throughput `rounds`; half as many more measure the time in BPF programs")
 	set.IntVar(&f.connections, "connections", 0, "`connections` per tool and round; the default is 50,000, or those of 5 s with -rate")
-	set.StringVar(&f.load, "load", loadChurn, "`what` to run: churn, wrk (keep-alive requests to nginx) or idle")
+	set.StringVar(&f.load, "load", loadChurn, "`what` to run: churn, wrk (keep-alive requests to nginx), calls (system calls) or idle")
 	set.Float64Var(&f.rate, "rate", 0, "`connections` per second of the churn; 0 for full speed")
 	set.IntVar(&f.workers, "workers", 8, "`threads` that connect")
 	set.StringVar(&f.only, "only", "", "`tools` to measure beside no tracer and twtrace trace, with commas; the default is all")
@@ -102,7 +102,7 @@ func parseFlags(args []string) (flags, error) {
 		}
 	}
 	if f.rounds < 1 || f.connections < 1 || f.workers < 1 || f.rate < 0 || loads[f.load] == nil || set.NArg() > 0 {
-		err := errors.New("-rounds, -connections and -workers must be above 0, -load churn, wrk or idle, and there are no arguments")
+		err := errors.New("-rounds, -connections and -workers must be above 0, -load churn, wrk, calls or idle, and there are no arguments")
 		fmt.Fprintf(set.Output(), "bench: %v\n", err)
 		return f, err
 	}
@@ -142,7 +142,7 @@ func run(ctx context.Context, f flags) error {
 		Load: f.load, Rate: f.rate, Connections: f.connections, Workers: f.workers,
 	}
 	b := f.bench
-	all, err := tools(f.twtrace, f.only)
+	all, err := tools(f.twtrace, dir, f.only)
 	if err != nil {
 		return err
 	}

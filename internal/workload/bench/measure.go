@@ -107,7 +107,7 @@ func (b *bench) measure(ctx context.Context, t tool, statistics bool) (s sample,
 	s.Lines = p.output.lines
 	s.LatencyP50, s.LatencyP99 = p.output.latency()
 	if t.lost != nil {
-		s.Lost, err = t.lost(p.output.last(), p.stderr.Bytes())
+		s.Lost, err = t.lost(p.output.tail, p.stderr.Bytes())
 	}
 	if t.started && t.lost != nil && err == nil {
 		s.End = p.output.last()

@@ -61,8 +61,10 @@ func (o *output) take(b []byte) {
 }
 
 // last returns the last line, without its end.
-func (o *output) last() []byte {
-	text := bytes.TrimRight(o.tail, "\n")
+func (o *output) last() []byte { return lastLine(o.tail) }
+
+func lastLine(text []byte) []byte {
+	text = bytes.TrimRight(text, "\n")
 	return text[bytes.LastIndexByte(text, '\n')+1:]
 }
 

@@ -76,7 +76,7 @@ func benchStep(ctx context.Context, twtrace string, waiting, pairs int) (r stepp
 	if err := errors.Join(err, p.stop()); err != nil {
 		return r, err
 	}
-	lost, err := lostInEnd(p.output.last(), nil)
+	lost, err := lostInEnd(p.output.tail, nil)
 	if err == nil {
 		r.lost = *lost
 	}

@@ -32,6 +32,8 @@ func (r result) what() string {
 	switch {
 	case r.Load == loadWrk:
 		return fmt.Sprintf("requests of wrk to nginx on %d connections for %v: CONN are requests", keptAlive, window)
+	case r.Load == loadCalls:
+		return fmt.Sprintf("a process on each CPU that makes system calls for %v: CONN are thousands of them", window)
 	case r.Load == loadIdle:
 		return fmt.Sprintf("idle for %v: CONN are milliseconds", window)
 	case r.Rate > 0:

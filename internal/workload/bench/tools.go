@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,8 +30,8 @@ type tool struct {
 	// attached. Other tools keep their first lines in a buffer.
 	started bool
 	// lost is how many events the tool says it lost, nil if it says nothing, from
-	// the last line of its output and all of its errors.
-	lost func(last, stderr []byte) (*uint64, error)
+	// the end of its output and all of its errors.
+	lost func(tail, stderr []byte) (*uint64, error)
 }
 
 // bpftrace prints what libbpf-tools' tcpstates does, from the same tracepoint.
@@ -39,8 +40,8 @@ const bpftraceScript = `tracepoint:sock:inet_sock_set_state /args->protocol == 6
 }`
 
 // tools returns what there is to compare, or some of it; twtrace is the path of the
-// program.
-func tools(twtrace, only string) ([]tool, error) {
+// program, and dir where it may record.
+func tools(twtrace, dir, only string) ([]tool, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -48,7 +49,8 @@ func tools(twtrace, only string) ([]tool, error) {
 	all := []tool{
 		{name: noTracer},
 		{name: reference, command: []string{twtrace, "trace", "-o", "json"}, started: true, lost: lostInEnd},
-		{name: "twtrace top", command: []string{twtrace, "top", "-b"}},
+		{name: "twtrace top", command: []string{twtrace, "top", "-b"}, lost: lostInTable},
+		{name: "twtrace record", command: []string{twtrace, "record", "--force", "-w", filepath.Join(dir, "trace.ndjson.zst")}, lost: lostInSummary},
 		{name: "tcplife", command: []string{"tcplife"}, aliases: []string{"bpf-tcplife"}, lost: lostInErrors},
 		{name: "tcpstates", command: []string{"tcpstates"}, aliases: []string{"bpf-tcpstates"}, lost: lostInErrors},
 		{name: "bpftrace", command: []string{"bpftrace", "-e", bpftraceScript}, lost: lostInErrors},
@@ -76,12 +78,12 @@ func (t tool) find() (string, error) {
 }
 
 // lostInEnd adds up the losses in twtrace's end record.
-func lostInEnd(last, _ []byte) (*uint64, error) {
+func lostInEnd(tail, _ []byte) (*uint64, error) {
 	var end struct {
 		Event string
 		Lost  map[string]uint64
 	}
-	if err := json.Unmarshal(last, &end); err != nil {
+	if err := json.Unmarshal(lastLine(tail), &end); err != nil {
 		return nil, fmt.Errorf("read the end record: %w", err)
 	}
 	if end.Event != "end" {
@@ -92,6 +94,26 @@ func lostInEnd(last, _ []byte) (*uint64, error) {
 		sum += n
 	}
 	return &sum, nil
+}
+
+// lostInTable takes the losses from the head of the last table of top.
+func lostInTable(tail, _ []byte) (*uint64, error) { return lastNumber(lostSoFar, tail) }
+
+var lostSoFar = regexp.MustCompile(`\blost=(\d+)`)
+
+// lostInSummary takes the losses from what record says at its end.
+func lostInSummary(_, stderr []byte) (*uint64, error) { return lastNumber(lostInAll, stderr) }
+
+var lostInAll = regexp.MustCompile(`\b([\d,]+) lost`)
+
+// lastNumber is what re has caught last.
+func lastNumber(re *regexp.Regexp, text []byte) (*uint64, error) {
+	all := re.FindAllSubmatch(text, -1)
+	if len(all) == 0 {
+		return nil, errors.New("it does not say how many events it lost")
+	}
+	n, err := strconv.ParseUint(strings.ReplaceAll(string(all[len(all)-1][1]), ",", ""), 10, 64)
+	return &n, err
 }
 
 // lostEvents is what libbpf-tools print when the perf buffer was full.
