@@ -16,13 +16,13 @@ var scenarios = []piece{
 	{name: "MariaDB, a client for every query", ports: 60, play: everyQuery, full: true,
 		want: []string{"ports crit mariadb 127.0.0.1:3306"}, fails: []string{"connect EADDRNOTAVAIL mariadb"}},
 	{name: "MariaDB, a pool", ports: 300, play: pooledQueries},
-	{name: "Redis, a connection for every request", ports: 25000, play: redis("-k", "0"),
+	{name: "Redis, a connection for every request", ports: 60000, play: redis("-k", "0"),
 		want: []string{"churn warn redis-benchmark 127.0.0.1:6379"}},
 	{name: "Redis, keep-alive", ports: 300, play: redis("-k", "1")},
 	{name: "nginx, ab", ports: 1000, play: ab(),
 		want: []string{"churn warn ab 127.0.0.1:8081"}},
 	{name: "nginx, ab with keep-alive", ports: 300, play: ab("-k")},
-	{name: "nginx, wrk that closes", ports: 25000, play: wrk("-H", "Connection: close"),
+	{name: "nginx, wrk that closes", ports: 60000, play: wrk("-H", "Connection: close"),
 		want: []string{"churn warn wrk 127.0.0.1:8081"}},
 	{name: "nginx, wrk", ports: 300, play: wrk()},
 	{name: "nginx as a proxy", ports: 1000, play: proxy(false),
@@ -112,9 +112,10 @@ func runs(c, server workload.Spec) func(*testing.T, *act) {
 	}
 }
 
-// bursts plays a client for 5 s out of 10 s, so many times, against one server.
+// bursts plays a client for 6 s out of 10 s, so many times, against one server. That is
+// above the rate for longer than a storm takes, whatever the second it begins in.
 func bursts(c workload.Spec, n int) func(*testing.T, *act) {
-	const each = 5 * time.Second
+	const each, cycle = 6 * time.Second, 10 * time.Second
 	return func(t *testing.T, a *act) {
 		c.Connect.Count = int(each.Seconds() * c.Connect.Rate)
 		_, err := start(t, a.ns, database).Ready()
@@ -126,7 +127,7 @@ func bursts(c workload.Spec, n int) func(*testing.T, *act) {
 			_, err := p.Wait()
 			must(t, err)
 			a.late = a.late || time.Since(begun) > each*5/4
-			time.Sleep(time.Until(begun.Add(2 * each)))
+			time.Sleep(time.Until(begun.Add(cycle)))
 		}
 	}
 }

@@ -115,7 +115,8 @@ func (s *stage) show(t *testing.T, sc piece) {
 		// There to the end of all, so that no other namespace gets its number.
 		a := &act{stage: s, since: time.Now(), ns: kerneltest.NetNS(s.t), dir: t.TempDir()}
 		hold(t, a.ns)
-		a.ns.Sysctl(t, "net.ipv4.ip_local_port_range", fmt.Sprintf("40000 %d", 40000+sc.ports-1))
+		low := min(40000, 1<<16-sc.ports)
+		a.ns.Sysctl(t, "net.ipv4.ip_local_port_range", fmt.Sprintf("%d %d", low, low+sc.ports-1))
 		a.ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
 		sc.play(t, a)
 		records := a.records()
