@@ -96,8 +96,14 @@ func lostInEnd(tail, _ []byte) (*uint64, error) {
 	return &sum, nil
 }
 
-// lostInTable takes the losses from the head of the last table of top.
-func lostInTable(tail, _ []byte) (*uint64, error) { return lastNumber(lostSoFar, tail) }
+// lostInTable takes the losses from the head of the last table of top, if there was time
+// for one.
+func lostInTable(tail, _ []byte) (*uint64, error) {
+	if !lostSoFar.Match(tail) {
+		return nil, nil
+	}
+	return lastNumber(lostSoFar, tail)
+}
 
 var lostSoFar = regexp.MustCompile(`\blost=(\d+)`)
 
