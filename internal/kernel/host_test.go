@@ -175,13 +175,13 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errRead }
 
-func TestSymbol(t *testing.T) {
+func TestSymbols(t *testing.T) {
 	needRoot(t)
-	addr, err := Symbol("tw_timer_handler")
-	if err != nil || addr < 1<<63 {
-		t.Errorf("tw_timer_handler is at %x, %v", addr, err)
+	addrs, err := Symbols("tw_timer_handler")
+	if err != nil || addrs[0] < 1<<63 {
+		t.Errorf("tw_timer_handler is at %x, %v", addrs, err)
 	}
-	if _, err := Symbol("no_such_function"); !errors.Is(err, ErrNoSymbol) {
+	if _, err := Symbols("no_such_function"); !errors.Is(err, ErrNoSymbol) {
 		t.Errorf("no_such_function: %v", err)
 	}
 }

@@ -10,38 +10,29 @@ import (
 	"strconv"
 )
 
-// Errors of Symbol.
+// Errors of Symbols.
 var (
 	ErrNoSymbol = errors.New("no such kernel symbol")
 	ErrHidden   = errors.New("kernel addresses are hidden (needs CAP_SYSLOG and kernel.kptr_restrict of 0 or 1)")
 )
 
-// Symbol returns the address of a kernel function from /proc/kallsyms. Compilers
-// give local copies of a function another name: name.llvm.N under LTO, name.cfi
-// or name.cfi_jt under older CFI. They are accepted when name itself is absent.
-// The error is ErrNoSymbol or ErrHidden when that is the reason.
-func Symbol(name string) (uint64, error) {
-	addrs, err := Symbols(name)
-	if err == nil && addrs[0] == 0 {
-		err = fmt.Errorf("look up kernel symbol %s: %w", name, ErrNoSymbol)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return addrs[0], nil
-}
-
-// Symbols is Symbol for several functions, and takes as long as for one: the kernel
-// spends 40 ms and more on making the file. The address of one that is absent is 0.
-func Symbols(names ...string) ([]uint64, error) {
+// Symbols returns the addresses of kernel functions from /proc/kallsyms, on which the
+// kernel spends 40 ms and more, however many they are: of one that has to be there, and of
+// others, 0 for one that is absent. Compilers give local copies of a function another name:
+// name.llvm.N under LTO, name.cfi or name.cfi_jt under older CFI. They are accepted when
+// name itself is absent. The error is ErrNoSymbol or ErrHidden when that is the reason.
+func Symbols(needed string, others ...string) ([]uint64, error) {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
 		return nil, fmt.Errorf("look up kernel symbols: %w", err)
 	}
 	defer f.Close()
-	addrs, err := parseSymbols(f, names)
+	addrs, err := parseSymbols(f, append([]string{needed}, others...))
+	if err == nil && addrs[0] == 0 {
+		err = ErrNoSymbol
+	}
 	if err != nil {
-		return nil, fmt.Errorf("look up kernel symbol %s: %w", names[0], err)
+		return nil, fmt.Errorf("look up kernel symbol %s: %w", needed, err)
 	}
 	return addrs, nil
 }

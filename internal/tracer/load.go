@@ -246,9 +246,6 @@ func (o Options) prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) 
 // request sockets are told from others. Without the latter, a reason is missing.
 func timerHandlers(vars map[string]any) error {
 	addrs, err := kernel.Symbols("tw_timer_handler", "reqsk_timer_handler")
-	if err == nil && addrs[0] == 0 {
-		err = kernel.ErrNoSymbol
-	}
 	if errors.Is(err, kernel.ErrHidden) {
 		return &HostError{What: "address of tw_timer_handler", Err: err,
 			Next: "run as root with CAP_SYSLOG, or set kernel.kptr_restrict to 1"}
