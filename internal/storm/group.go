@@ -45,19 +45,27 @@ type second struct{ opens, ends, short uint32 }
 
 const ringSeconds = int(MaxWindow / time.Second)
 
+// spanSeconds is how long a span is: what counts as of late is one and a part of another.
+const spanSeconds = 16
+
+// span is who and where a group was in one.
+type span struct {
+	several bool // destinations
+	pids    [4]uint64
+}
+
 // group is what is known of one owner group, as a client.
 type group struct {
-	proc     event.Proc // seen last
-	local    netip.Addr
-	remote   netip.AddrPort // the last one
-	several  bool           // destinations of late
-	seenPIDs [4]uint64
-	ring     [ringSeconds]second
-	sec      int64 // that the ring has come to
-	last     int64
-	lives    conn.Hist
-	usual    float64 // connections per second, while it does not churn
-	above    int64   // since when it churns, ns; 0: it does not
+	proc         event.Proc // seen last
+	local        netip.Addr
+	remote       netip.AddrPort // the last one
+	span, before span
+	ring         [ringSeconds]second
+	sec          int64 // that the ring has come to
+	last         int64
+	lives        conn.Hist
+	usual        float64 // connections per second, while it does not churn
+	above        int64   // since when it churns, ns; 0: it does not
 }
 
 type groups struct {
@@ -103,12 +111,12 @@ func (s *groups) observe(e *event.Event, short time.Duration) {
 	}
 	at.opens++
 	if g.remote != e.Remote && g.remote.IsValid() {
-		g.several = true
+		g.span.several = true
 	}
 	g.proc, g.local, g.remote = e.Process, e.Local.Addr(), e.Remote
 	g.proc.Comm = k.comm
 	bit := e.Process.PID * 0x9E3779B1 >> 24
-	g.seenPIDs[bit/64] |= 1 << (bit % 64)
+	g.span.pids[bit/64] |= 1 << (bit % 64)
 }
 
 // evict forgets the group that has done nothing for longest.
@@ -142,10 +150,9 @@ func (g *group) advance(sec int64) {
 	for g.sec < sec {
 		g.sec++
 		g.ring[g.sec%int64(ringSeconds)] = second{}
-		if g.sec%16 == 0 {
+		if g.sec%spanSeconds == 0 {
 			g.lives.Fade()
-			g.several = false
-			g.seenPIDs = [4]uint64{}
+			g.before, g.span = g.span, span{}
 		}
 	}
 }
@@ -203,11 +210,17 @@ func (g *group) evidence(info *event.StormInfo) {
 
 // where is the destination, if the group has only one of late.
 func (g *group) where() (netip.AddrPort, netip.AddrPort) {
-	if g.several {
+	if g.span.several || g.before.several {
 		return netip.AddrPort{}, netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(g.local, 0), g.remote
 }
 
 // pids is about how many processes there were of late.
-func (g *group) pids() int { return conn.Distinct(g.seenPIDs[:]) }
+func (g *group) pids() int {
+	seen := g.span.pids
+	for i, bits := range g.before.pids {
+		seen[i] |= bits
+	}
+	return conn.Distinct(seen[:])
+}

@@ -209,6 +209,33 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
+// TestOfLate: there is no second in which a group of many destinations seems to have but
+// one, or no process.
+func TestOfLate(t *testing.T) {
+	s := newScene(Options{})
+	rate := func(t time.Duration) float64 {
+		if t%time.Second == 0 { // the second is judged before anything happens in it
+			return 0
+		}
+		return 10
+	}
+	for i := range 20 {
+		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 3, 0, byte(i)}), 80)
+		s.Clients = append(s.Clients, client("crawler", to, rate))
+	}
+	for range 3 * spanSeconds {
+		s.run(time.Second)
+		for k, g := range s.detector.groups.all {
+			if _, remote := g.where(); remote.IsValid() || g.pids() != 1 {
+				t.Errorf("second %d: %s connects to %v alone, from %d processes", g.sec, k.comm, remote, g.pids())
+			}
+		}
+	}
+	if len(s.detector.groups.all) != 1 {
+		t.Errorf("%d groups, want the crawler", len(s.detector.groups.all))
+	}
+}
+
 // TestScan: a scan of 65,536 ports on 16 addresses does not hide the storm of another.
 func TestScan(t *testing.T) {
 	if testing.Short() {
