@@ -174,6 +174,10 @@ func (t *accepter) handle(fd int) error {
 		if err := unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
 			return fmt.Errorf("unwatch a socket: %w", err)
 		}
+		// The peer's FIN is acknowledged now, and not together with ours.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1); err != nil {
+			return fmt.Errorf("acknowledge a FIN: %w", err)
+		}
 		t.late = append(t.late, lateConn{c, time.Now().Add(t.plan.Delay)})
 		return nil
 	}
