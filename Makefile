@@ -30,7 +30,7 @@ UNPRIVILEGED  = $(filter-out $(END_TO_END) $(PRIVILEGED),$(shell go list ./...))
 # What the kernel matrix repeats on stock kernels, and which tests of it (all, unless
 # said): those that depend on what the kernel does.
 IN_VM       := cmd/twtrace internal/kerneltest internal/kernel
-RUN_twtrace := ^Test(OldKernel|Life|Million|Hotplug|Owners|States|Reuse|Overflow|Reason|Hidden|StartInChurn|EstablishedBefore|ParkedBefore|NamespacesComeAndGo|Exhaust|ENFILE|KeepAlive)$$
+RUN_twtrace := ^Test(OldKernel|Life|Million|Hotplug|Owners|States|Reuse|Overflow|Reason|Hidden|StartInChurn|EstablishedBefore|ParkedBefore|MaxConns|NamespacesComeAndGo|Exhaust|ENFILE|KeepAlive)$$
 GUEST_TOOLS := cat getconf nsenter readlink setpriv sleep sysctl uname unshare
 GUEST_FILES := $(foreach d,$(wildcard $(IN_VM:=/testdata)),--file $(d):/test/$(notdir $(d:/testdata=))/testdata) \
                $(foreach t,$(GUEST_TOOLS),--file $$(command -v $(t)):/usr/local/bin/$(t))

@@ -3,13 +3,13 @@
 #ifndef TWTRACE_EMIT_H
 #define TWTRACE_EMIT_H
 
-#include "maps.h"
+#include "conns.h"
 #include "filter.h"
 
 /*
- * The tuple of a sock_common, which full sockets and mini-sockets share. GET is a
- * plain load where the verifier knows the pointer's type, and a helper call where
- * it does not (a mini-socket is found from its timer).
+ * The tuple of a sock_common, which full sockets and mini-sockets share. Where the
+ * verifier does not know the pointer's type (a mini-socket is found from its timer), it is
+ * that of a copy, which takes one call of a helper instead of ten.
  */
 #define DEFINE_TUPLE(name, GET)                                                          \
 	static __always_inline void name(struct event *e, const struct sock_common *c)   \
@@ -32,8 +32,25 @@
 #define LOAD2(c, f, g) ((c)->f->g)
 #define LOAD(c, ...) ___apply(LOAD, ___narg(__VA_ARGS__))(c, __VA_ARGS__)
 
+#define COPIED1(c, f) ((c)->f)
+#define COPIED2(c, f, g) BPF_CORE_READ((c)->f, g)
+#define COPIED(c, ...) ___apply(COPIED, ___narg(__VA_ARGS__))(c, __VA_ARGS__)
+
 DEFINE_TUPLE(tuple_of_sock, LOAD)
-DEFINE_TUPLE(read_tuple, BPF_CORE_READ)
+DEFINE_TUPLE(tuple_of_copy, COPIED)
+
+static __always_inline void copy_common(struct sock_common *to, const struct sock_common *from)
+{
+	bpf_core_read(to, bpf_core_type_size(struct sock_common), from);
+}
+
+static __always_inline void read_tuple(struct event *e, const struct sock_common *from)
+{
+	struct sock_common copy;
+
+	copy_common(&copy, from);
+	tuple_of_copy(e, &copy);
+}
 
 /* What the conns map knows; all of it, so that a sample stands for itself. */
 static __always_inline void fill_conn(struct event *e, const struct conn *c)

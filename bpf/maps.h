@@ -5,54 +5,6 @@
 #include "compat.h"
 #include "event.h"
 
-enum conn_flags {
-	CONN_ABORTED = 1, /* tcp_abort() was called on the mini-socket */
-	CONN_BOUND = 2,   /* the client has bound its port before it connected */
-	CONN_CLOSED = 4,  /* the full socket is gone */
-};
-
-/* Is there a mini-socket, and where is it. */
-enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT, MINI_REFUSED };
-
-/*
- * What is known of a connection. It is small because a busy host has hundreds
- * of thousands; addresses are read from the socket when they are needed.
- */
-struct conn {
-	__u64 established;
-	__u64 closed;
-	__u64 since;  /* entered the present state */
-	__u64 origin; /* proc id of the opener of a client, of the accepter of a server */
-	__u64 closer;
-	__u16 lport; /* the kernel forgets it before the last transition */
-	__u16 rearms;
-	__u8 role;
-	__u8 side;
-	__u8 state; /* of the full socket */
-	__u8 flags; /* enum conn_flags */
-	__u32 mini; /* enum mini_state; changes by compare and swap */
-	__u32 seq;  /* write_seq in SYN_SENT, before connect() has chosen one */
-};
-
-_Static_assert(sizeof(struct conn) == 56, "262,144 of these must stay affordable");
-
-/*
- * conns: the owner map. Key: the socket cookie, which the mini-socket inherits;
- * for a mini-socket without one, its address (cookies are small numbers, kernel
- * addresses are not, so both fit one map).
- * Inserted: SYN_SENT, ESTABLISHED, and where first seen later (FIN_WAIT1, LAST_ACK,
- * the birth of a mini-socket). Deleted: CLOSE with no mini-socket, or the end of
- * the mini-socket. Never LRU: an evicted owner would be a wrong answer.
- * Full: the connection goes on without owner and lifetime, LOSS_CONNS counts it.
- * Read by `twtrace list` of another process, hence its name.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 360448);
-	__type(key, __u64);
-	__type(value, struct conn);
-} twtrace_conns SEC(".maps");
-
 /*
  * twtrace_procs: who the owners are, by proc id. Inserted: the first call of a process
  * since its exec. Never deleted but by the map itself, which drops what was not used
@@ -77,7 +29,7 @@ struct tuple {
 };
 
 /*
- * parked_minis: keys in conns of the mini-sockets parked in FIN_WAIT2, by tuple; only
+ * parked_minis: keys (conns.h) of the mini-sockets parked in FIN_WAIT2, by tuple; only
  * where kfree_skb does not say which socket a segment was for (before 6.11).
  * Inserted at birth, deleted at promotion or end. Full: the promotion is noticed by the
  * timer or at the end only, and LOSS_CONNS counts it.
@@ -136,6 +88,7 @@ struct {
 } losses SEC(".maps");
 
 #define SIGNED_SLOTS 64
+#define KNOWN_PROCS 64
 
 /*
  * cpus: what this CPU is in the middle of.
@@ -144,10 +97,11 @@ struct {
  * verdict: what a segment or an abort is about to do to a mini-socket; trampolines.h.
  * handled: transitions that one program on the tracepoint has handled and the next not
  * yet seen, by hash of the socket. See state.h.
+ * known: proc ids that are in twtrace_procs, by hash; lookups of them. See owner.h.
  */
 struct cpu_state {
 	__u64 pending_tw;  /* address; 0: nothing pending */
-	__u64 pending_key; /* in conns; 0: not there */
+	__u64 pending_key; /* of its conn; 0: there is none */
 	struct event pending;
 	__u64 pending_expires; /* of its timer, before */
 	__u64 verdict_tw;      /* address */
@@ -156,6 +110,8 @@ struct cpu_state {
 	__u8 verdict;          /* enum why */
 	__u8 verdict_sent;     /* the reset was ours */
 	__u64 handled[SIGNED_SLOTS];
+	__u64 known[KNOWN_PROCS];
+	__u64 lookups;
 };
 
 struct {
@@ -196,19 +152,6 @@ static __always_inline struct tally *tally_of(__u32 netns)
 		bpf_map_update_elem(&tallies, &netns, &none, BPF_NOEXIST);
 	}
 	return bpf_map_lookup_elem(&tallies, &netns);
-}
-
-static __always_inline bool conn_put(__u64 key, const struct conn *c)
-{
-	if (!bpf_map_update_elem(&twtrace_conns, &key, c, BPF_ANY))
-		return true;
-	count(LOSS_CONNS);
-	return false;
-}
-
-static __always_inline struct conn *conn_insert(__u64 key, const struct conn *c)
-{
-	return conn_put(key, c) ? bpf_map_lookup_elem(&twtrace_conns, &key) : NULL;
 }
 
 #endif

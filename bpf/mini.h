@@ -16,34 +16,34 @@ static __always_inline __u64 cookie_of(struct inet_timewait_sock *tw)
 	return BPF_CORE_READ(tw, __tw_common.skc_cookie.counter);
 }
 
-static __always_inline bool unhashed(struct inet_timewait_sock *tw)
+/* A number, which the verifier lets us reckon with, unlike the pointer. */
+static __always_inline __u64 address_of(const void *p)
 {
-	return !BPF_CORE_READ(tw, __tw_common.skc_nulls_node.pprev);
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &p);
+	return address;
 }
 
-/* The conn of a mini-socket: by its cookie, or by its address if it had none then. */
-static __always_inline struct conn *conn_of_mini(__u64 tw, __u64 cookie, __u64 *key)
+/* The conn of a mini-socket: by its cookie, or by its address if it was born without. */
+static __always_inline struct conn *conn_of_mini(const void *tw, __u64 cookie, __u64 *key)
 {
-	struct conn *c = NULL;
+	struct conn *c = conn_get(cookie);
 
 	*key = cookie;
-	if (cookie)
-		c = bpf_map_lookup_elem(&twtrace_conns, key);
-	if (!c || c->mini == MINI_NONE) {
-		struct conn *other;
-
-		other = bpf_map_lookup_elem(&twtrace_conns, &tw);
-		if (other) {
-			*key = tw;
-			return other;
-		}
-	}
-	return c;
+	if (c && c->mini != MINI_NONE)
+		return c;
+	*key = address_of(tw);
+	return conn_get(*key);
 }
 
-static __always_inline void fill_mini(struct event *e, struct inet_timewait_sock *tw)
+/* What stands in the mini-socket itself, and a copy of its common part. */
+static __always_inline void fill_mini(struct event *e, struct inet_timewait_sock *tw,
+				      struct sock_common *copy)
 {
-	read_tuple(e, &tw->__tw_common);
+	copy_common(copy, &tw->__tw_common);
+	e->cookie = copy->skc_cookie.counter;
+	tuple_of_copy(e, copy);
 	e->flags |= EVENT_STAMPS_KNOWN;
 	if (BPF_CORE_READ((struct tcp_timewait_sock *)tw, tw_ts_recent_stamp))
 		e->flags |= EVENT_STAMPS;
@@ -52,24 +52,24 @@ static __always_inline void fill_mini(struct event *e, struct inet_timewait_sock
 /* All there is to say of a mini-socket. Returns its key in conns, 0 if not there. */
 static __noinline __u64 describe(struct event *e, struct inet_timewait_sock *tw)
 {
+	struct sock_common copy;
 	struct conn *c;
 	__u64 key;
 
 	__builtin_memset(e, 0, sizeof(*e));
 	e->time = bpf_ktime_get_ns();
-	e->cookie = cookie_of(tw);
-	fill_mini(e, tw);
-	c = conn_of_mini((__u64)tw, e->cookie, &key);
-	if (c && c->mini != MINI_NONE) {
+	fill_mini(e, tw, &copy);
+	c = conn_of_mini(tw, e->cookie, &key);
+	if (c) {
 		fill_conn(e, c);
 	} else {
 		e->flags |= EVENT_NOT_SEEN;
 		key = 0;
 	}
 	e->old = BPF_CORE_READ(tw, tw_substate);
-	e->why = unhashed(tw)                                            ? WHY_REUSED :
-		 netns_dying(BPF_CORE_READ(tw, __tw_common.skc_net.net)) ? WHY_NETNS_EXIT :
-									   WHY_KILLED;
+	e->why = !copy.skc_nulls_node.pprev    ? WHY_REUSED :
+		 netns_dying(copy.skc_net.net) ? WHY_NETNS_EXIT :
+						 WHY_KILLED;
 	return key;
 }
 
@@ -113,7 +113,7 @@ static __always_inline bool same_tuple(const struct event *a, const struct event
  */
 static __noinline void born(struct event *e, __u64 key, bool parked)
 {
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &key);
+	struct conn *c = conn_get(key);
 	struct tally *t = tally_of(e->netns);
 
 	e->why = WHY_ACTIVE;
@@ -129,7 +129,7 @@ static __noinline void born(struct event *e, __u64 key, bool parked)
 		struct conn fresh = { .lport = e->lport };
 
 		e->flags |= EVENT_NOT_SEEN;
-		c = conn_insert(key, &fresh);
+		c = conn_add(key, &fresh);
 	}
 	e->kind = parked ? KIND_PARKED : KIND_ENTER;
 	e->new = parked ? TCP_FIN_WAIT2 : TCP_TIME_WAIT;
@@ -188,7 +188,7 @@ static __always_inline void count_end(struct tally *t, __u8 why, bool parked)
 /* A mini-socket is gone, as e->why says. e, key: from describe(). */
 static __noinline void ended(struct event *e, __u64 key)
 {
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &key);
+	struct conn *c = conn_get(key);
 	struct tally *t = tally_of(e->netns);
 	bool parked = e->old == TCP_FIN_WAIT2;
 	__u8 why = e->why;
@@ -214,7 +214,39 @@ static __noinline void ended(struct event *e, __u64 key)
 		count_end(t, why, parked);
 	emit(e);
 	if (c)
-		bpf_map_delete_elem(&twtrace_conns, &key);
+		conn_delete(c, key);
+}
+
+/* User space knows of a mini-socket that was parked before the trace. */
+struct adoption {
+	__u64 cookie;
+	struct tuple tuple;
+};
+
+/* Its promotion is noticed only where it is known that it was parked. */
+static __always_inline int on_adopt(const struct adoption *a)
+{
+	struct conn c = { .lport = a->tuple.lport, .mini = MINI_PARKED };
+	struct tuple k = a->tuple;
+	__u64 key = a->cookie;
+
+	if (conn_get(key)) /* the hooks know it already */
+		return 0;
+	conn_add(key, &c);
+	if (find_parked_by_tuple && bpf_map_update_elem(&parked_minis, &k, &key, BPF_ANY))
+		count(LOSS_CONNS);
+	return 0;
+}
+
+/* The end has been read of one that was adopted: before, or the hooks have done this. */
+static __always_inline int on_disown(const struct adoption *a)
+{
+	__u64 key = a->cookie;
+	struct conn *c = conn_get(key);
+
+	if (c)
+		conn_delete(c, key);
+	return 0;
 }
 
 #endif

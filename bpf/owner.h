@@ -22,6 +22,26 @@ static __always_inline __u64 proc_id(const struct proc *p)
 }
 
 /*
+ * Is it in twtrace_procs? Most of the time this CPU knows: the map is asked once in a while
+ * all the same, for it to see that the process is still in use.
+ */
+static __always_inline bool is_known(__u64 id)
+{
+	struct cpu_state *cpu = this_cpu();
+	__u64 *slot;
+
+	if (!cpu)
+		return false;
+	slot = &cpu->known[id % KNOWN_PROCS];
+	if (*slot == id && ++cpu->lookups % KNOWN_PROCS)
+		return true;
+	if (!bpf_map_lookup_elem(&twtrace_procs, &id))
+		return false;
+	*slot = id;
+	return true;
+}
+
+/*
  * The current process, for transitions that happen in the context of the caller: its
  * proc id, and its entry in twtrace_procs. The comm is the thread group leader's: io_uring
  * workers and thread pools have names of their own. A kernel thread is nobody's owner.
@@ -36,12 +56,12 @@ static __noinline __u64 current_proc(void)
 		return 0;
 	p.tgid = t->tgid;
 	p.start = t->group_leader->start_boottime;
-	p.cgroup = bpf_get_current_cgroup_id();
+	p.cgroup = t->cgroups->dfl_cgrp->kn->id;
 	p.uid = t->cred->uid.val;
 	p.ppid = t->real_parent->tgid;
 	bpf_core_read(p.comm, sizeof(p.comm), &t->group_leader->comm);
 	id = proc_id(&p);
-	if (bpf_map_lookup_elem(&twtrace_procs, &id))
+	if (is_known(id))
 		return id;
 	bpf_core_read(p.pcomm, sizeof(p.pcomm), &t->real_parent->group_leader->comm);
 	p.followed = is_followed(p.tgid, p.start);

@@ -65,25 +65,28 @@ static __noinline void emit_change(struct sock *sk, const struct change *ch, con
 /* The conn of a cookie, made if this is the first that is seen of it. */
 static __always_inline struct conn *conn_of(__u64 cookie, struct sock *sk, __u8 role)
 {
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn *c = conn_get(cookie);
 	struct conn fresh = { .role = role };
 
 	if (c)
 		return c;
 	fresh.lport = sk->__sk_common.skc_num;
-	return conn_insert(cookie, &fresh);
+	return conn_add(cookie, &fresh);
 }
 
 static __always_inline void on_syn_sent(struct sock *sk, const struct change *ch)
 {
 	struct conn c = { .role = ROLE_CLIENT, .state = TCP_SYN_SENT, .since = ch->now };
+	struct conn *old = conn_get(ch->cookie);
 
+	if (old) /* its close was skipped */
+		conn_delete(old, ch->cookie);
 	c.origin = current_proc();
 	c.lport = sk->__sk_common.skc_num;
 	if (c.lport) /* connect() has chosen none yet */
 		c.flags = CONN_BOUND;
 	c.seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq); /* not 0 if used before */
-	conn_put(ch->cookie, &c);
+	conn_add(ch->cookie, &c);
 	if (in_connect()) {
 		__u32 tid = bpf_get_current_pid_tgid();
 		struct connecting call = { .cookie = ch->cookie };
@@ -110,41 +113,12 @@ static __always_inline bool left_to_exit(struct sock *sk, const struct change *c
 	return true;
 }
 
-/*
- * A server's connection is new, but for one that both ends have opened: it goes into the
- * map at once, where looking for it first would go through a whole bucket in vain.
- */
-static __always_inline bool accepted_anew(struct sock *sk, const struct change *ch)
-{
-	struct conn c = { .role = ROLE_SERVER, .established = ch->now, .since = ch->now };
-	__u64 cookie = ch->cookie;
-	long err;
-
-	if (ch->old != TCP_SYN_RECV)
-		return false;
-	c.state = TCP_ESTABLISHED;
-	c.lport = sk->__sk_common.skc_num;
-	err = bpf_map_update_elem(&twtrace_conns, &cookie, &c, BPF_NOEXIST);
-	if (err == -EEXIST)
-		return false;
-	if (err)
-		count(LOSS_CONNS);
-	c.since = 0; /* of the state before */
-	emit_change(sk, ch, &c, KIND_OPEN, WHY_NONE);
-	return true;
-}
-
 static __always_inline void on_established(struct sock *sk, const struct change *ch)
 {
-	__u64 cookie = ch->cookie;
-	struct conn *c;
 	struct conn fresh = { .role = ch->old == TCP_SYN_SENT ? ROLE_CLIENT : ROLE_SERVER };
-	bool known;
+	struct conn *c = conn_get(ch->cookie);
+	bool known = c;
 
-	if (accepted_anew(sk, ch))
-		return;
-	c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
-	known = c;
 	if (!known)
 		c = &fresh;
 	c->established = ch->now;
@@ -153,7 +127,7 @@ static __always_inline void on_established(struct sock *sk, const struct change 
 	c->since = ch->now;
 	c->state = TCP_ESTABLISHED;
 	if (!known)
-		conn_put(cookie, &fresh);
+		conn_add(ch->cookie, &fresh);
 }
 
 /* A step on the way down, short of CLOSE. */
@@ -218,18 +192,20 @@ static __always_inline bool refused(struct sock *sk, const struct change *ch)
  */
 static __always_inline void on_close(struct sock *sk, const struct change *ch)
 {
-	__u64 cookie = ch->cookie;
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn *c = conn_get(ch->cookie);
 	__u8 kind = KIND_CLOSE, why = close_reason(sk->sk_err, ch->old);
 
-	if (c && c->mini == MINI_REFUSED)
-		bpf_map_delete_elem(&twtrace_conns, &cookie);
-	if (ch->old == TCP_LISTEN)
+	if (ch->old == TCP_LISTEN) {
 		emit_change(sk, ch, NULL, KIND_LISTEN, WHY_NONE);
+		return;
+	}
 	if (c)
 		c->flags |= CONN_CLOSED;
-	if (ch->old == TCP_LISTEN || (c && c->mini))
+	if (c && c->mini) {
+		if (c->mini == MINI_REFUSED)
+			conn_delete(c, ch->cookie);
 		return;
+	}
 	if (ch->old == TCP_SYN_SENT || (ch->old == TCP_SYN_RECV && c && c->role == ROLE_CLIENT)) {
 		kind = KIND_FAIL; /* SYN_RECV: both called connect() at once */
 		why = WHY_NONE;
@@ -245,7 +221,7 @@ static __always_inline void on_close(struct sock *sk, const struct change *ch)
 	if (kind != KIND_FAIL || !left_to_exit(sk, ch, c))
 		emit_change(sk, ch, c, kind, why);
 	if (c)
-		bpf_map_delete_elem(&twtrace_conns, &cookie);
+		conn_delete(c, ch->cookie);
 }
 
 static __always_inline void on_listen(struct sock *sk, const struct change *ch)
@@ -265,7 +241,7 @@ static __always_inline void set_accepter(struct sock *sk)
 {
 	/* Made when it was established, so it can be read where it cannot be asked for. */
 	__u64 cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn *c = conn_get(cookie);
 
 	if (c && c->role == ROLE_SERVER)
 		c->origin = current_proc();
@@ -274,11 +250,9 @@ static __always_inline void set_accepter(struct sock *sk)
 /* --states all: the transitions that have no record of their own. */
 static __always_inline void on_any(struct sock *sk, const struct change *ch)
 {
-	__u64 cookie = ch->cookie;
-
 	if (ch->new == TCP_ESTABLISHED || (ch->new == TCP_CLOSE && ch->old != TCP_LISTEN))
 		return;
-	emit_change(sk, ch, bpf_map_lookup_elem(&twtrace_conns, &cookie), KIND_STATE, WHY_NONE);
+	emit_change(sk, ch, conn_get(ch->cookie), KIND_STATE, WHY_NONE);
 }
 
 /* The clone of a listener (SYN_RECV) may still show the listener's cookie. */
@@ -335,8 +309,7 @@ static __always_inline bool was_signed(struct cpu_state *cpu, const struct chang
  */
 static __always_inline bool already_handled(const struct change *ch)
 {
-	__u64 cookie = ch->cookie;
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cookie);
+	struct conn *c = conn_get(ch->cookie);
 
 	if (ch->new == TCP_CLOSE)
 		return !c || c->flags & CONN_CLOSED;

@@ -63,7 +63,7 @@ static __always_inline void hold(struct cpu_state *cpu, struct inet_timewait_soc
 static __always_inline void rearmed(struct cpu_state *cpu, struct inet_timewait_sock *tw)
 {
 	struct event *e = &cpu->pending;
-	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &cpu->pending_key);
+	struct conn *c = conn_get(cpu->pending_key);
 	struct tally *t;
 
 	cpu->pending_tw = 0;
@@ -82,15 +82,16 @@ static __always_inline void rearmed(struct cpu_state *cpu, struct inet_timewait_
 
 static __always_inline void started(struct cpu_state *cpu, struct inet_timewait_sock *tw)
 {
-	struct event e = { .time = bpf_ktime_get_ns(), .cookie = cookie_of(tw) };
+	struct event e = { .time = bpf_ktime_get_ns() };
+	struct sock_common copy;
 
+	fill_mini(&e, tw, &copy);
 	if (cpu->pending_tw == (__u64)tw && cpu->pending.cookie == e.cookie) {
 		rearmed(cpu, tw);
 		return;
 	}
 	settle(cpu);
-	fill_mini(&e, tw);
-	born(&e, e.cookie ?: (__u64)tw, BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
+	born(&e, e.cookie ?: address_of(tw), BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
 }
 
 /*
@@ -199,7 +200,7 @@ static __always_inline int on_skb_freed(struct sk_buff *skb, struct sock *sk)
 		}
 		return 0;
 	}
-	c = conn_of_mini((__u64)sk, sk->__sk_common.skc_cookie.counter, &key);
+	c = conn_of_mini(sk, sk->__sk_common.skc_cookie.counter, &key);
 	consumed(c, (struct inet_timewait_sock *)sk);
 	return 0;
 }
@@ -232,7 +233,7 @@ static __always_inline int on_skb_freed_tuple(struct sk_buff *skb)
 	if (!key)
 		return 0;
 	e.time = bpf_ktime_get_ns();
-	c = bpf_map_lookup_elem(&twtrace_conns, key);
+	c = conn_get(*key);
 	if (!c || c->mini != MINI_PARKED)
 		return 0;
 	e.cookie = *key;

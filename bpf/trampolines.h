@@ -72,7 +72,7 @@ static __always_inline int on_hashed(struct inet_timewait_sock *tw, struct sock 
 		e.flags |= EVENT_STAMPS;
 	/* Not the socket's: one made by now is not the mini-socket's. */
 	e.cookie = cookie_of(tw);
-	born(&e, e.cookie ?: (__u64)tw, BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
+	born(&e, e.cookie ?: address_of(tw), BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
 	return 0;
 }
 
@@ -103,7 +103,7 @@ static __always_inline int on_deschedule(struct inet_timewait_sock *tw)
 	if (!cpu || !enabled || !BPF_CORE_READ(tw, tw_timer.entry.pprev))
 		return 0;
 	key = describe(&e, tw);
-	c = bpf_map_lookup_elem(&twtrace_conns, &key);
+	c = conn_get(key);
 	if (e.why == WHY_KILLED && c && (c->flags & CONN_ABORTED)) {
 		e.why = WHY_DESTROYED;
 	} else if (e.why == WHY_KILLED && cpu->verdict_tw == (__u64)tw &&
@@ -166,7 +166,7 @@ static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 
 		return 0; /* ended within */
 	cpu->verdict = verdict == TW_SYN ? WHY_SYN : verdict == TW_RST ? WHY_RESET : WHY_KILLED;
 	cpu->verdict_sent = verdict == TW_RST;
-	c = conn_of_mini((__u64)tw, cookie_of(tw), &key);
+	c = conn_of_mini(tw, cookie_of(tw), &key);
 	rearmed = BPF_CORE_READ(tw, tw_timer.expires) != cpu->verdict_expires;
 	if (!c || (!rearmed && c->mini != MINI_PARKED))
 		return 0;
@@ -197,7 +197,7 @@ static __always_inline int on_abort(struct sock *sk)
 
 	if (!cpu || !enabled || sk->__sk_common.skc_state != TCP_TIME_WAIT)
 		return 0;
-	c = conn_of_mini((__u64)sk, sk->__sk_common.skc_cookie.counter, &key);
+	c = conn_of_mini(sk, sk->__sk_common.skc_cookie.counter, &key);
 	if (c)
 		c->flags |= CONN_ABORTED;
 	cpu->verdict_tw = (__u64)sk;

@@ -231,7 +231,20 @@ int BPF_PROG(process_free, struct task_struct *task)
 	return on_task_gone(task);
 }
 
-/* Not attached: user space runs it on a CPU of its choice. */
+/* Not attached: user space runs these two itself. */
+SEC("raw_tp")
+int adopt_mini(struct adoption *a)
+{
+	return on_adopt(a);
+}
+
+SEC("raw_tp")
+int disown_mini(struct adoption *a)
+{
+	return on_disown(a);
+}
+
+/* Nor this, which it runs on a CPU of its choice. */
 SEC("raw_tp")
 int settle_cpu(void *ctx)
 {

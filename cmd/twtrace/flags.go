@@ -236,8 +236,8 @@ func parseTracer(c *cli.Context, f *filter.Filter) (tracer.Options, error) {
 		return tracer.Options{}, usagef("--buffer: bad size %q: from 4K to 1G, such as 64K or 16M", c.String("buffer"))
 	}
 	conns := c.Int("max-conns")
-	if conns < 1 || conns > 1<<26 {
-		return tracer.Options{}, usagef("--max-conns: bad number %d: from 1 to %d", conns, 1<<26)
+	if conns < 1 || conns > 1<<25 {
+		return tracer.Options{}, usagef("--max-conns: bad number %d: from 1 to %d", conns, 1<<25)
 	}
 	set, err := tracer.ParseHookSet(c.String("hooks"))
 	if err != nil {

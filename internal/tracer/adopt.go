@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -10,34 +9,35 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
+// adoption is what the programs are given that adopt and disown a mini-socket.
+type adoption struct {
+	Cookie uint64
+	Tuple  bpfTuple
+}
+
 // Adopt makes a mini-socket known that was parked in FIN_WAIT2 before the trace,
 // so that its promotion is seen: the hooks notice it only where they know that it
 // was parked. e is its Snapshot event, with the cookie. One that the hooks know
-// already, or that is too much for the map, is left alone.
+// already is left alone; one that is too much for the maps is counted.
 func (t *Tracer) Adopt(e *event.Event) error {
-	c := bpfConn{Mini: uint32(bpfMiniStateMINI_PARKED), Lport: e.Local.Port()}
-	err := t.coll.Maps[bpfMapTwtraceConns].Update(e.Cookie, &c, ebpf.UpdateNoExist)
-	if errors.Is(err, ebpf.ErrKeyExist) {
-		return nil
-	}
-	if err == nil && t.coll.Programs[bpfProgKfreeSkbAny] != nil {
-		k := tupleOf(e)
-		err = t.coll.Maps[bpfMapParkedMinis].Update(&k, e.Cookie, ebpf.UpdateAny)
-	}
-	if err != nil {
+	if err := t.runOn(bpfProgAdoptMini, adoption{e.Cookie, tupleOf(e)}); err != nil {
 		return fmt.Errorf("adopt a parked socket: %w", err)
 	}
 	return nil
 }
 
-// Disown takes an adopted mini-socket out of the map whose end has been read. The
+// Disown takes an adopted mini-socket out of the maps whose end has been read. The
 // hooks have done so, unless it ended before it was adopted.
 func (t *Tracer) Disown(cookie uint64) error {
-	err := t.coll.Maps[bpfMapTwtraceConns].Delete(cookie)
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := t.runOn(bpfProgDisownMini, adoption{Cookie: cookie}); err != nil {
 		return fmt.Errorf("disown a parked socket: %w", err)
 	}
 	return nil
+}
+
+func (t *Tracer) runOn(program string, a adoption) error {
+	_, err := t.coll.Programs[program].Run(&ebpf.RunOptions{Context: a})
+	return err
 }
 
 // tupleOf is the key of a mini-socket in the map of the parked ones: addresses as

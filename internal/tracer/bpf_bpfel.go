@@ -25,6 +25,7 @@ const (
 
 type bpfConn struct {
 	_           structs.HostLayout
+	Key         uint64
 	Established uint64
 	Closed      uint64
 	Since       uint64
@@ -60,6 +61,8 @@ type bpfCpuState struct {
 	VerdictSent    uint8
 	_              [6]byte
 	Handled        [64]uint64
+	Known          [64]uint64
+	Lookups        uint64
 }
 
 type bpfEvent struct {
@@ -266,6 +269,9 @@ const (
 	bpfMapTallies           = "tallies"
 	bpfMapTwtraceConns      = "twtrace_conns"
 	bpfMapTwtraceProcs      = "twtrace_procs"
+	bpfMapTwtraceSpill      = "twtrace_spill"
+	bpfProgAdoptMini        = "adopt_mini"
+	bpfProgDisownMini       = "disown_mini"
 	bpfProgExitAccept       = "exit_accept"
 	bpfProgExitAccept4      = "exit_accept4"
 	bpfProgExitBind         = "exit_bind"
@@ -300,12 +306,15 @@ const (
 	bpfProgUringCompleteRes = "uring_complete_res"
 	bpfVarAllStates         = "all_states"
 	bpfVarCatchAgain        = "catch_again"
+	bpfVarDisplaced         = "displaced"
 	bpfVarEnabled           = "enabled"
 	bpfVarFilter            = "filter"
 	bpfVarFindParkedByTuple = "find_parked_by_tuple"
 	bpfVarNrConnect         = "nr_connect"
 	bpfVarReqskTimerHandler = "reqsk_timer_handler"
 	bpfVarSeesRefusals      = "sees_refusals"
+	bpfVarSlotMask          = "slot_mask"
+	bpfVarSpilled           = "spilled"
 	bpfVarTwTimerHandler    = "tw_timer_handler"
 	bpfVarUnusedCall        = "unused_call"
 	bpfVarUnusedFlags       = "unused_flags"
@@ -359,6 +368,8 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	AdoptMini        *ebpf.ProgramSpec `ebpf:"adopt_mini"`
+	DisownMini       *ebpf.ProgramSpec `ebpf:"disown_mini"`
 	ExitAccept       *ebpf.ProgramSpec `ebpf:"exit_accept"`
 	ExitAccept4      *ebpf.ProgramSpec `ebpf:"exit_accept4"`
 	ExitBind         *ebpf.ProgramSpec `ebpf:"exit_bind"`
@@ -406,6 +417,7 @@ type bpfMapSpecs struct {
 	Tallies      *ebpf.MapSpec `ebpf:"tallies"`
 	TwtraceConns *ebpf.MapSpec `ebpf:"twtrace_conns"`
 	TwtraceProcs *ebpf.MapSpec `ebpf:"twtrace_procs"`
+	TwtraceSpill *ebpf.MapSpec `ebpf:"twtrace_spill"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -414,12 +426,15 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	AllStates         *ebpf.VariableSpec `ebpf:"all_states"`
 	CatchAgain        *ebpf.VariableSpec `ebpf:"catch_again"`
+	Displaced         *ebpf.VariableSpec `ebpf:"displaced"`
 	Enabled           *ebpf.VariableSpec `ebpf:"enabled"`
 	Filter            *ebpf.VariableSpec `ebpf:"filter"`
 	FindParkedByTuple *ebpf.VariableSpec `ebpf:"find_parked_by_tuple"`
 	NrConnect         *ebpf.VariableSpec `ebpf:"nr_connect"`
 	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
 	SeesRefusals      *ebpf.VariableSpec `ebpf:"sees_refusals"`
+	SlotMask          *ebpf.VariableSpec `ebpf:"slot_mask"`
+	Spilled           *ebpf.VariableSpec `ebpf:"spilled"`
 	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
 	UnusedCall        *ebpf.VariableSpec `ebpf:"unused_call"`
 	UnusedFlags       *ebpf.VariableSpec `ebpf:"unused_flags"`
@@ -460,6 +475,7 @@ type bpfMaps struct {
 	Tallies      *ebpf.Map `ebpf:"tallies"`
 	TwtraceConns *ebpf.Map `ebpf:"twtrace_conns"`
 	TwtraceProcs *ebpf.Map `ebpf:"twtrace_procs"`
+	TwtraceSpill *ebpf.Map `ebpf:"twtrace_spill"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -473,6 +489,7 @@ func (m *bpfMaps) Close() error {
 		m.Tallies,
 		m.TwtraceConns,
 		m.TwtraceProcs,
+		m.TwtraceSpill,
 	)
 }
 
@@ -482,12 +499,15 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	AllStates         *ebpf.Variable `ebpf:"all_states"`
 	CatchAgain        *ebpf.Variable `ebpf:"catch_again"`
+	Displaced         *ebpf.Variable `ebpf:"displaced"`
 	Enabled           *ebpf.Variable `ebpf:"enabled"`
 	Filter            *ebpf.Variable `ebpf:"filter"`
 	FindParkedByTuple *ebpf.Variable `ebpf:"find_parked_by_tuple"`
 	NrConnect         *ebpf.Variable `ebpf:"nr_connect"`
 	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
 	SeesRefusals      *ebpf.Variable `ebpf:"sees_refusals"`
+	SlotMask          *ebpf.Variable `ebpf:"slot_mask"`
+	Spilled           *ebpf.Variable `ebpf:"spilled"`
 	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
 	UnusedCall        *ebpf.Variable `ebpf:"unused_call"`
 	UnusedFlags       *ebpf.Variable `ebpf:"unused_flags"`
@@ -503,6 +523,8 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	AdoptMini        *ebpf.Program `ebpf:"adopt_mini"`
+	DisownMini       *ebpf.Program `ebpf:"disown_mini"`
 	ExitAccept       *ebpf.Program `ebpf:"exit_accept"`
 	ExitAccept4      *ebpf.Program `ebpf:"exit_accept4"`
 	ExitBind         *ebpf.Program `ebpf:"exit_bind"`
@@ -539,6 +561,8 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.AdoptMini,
+		p.DisownMini,
 		p.ExitAccept,
 		p.ExitAccept4,
 		p.ExitBind,

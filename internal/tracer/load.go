@@ -88,7 +88,8 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 		spec.Maps[bpfMapEvents].MaxEntries = 1 << bits.Len(uint(size-1))
 	}
 	if o.MaxConns > 0 {
-		spec.Maps[bpfMapTwtraceConns].MaxEntries = uint32(o.MaxConns)
+		spec.Maps[bpfMapTwtraceConns].MaxEntries = 1 << bits.Len(uint(o.MaxConns-1))
+		spec.Maps[bpfMapTwtraceSpill].MaxEntries = uint32(o.MaxConns+7) / 8
 	}
 	_, byTuple := spec.Programs[bpfProgKfreeSkbAny]
 	if !byTuple {
@@ -102,6 +103,7 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 	}
 	vars := map[string]any{
 		bpfVarAllStates:         o.AllStates,
+		bpfVarSlotMask:          spec.Maps[bpfMapTwtraceConns].MaxEntries - 1,
 		bpfVarSeesRefusals:      set == Fentry,
 		bpfVarFindParkedByTuple: byTuple,
 		bpfVarCatchAgain:        preemptible(),
@@ -212,7 +214,7 @@ const settler = bpfProgSettleCpu
 // prune takes out of spec what is of another set, or what types say this kernel
 // cannot run. The error is about the first needed hook that is missing.
 func (o Options) prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) (usable []hook, state []Hook, err error) {
-	keep := map[string]bool{settler: set == Timer}
+	keep := map[string]bool{settler: set == Timer, bpfProgAdoptMini: true, bpfProgDisownMini: true}
 	for _, h := range hooks {
 		if !o.in(h, set) {
 			continue

@@ -15,8 +15,33 @@ import (
 // Owners reads the owner maps of the traces that are running on this host, in
 // any process.
 type Owners struct {
-	conns []*ebpf.Map
+	conns owned
 	procs procs
+}
+
+// owned are connections as the hooks keep them; see bpf/conns.h.
+type owned struct{ tables, spills []*ebpf.Map }
+
+// slotChoices is SLOT_CHOICES.
+const slotChoices = 4
+
+// find is conn_get(), and cookie not 0.
+func (o owned) find(cookie uint64, c *bpfConn) bool {
+	for _, m := range o.tables {
+		size := m.MaxEntries()
+		for choice := range uint32(slotChoices) {
+			at := (uint32(cookie) + choice*(size/slotChoices)) % size
+			if m.Lookup(at, c) == nil && c.Key == cookie {
+				return true
+			}
+		}
+	}
+	for _, m := range o.spills {
+		if m.Lookup(cookie, c) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // OpenOwners finds the owner maps by name. It is no error if there is none; see
@@ -44,7 +69,9 @@ func OpenOwners() (*Owners, error) {
 		}
 		switch {
 		case is(m, bpfMapTwtraceConns, unsafe.Sizeof(bpfConn{})):
-			o.conns = append(o.conns, m)
+			o.conns.tables = append(o.conns.tables, m)
+		case is(m, bpfMapTwtraceSpill, unsafe.Sizeof(bpfConn{})):
+			o.conns.spills = append(o.conns.spills, m)
 		case is(m, bpfMapTwtraceProcs, unsafe.Sizeof(bpfProc{})):
 			o.procs.maps = append(o.procs.maps, m)
 		default:
@@ -56,37 +83,34 @@ func OpenOwners() (*Owners, error) {
 // is tells by the name whose map m is, and by the size whether it is of this version.
 func is(m *ebpf.Map, name string, value uintptr) bool {
 	info, err := m.Info()
-	return err == nil && info.Name == name && m.KeySize() == 8 && m.ValueSize() == uint32(value)
+	return err == nil && info.Name == name && m.ValueSize() == uint32(value)
 }
 
 // Traces is how many running traces there are.
-func (o *Owners) Traces() int { return len(o.conns) }
+func (o *Owners) Traces() int { return len(o.conns.tables) }
 
 // Find sets the role and the processes of e, whose cookie says which connection
 // it is, and reports whether any trace knows it.
 func (o *Owners) Find(e *event.Event) bool {
-	for _, m := range o.conns {
-		var c bpfConn
-		if m.Lookup(e.Cookie, &c) != nil || int(c.Role) >= len(roles) || int(c.Side) >= len(sides) {
-			continue
-		}
-		e.Role, e.Closer, e.Rearms = roles[c.Role], sides[c.Side], uint32(c.Rearms)
-		origin := o.procs.of(c.Origin)
-		if e.Role == event.Server {
-			e.Accepter = origin
-		} else {
-			e.Opener = origin
-		}
-		e.CloseProc = o.procs.of(c.Closer)
-		e.Life = between(c.Established, c.Closed)
-		return true
+	var c bpfConn
+	if !o.conns.find(e.Cookie, &c) || int(c.Role) >= len(roles) || int(c.Side) >= len(sides) {
+		return false
 	}
-	return false
+	e.Role, e.Closer, e.Rearms = roles[c.Role], sides[c.Side], uint32(c.Rearms)
+	origin := o.procs.of(c.Origin)
+	if e.Role == event.Server {
+		e.Accepter = origin
+	} else {
+		e.Opener = origin
+	}
+	e.CloseProc = o.procs.of(c.Closer)
+	e.Life = between(c.Established, c.Closed)
+	return true
 }
 
 // Close releases the maps; the traces go on.
 func (o *Owners) Close() {
-	for _, m := range slices.Concat(o.conns, o.procs.maps) {
+	for _, m := range slices.Concat(o.conns.tables, o.conns.spills, o.procs.maps) {
 		m.Close()
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -43,8 +41,7 @@ type Tracer struct {
 	options Options
 	coll    *ebpf.Collection
 	links   []link.Link
-	ring    *ringbuf.Reader
-	record  ringbuf.Record
+	ring    *ringReader
 	dec     decoder
 	account account
 
@@ -113,11 +110,9 @@ func (t *Tracer) start(usable []hook, types *btf.Spec) error {
 		}
 	}
 	var err error
-	if t.ring, err = ringbuf.NewReader(t.coll.Maps[bpfMapEvents]); err != nil {
+	if t.ring, err = openRing(t.coll.Maps[bpfMapEvents]); err != nil {
 		return fmt.Errorf("open the ring: %w", err)
 	}
-	// A deadline in the past: reading an empty ring returns at once.
-	t.ring.SetDeadline(time.Unix(1, 0))
 	t.dec = newDecoder(kernel.ClockOffset(), t.coll.Maps[bpfMapTwtraceProcs])
 	countsBirths, _ := kernel.TimeWaitCountedAtBirth(types) // where the types do not tell, births are left out
 	t.account.begin(countsBirths)
@@ -144,18 +139,18 @@ func (t *Tracer) Read(e *event.Event) error {
 		t.idle = false
 	}
 	for {
-		err := t.ring.ReadInto(&t.record)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if now := time.Now(); t.ring.AvailableBytes() == 0 {
+		sample := t.ring.next()
+		if sample == nil {
+			if now := time.Now(); t.ring.empty() {
 				t.emptied = now
+			} else if t.stopped { // a program is about to finish its last sample
+				time.Sleep(time.Millisecond)
+				continue
 			}
 			return t.empty()
-		case err != nil:
-			return fmt.Errorf("read the ring: %w", err)
 		}
-		t.read += len(t.record.RawSample)
-		if err := t.dec.decode(t.record.RawSample, e); err != nil {
+		t.read += len(sample)
+		if err := t.dec.decode(sample, e); err != nil {
 			t.account.undecoded++
 			continue
 		}
@@ -188,7 +183,7 @@ func (t *Tracer) empty() error {
 // decide what quiet CPUs have left pending.
 func (t *Tracer) wait() {
 	interval := pollInterval
-	if t.read > t.ring.BufferSize()/8 {
+	if t.read > t.ring.size()/8 {
 		interval = busyInterval
 	}
 	t.read = 0
@@ -242,7 +237,7 @@ func (t *Tracer) Close() {
 		t.detach()
 	}
 	if t.ring != nil {
-		t.ring.Close()
+		t.ring.close()
 	}
 	t.coll.Close()
 }

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/*
+ * What is known of the connections. The key is the socket cookie, which the mini-socket
+ * inherits; for a mini-socket without one, its address: cookies are small numbers, or
+ * next to -1, and kernel addresses are neither.
+ */
+#ifndef TWTRACE_CONNS_H
+#define TWTRACE_CONNS_H
+
+#include "maps.h"
+
+enum conn_flags {
+	CONN_ABORTED = 1, /* tcp_abort() was called on the mini-socket */
+	CONN_BOUND = 2,   /* the client has bound its port before it connected */
+	CONN_CLOSED = 4,  /* the full socket is gone */
+};
+
+/* Is there a mini-socket, and where is it. */
+enum mini_state { MINI_NONE, MINI_PARKED, MINI_TIME_WAIT, MINI_REFUSED };
+
+/*
+ * What is known of a connection. It is small because a busy host has hundreds
+ * of thousands; addresses are read from the socket when they are needed.
+ */
+struct conn {
+	__u64 key; /* 0: free, or in twtrace_spill; SLOT_TAKEN */
+	__u64 established;
+	__u64 closed;
+	__u64 since;  /* entered the present state */
+	__u64 origin; /* proc id of the opener of a client, of the accepter of a server */
+	__u64 closer;
+	__u16 lport; /* the kernel forgets it before the last transition */
+	__u16 rearms;
+	__u8 role;
+	__u8 side;
+	__u8 state; /* of the full socket */
+	__u8 flags; /* enum conn_flags */
+	__u32 mini; /* enum mini_state; changes by compare and swap */
+	__u32 seq;  /* write_seq in SYN_SENT, before connect() has chosen one */
+};
+
+_Static_assert(sizeof(struct conn) == 64, "a cache line, which no other shares");
+
+/* Somebody is filling this slot. Neither a cookie nor an address. */
+#define SLOT_TAKEN (1ULL << 63)
+
+/*
+ * twtrace_conns: the owner table. The kernel counts cookies up, so that connections which
+ * come one after the other lie side by side here, at key modulo size: there is neither hash
+ * nor lock, and the cache has fetched the next one already. Where an older connection has
+ * that place, a quarter of the table further, and so on; where all of these are taken, in
+ * twtrace_spill.
+ * Inserted: SYN_SENT, ESTABLISHED, and where first seen later (FIN_WAIT1, LAST_ACK,
+ * the birth of a mini-socket). Deleted: CLOSE with no mini-socket, or the end of
+ * the mini-socket. Never LRU: an evicted owner would be a wrong answer.
+ * Read by `twtrace list` of another process, hence its name.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* for its alignment */
+	__uint(max_entries, 524288);       /* a power of two */
+	__type(key, __u32);
+	__type(value, struct conn);
+} twtrace_conns SEC(".maps");
+
+#define SLOT_CHOICES 4
+
+/* The size of twtrace_conns less one. */
+const volatile __u32 slot_mask = 524287;
+
+/*
+ * twtrace_spill: connections that found no free place above. Full: the connection goes on
+ * without owner and lifetime, LOSS_CONNS counts it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 45056);
+	__type(key, __u64);
+	__type(value, struct conn);
+} twtrace_spill SEC(".maps");
+
+/* Is, or was, any conn elsewhere than at its first choice; and in twtrace_spill. */
+volatile bool displaced, spilled;
+
+static __always_inline struct conn *slot_of(__u64 key, __u32 choice)
+{
+	__u32 i = (key + choice * ((slot_mask + 1) / SLOT_CHOICES)) & slot_mask;
+
+	return bpf_map_lookup_elem(&twtrace_conns, &i);
+}
+
+static __noinline struct conn *conn_get(__u64 key)
+{
+	struct conn *c;
+
+	if (!key)
+		return NULL;
+	for (int i = 0; i < SLOT_CHOICES; i++) {
+		c = slot_of(key, i);
+		if (c && c->key == key)
+			return c;
+		if (!displaced)
+			return NULL;
+	}
+	return spilled ? bpf_map_lookup_elem(&twtrace_spill, &key) : NULL;
+}
+
+static __always_inline bool slot_take(struct conn *c)
+{
+	return c && !c->key && __sync_bool_compare_and_swap(&c->key, 0, SLOT_TAKEN);
+}
+
+/* A conn that is not there yet. NULL, and counted, if there is no room. */
+static __noinline struct conn *conn_add(__u64 key, const struct conn *from)
+{
+	for (int i = 0; i < SLOT_CHOICES; i++) {
+		struct conn *c = slot_of(key, i);
+
+		if (slot_take(c)) {
+			__builtin_memcpy(&c->established, &from->established,
+					 sizeof(*c) - sizeof(c->key));
+			__sync_lock_test_and_set(&c->key, key); /* filled, for other CPUs too */
+			return c;
+		}
+		displaced = true;
+	}
+	spilled = true;
+	if (!bpf_map_update_elem(&twtrace_spill, &key, from, BPF_ANY))
+		return bpf_map_lookup_elem(&twtrace_spill, &key);
+	count(LOSS_CONNS);
+	return NULL;
+}
+
+static __always_inline void conn_delete(struct conn *c, __u64 key)
+{
+	if (c->key == key)
+		__sync_lock_test_and_set(&c->key, 0);
+	else
+		bpf_map_delete_elem(&twtrace_spill, &key);
+}
+
+#endif
