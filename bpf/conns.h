@@ -82,47 +82,72 @@ struct {
 /* Is, or was, any conn elsewhere than at its first choice; and in twtrace_spill. */
 volatile bool displaced, spilled;
 
-static __always_inline struct conn *slot_of(__u64 key, __u32 choice)
-{
-	__u32 i = (key + choice * ((slot_mask + 1) / SLOT_CHOICES)) & slot_mask;
+#define SLOT_NONE (~0U)
+#define SLOT_SPILL (~0U - 1)
 
-	return bpf_map_lookup_elem(&twtrace_conns, &i);
+static __always_inline __u32 slot_of(__u64 key, __u32 choice)
+{
+	return (key + choice * ((slot_mask + 1) / SLOT_CHOICES)) & slot_mask;
+}
+
+/*
+ * Where a conn is that is not at its first choice. Global functions are verified once, and
+ * not once for each call, which is most of what starting takes; they return numbers alone.
+ */
+__noinline __u32 displaced_slot(__u64 key)
+{
+	for (int i = 1; i < SLOT_CHOICES; i++) {
+		__u32 at = slot_of(key, i);
+		struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &at);
+
+		if (c && c->key == key)
+			return at;
+	}
+	return spilled ? SLOT_SPILL : SLOT_NONE;
 }
 
 static __noinline struct conn *conn_get(__u64 key)
 {
+	__u32 at = slot_of(key, 0);
 	struct conn *c;
 
 	if (!key)
 		return NULL;
-	for (int i = 0; i < SLOT_CHOICES; i++) {
-		c = slot_of(key, i);
-		if (c && c->key == key)
-			return c;
-		if (!displaced)
-			return NULL;
-	}
-	return spilled ? bpf_map_lookup_elem(&twtrace_spill, &key) : NULL;
+	c = bpf_map_lookup_elem(&twtrace_conns, &at);
+	if (c && c->key == key)
+		return c;
+	if (!displaced)
+		return NULL;
+	at = displaced_slot(key);
+	if (at == SLOT_SPILL)
+		return bpf_map_lookup_elem(&twtrace_spill, &key);
+	return bpf_map_lookup_elem(&twtrace_conns, &at);
 }
 
-static __always_inline bool slot_take(struct conn *c)
+/* A free slot, which is taken from now on. */
+__noinline __u32 free_slot(__u64 key)
 {
-	return c && !c->key && __sync_bool_compare_and_swap(&c->key, 0, SLOT_TAKEN);
+	for (int i = 0; i < SLOT_CHOICES; i++) {
+		__u32 at = slot_of(key, i);
+		struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &at);
+
+		if (c && !c->key && __sync_bool_compare_and_swap(&c->key, 0, SLOT_TAKEN))
+			return at;
+		displaced = true;
+	}
+	return SLOT_NONE;
 }
 
 /* A conn that is not there yet. NULL, and counted, if there is no room. */
 static __noinline struct conn *conn_add(__u64 key, const struct conn *from)
 {
-	for (int i = 0; i < SLOT_CHOICES; i++) {
-		struct conn *c = slot_of(key, i);
+	__u32 at = free_slot(key);
+	struct conn *c = bpf_map_lookup_elem(&twtrace_conns, &at);
 
-		if (slot_take(c)) {
-			__builtin_memcpy(&c->established, &from->established,
-					 sizeof(*c) - sizeof(c->key));
-			__sync_lock_test_and_set(&c->key, key); /* filled, for other CPUs too */
-			return c;
-		}
-		displaced = true;
+	if (c) {
+		__builtin_memcpy(&c->established, &from->established, sizeof(*c) - sizeof(c->key));
+		__sync_lock_test_and_set(&c->key, key); /* filled, for other CPUs too */
+		return c;
 	}
 	spilled = true;
 	if (!bpf_map_update_elem(&twtrace_spill, &key, from, BPF_ANY))

@@ -70,13 +70,16 @@ static __always_inline void fill_conn(struct event *e, const struct conn *c)
 		e->lport = c->lport;
 }
 
-static __noinline void emit(struct event *e)
+__noinline int emit(struct event *e)
 {
+	if (!e)
+		return 0;
 	/* A listener of both families, on any address, serves connections of each. */
 	if (!wanted_kind(e->kind) || (e->kind != KIND_LISTEN && !wanted(e)))
-		return;
+		return 0;
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP))
 		count(LOSS_RING);
+	return 0;
 }
 
 #endif

@@ -46,7 +46,7 @@ static __always_inline bool is_known(__u64 id)
  * proc id, and its entry in twtrace_procs. The comm is the thread group leader's: io_uring
  * workers and thread pools have names of their own. A kernel thread is nobody's owner.
  */
-static __noinline __u64 current_proc(void)
+__noinline __u64 current_proc(void)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct proc p = {};

@@ -26,8 +26,14 @@ type waitingLook struct {
 	stand []sighting // in CLOSE_WAIT or FIN_WAIT2
 }
 
-// waitersEvery is how often at most the kernel is asked.
-const waitersEvery = time.Second
+const (
+	// waitersEvery is how often at most the kernel is asked.
+	waitersEvery = time.Second
+	// waitersRarely is how often if only storms rest on it, and fewWaiting at most did: a
+	// look goes through all sockets of the host, and takes 10 ms of a CPU where there are none.
+	waitersRarely = 5 * time.Second
+	fewWaiting    = 16
+)
 
 // countWaiting has the table know who waits, if it is due.
 func (s *session) countWaiting() {
@@ -45,13 +51,29 @@ func (s *session) countWaiting() {
 	select {
 	case l := <-w.running:
 		w.running = nil
-		w.due = l.at.Add(max(waitersEvery, dumpShare*l.took))
+		w.due = l.at.Add(l.pause(s.storms != nil))
 		s.table.SetWaiting(l.at.UnixNano(), l.list)
 		if l.stood {
 			s.standing.note(l.at, l.stand)
 		}
 	default:
 	}
+}
+
+// pause is how long after the look it is time for the next. stormsOnly: no screen shows
+// what it found.
+func (l *waitingLook) pause(stormsOnly bool) time.Duration {
+	every := waitersEvery
+	if stormsOnly {
+		waiting := 0
+		for _, w := range l.list {
+			waiting += w.N
+		}
+		if waiting <= fewWaiting {
+			every = waitersRarely
+		}
+	}
+	return max(every, dumpShare*l.took)
 }
 
 // lookWaiting counts the sockets in SYN_SENT of the namespaces that are traced, and

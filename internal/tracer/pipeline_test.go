@@ -115,7 +115,8 @@ func newRing() *ring {
 	return r
 }
 
-// read copies the next sample out of the ring, as Tracer.Read does.
+// read copies the next sample out of the ring, which Tracer.Read does not, for it to be of
+// this turn.
 func (r *ring) read() []byte {
 	if r.next == len(r.samples) {
 		r.next = 0
