@@ -71,6 +71,9 @@ func (d *doctor) openTrace(c *cli.Context) (*session, error) {
 		topts.Syscalls = false
 		s, err = open()
 	}
+	if err == nil {
+		s.waiters.often = true
+	}
 	return s, err
 }
 

@@ -81,6 +81,7 @@ func runPorts(c *cli.Context) error {
 	}
 	defer s.close()
 	defer s.stopOn(c.Context)()
+	s.waiters.often = true
 	p := portsView{session: s, limits: s.limits, meter: pressure.NewMeter(s.limits.of), table: table,
 		format: format, lines: c.Int("lines"), out: c.App.Writer}
 	times := c.Int("count")

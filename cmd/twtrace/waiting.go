@@ -14,6 +14,7 @@ import (
 // hold a port, and there is no event of them until it comes: one for each would
 // cost every connection a quarter more. So the kernel is asked, beside the consumer.
 type waiters struct {
+	often   bool // the number is what the user looks at
 	due     time.Time
 	running chan waitingLook
 }
@@ -29,8 +30,8 @@ type waitingLook struct {
 const (
 	// waitersEvery is how often at most the kernel is asked.
 	waitersEvery = time.Second
-	// waitersRarely is how often if only storms rest on it, and fewWaiting at most did: a
-	// look goes through all sockets of the host, and takes 10 ms of a CPU where there are none.
+	// waitersRarely is how often while no more than fewWaiting wait: a look goes through the
+	// whole table of the kernel, which takes 10 ms of a CPU where it is empty.
 	waitersRarely = 5 * time.Second
 	fewWaiting    = 16
 )
@@ -51,7 +52,7 @@ func (s *session) countWaiting() {
 	select {
 	case l := <-w.running:
 		w.running = nil
-		w.due = l.at.Add(l.pause(s.storms != nil))
+		w.due = l.at.Add(l.pause(w.often))
 		s.table.SetWaiting(l.at.UnixNano(), l.list)
 		if l.stood {
 			s.standing.note(l.at, l.stand)
@@ -60,18 +61,15 @@ func (s *session) countWaiting() {
 	}
 }
 
-// pause is how long after the look it is time for the next. stormsOnly: no screen shows
-// what it found.
-func (l *waitingLook) pause(stormsOnly bool) time.Duration {
+// pause is how long after the look it is time for the next.
+func (l *waitingLook) pause(often bool) time.Duration {
+	waiting := 0
+	for _, w := range l.list {
+		waiting += w.N
+	}
 	every := waitersEvery
-	if stormsOnly {
-		waiting := 0
-		for _, w := range l.list {
-			waiting += w.N
-		}
-		if waiting <= fewWaiting {
-			every = waitersRarely
-		}
+	if !often && waiting <= fewWaiting {
+		every = waitersRarely
 	}
 	return max(every, dumpShare*l.took)
 }
