@@ -133,7 +133,8 @@ __noinline __u32 free_slot(__u64 key)
 
 		if (c && !c->key && __sync_bool_compare_and_swap(&c->key, 0, SLOT_TAKEN))
 			return at;
-		displaced = true;
+		if (!displaced) /* else all CPUs would wait for this line */
+			displaced = true;
 	}
 	return SLOT_NONE;
 }
@@ -149,7 +150,8 @@ static __noinline struct conn *conn_add(__u64 key, const struct conn *from)
 		__sync_lock_test_and_set(&c->key, key); /* filled, for other CPUs too */
 		return c;
 	}
-	spilled = true;
+	if (!spilled)
+		spilled = true;
 	if (!bpf_map_update_elem(&twtrace_spill, &key, from, BPF_ANY))
 		return bpf_map_lookup_elem(&twtrace_spill, &key);
 	count(LOSS_CONNS);
