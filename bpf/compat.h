@@ -13,7 +13,6 @@
 #define ENOMEM 12
 #define EACCES 13
 #define EFAULT 14
-#define EEXIST 17
 #define EINVAL 22
 #define ENFILE 23
 #define EMFILE 24

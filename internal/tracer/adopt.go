@@ -26,7 +26,7 @@ func (t *Tracer) Adopt(e *event.Event) error {
 	return nil
 }
 
-// Disown takes an adopted mini-socket out of the maps whose end has been read. The
+// Disown takes an adopted mini-socket out of the owner table whose end has been read. The
 // hooks have done so, unless it ended before it was adopted.
 func (t *Tracer) Disown(cookie uint64) error {
 	if err := t.runOn(bpfProgDisownMini, adoption{Cookie: cookie}); err != nil {

@@ -68,11 +68,11 @@ func OpenOwners() (*Owners, error) {
 			return nil, fmt.Errorf("open BPF map %d: %w", id, err)
 		}
 		switch {
-		case is(m, bpfMapTwtraceConns, unsafe.Sizeof(bpfConn{})):
+		case is(m, bpfMapTwtraceConns, 4, unsafe.Sizeof(bpfConn{})):
 			o.conns.tables = append(o.conns.tables, m)
-		case is(m, bpfMapTwtraceSpill, unsafe.Sizeof(bpfConn{})):
+		case is(m, bpfMapTwtraceSpill, 8, unsafe.Sizeof(bpfConn{})):
 			o.conns.spills = append(o.conns.spills, m)
-		case is(m, bpfMapTwtraceProcs, unsafe.Sizeof(bpfProc{})):
+		case is(m, bpfMapTwtraceProcs, 8, unsafe.Sizeof(bpfProc{})):
 			o.procs.maps = append(o.procs.maps, m)
 		default:
 			m.Close()
@@ -80,10 +80,10 @@ func OpenOwners() (*Owners, error) {
 	}
 }
 
-// is tells by the name whose map m is, and by the size whether it is of this version.
-func is(m *ebpf.Map, name string, value uintptr) bool {
+// is tells by the name whose map m is, and by the sizes whether it is of this version.
+func is(m *ebpf.Map, name string, key uint32, value uintptr) bool {
 	info, err := m.Info()
-	return err == nil && info.Name == name && m.ValueSize() == uint32(value)
+	return err == nil && info.Name == name && m.KeySize() == key && m.ValueSize() == uint32(value)
 }
 
 // Traces is how many running traces there are.

@@ -28,13 +28,13 @@ func (m machine) run(seconds float64) (o outcome) {
 	random := rand.New(rand.NewPCG(1, 2))
 	room := m.buffer / size
 	var (
-		held   int              // events in the ring
-		wakes  = 1e6 * 50.0     // when the reader is back; the ring is empty at the start
-		reads  = math.Inf(1)    // when it is done with the event in hand
-		since  int              // events read since the ring was empty
-		free   float64          // when the lock is
-		waited float64          // in all
-		apart  = 1e9 / m.events // mean time between two events
+		held   int                     // events in the ring
+		wakes  = float64(pollInterval) // when the reader is back; the ring is empty at the start
+		reads  = math.Inf(1)           // when it is done with the event in hand
+		since  int                     // events read since the ring was empty
+		free   float64                 // when the lock is
+		waited float64                 // in all
+		apart  = 1e9 / m.events        // mean time between two events
 		now    = random.ExpFloat64() * apart
 	)
 	for ; now < seconds*1e9; now += random.ExpFloat64() * apart {
