@@ -125,12 +125,7 @@ func usageOf(t *testing.T, pid int) usage {
 		must(t, err)
 		return len(list)
 	}
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
-	must(t, err)
-	_, rest, _ := strings.Cut(string(status), "\nRssAnon:")
-	kib, err := strconv.Atoi(strings.Fields(rest)[0])
-	must(t, err)
-	return usage{count("task"), count("fd"), kib << 10}
+	return usage{count("task"), count("fd"), memoryOf(t, pid, "RssAnon")}
 }
 
 // TestTalliesOfGoneNamespaces wants the kernel's map to forget namespaces that are

@@ -78,7 +78,7 @@ func TestPortScan(t *testing.T) {
 		name string
 		pid  int
 	}{{"trace", tr.cmd.Process.Pid}, {"ports", pressure.Process.Pid}} {
-		peak := peakMemory(t, cmd.pid)
+		peak := memoryOf(t, cmd.pid, "VmHWM")
 		t.Logf("twtrace %s: %d MiB at most", cmd.name, peak>>20)
 		if peak > scanMemory {
 			t.Errorf("twtrace %s has taken %d MiB, want at most %d", cmd.name, peak>>20, scanMemory>>20)
@@ -116,12 +116,12 @@ func scanner(a netip.Addr) workload.Spec {
 	return s
 }
 
-// peakMemory is the most that a process has had resident, in bytes.
-func peakMemory(t *testing.T, pid int) int {
+// memoryOf is a line in kB of what /proc/PID/status has of a process, in bytes.
+func memoryOf(t *testing.T, pid int, field string) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	must(t, err)
-	_, line, _ := strings.Cut(string(b), "VmHWM:")
+	_, line, _ := strings.Cut(string(b), "\n"+field+":")
 	line, _, _ = strings.Cut(line, "kB")
 	kib, err := strconv.Atoi(strings.TrimSpace(line))
 	must(t, err)
