@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * What only the result of a call tells: who accepted where no trampoline does, and which
- * calls failed that moved no socket. A hook on the exit of one system call makes all of
- * them slower, so these are attached with --syscalls on alone. They are classic
- * tracepoints: those ask first which call it is, and tax the others half as much as
- * tp_btf/sys_exit does.
+ * What only the result of a call shows: who accepted, where no trampoline sees it, and
+ * calls that failed before they moved a socket. A hook on the exit of one system call
+ * makes all of them slower, so these are attached with --syscalls on alone. They are
+ * classic tracepoints: the kernel checks first which call it is, which slows the others
+ * down half as much as tp_btf/sys_exit does.
  */
 #ifndef TWTRACE_CALLS_H
 #define TWTRACE_CALLS_H
 
 #include "state.h"
 #include "syscall.h"
-
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
 
 /* The TCP socket of an open file, NULL if it is something else. */
 static __always_inline struct sock *sock_of_file(struct file *file)
@@ -90,7 +87,7 @@ static __always_inline bool exhausted(long err)
 	return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS;
 }
 
-/* socket(): there is none, so nothing is known but what was asked for. */
+/* socket(): no socket was made, so only what was asked for is known. */
 static __always_inline int on_socket_exit(long ret)
 {
 	struct syscall call;
@@ -108,7 +105,7 @@ static __always_inline int on_socket_exit(long ret)
 	return 0;
 }
 
-/* bind(): the address is the one asked for, since a socket that has none shows 0. */
+/* bind(): the address is the one asked for; the socket itself still has 0. */
 static __always_inline int on_bind_exit(long ret)
 {
 	struct address want = {};
@@ -158,7 +155,7 @@ static __always_inline int on_accept_exit(long ret)
 	return accepted(sock_of_fd(call.arg0), NULL, ret);
 }
 
-/* Errors of connect() that are no failure yet, or a mistake in the call itself. */
+/* Not a failure yet, or a mistake in the call itself: those errors are left out. */
 static __always_inline bool connect_failed(long err)
 {
 	switch (err) {
@@ -178,9 +175,9 @@ static __always_inline bool connect_failed(long err)
 }
 
 /*
- * connect(): on_close() has reported what failed in SYN_SENT, but for what it left to be
- * said here. A call that did not get there is reported here; if the socket has a sequence
- * number, though, it is an earlier call whose failure this one was told. ECONNRESET comes
+ * connect(): on_close() has reported what failed in SYN_SENT, but for what it left to this
+ * hook. A call that did not get so far is reported here, unless the socket has a sequence
+ * number: then an earlier call failed, and this one returns its error. ECONNRESET comes
  * after the connection was established.
  */
 static __always_inline int on_connect_exit(long ret)
@@ -212,8 +209,8 @@ static __always_inline int on_connect_exit(long ret)
 }
 
 /*
- * io_uring_complete: accept() through io_uring. A descriptor of the ring's own table is
- * none of the process, and of a multishot accept only the last result names its request.
+ * io_uring_complete: accept() through io_uring. A descriptor in the ring's own table is not
+ * in the process's, and of a multishot accept only the last result names its request.
  */
 static __always_inline int on_uring_complete(struct io_kiocb *req, int res)
 {

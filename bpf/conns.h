@@ -10,9 +10,10 @@
 #include "maps.h"
 
 enum conn_flags {
-	CONN_ABORTED = 1, /* tcp_abort() was called on the mini-socket */
-	CONN_BOUND = 2,   /* the client has bound its port before it connected */
-	CONN_CLOSED = 4,  /* the full socket is gone */
+	CONN_ABORTED = 1,  /* tcp_abort() was called on the mini-socket */
+	CONN_BOUND = 2,    /* the client has bound its port before it connected */
+	CONN_CLOSED = 4,   /* the full socket is gone */
+	CONN_TAKEN_IN = 8, /* see set_listener() */
 };
 
 /* Is there a mini-socket, and where is it. */
@@ -35,9 +36,43 @@ struct conn {
 	__u8 side;
 	__u8 state; /* of the full socket */
 	__u8 flags; /* enum conn_flags */
-	__u32 mini; /* enum mini_state; changes by compare and swap */
-	__u32 seq;  /* write_seq in SYN_SENT, before connect() has chosen one */
+	__u32 mini; /* enum mini_state, which changes by compare and swap; above it, see idle_of() */
+	__u32 netns; /* inode number; in SYN_SENT, write_seq before connect() has chosen one */
 };
+
+/* The bits of mini that are enum mini_state. */
+#define MINI_BITS 2
+#define MINI_MASK ((1U << MINI_BITS) - 1)
+
+static __always_inline __u32 mini_of_conn(const struct conn *c)
+{
+	return c->mini & MINI_MASK;
+}
+
+static __always_inline void set_mini(struct conn *c, __u32 mini)
+{
+	c->mini = (c->mini & ~MINI_MASK) | mini;
+}
+
+/* The same, and seen by others before whatever comes next here. */
+static __always_inline void swap_mini(struct conn *c, __u32 mini)
+{
+	__sync_lock_test_and_set(&c->mini, (c->mini & ~MINI_MASK) | mini);
+}
+
+/* Ticks of jiffies without data, when it left ESTABLISHED. */
+static __always_inline __u32 idle_of(const struct conn *c)
+{
+	return c->mini >> MINI_BITS;
+}
+
+/* There is no mini-socket yet. */
+static __always_inline void set_idle(struct conn *c, __u32 ticks)
+{
+	__u32 most = ~0U >> MINI_BITS;
+
+	c->mini = (ticks < most ? ticks : most) << MINI_BITS;
+}
 
 _Static_assert(sizeof(struct conn) == 64, "a cache line, which no other shares");
 
@@ -52,21 +87,17 @@ _Static_assert(sizeof(struct conn) == 64, "a cache line, which no other shares")
  * twtrace_spill.
  * Inserted: SYN_SENT, ESTABLISHED, and where first seen later (FIN_WAIT1, LAST_ACK,
  * the birth of a mini-socket). Deleted: CLOSE with no mini-socket, or the end of
- * the mini-socket. Never LRU: an evicted owner would be a wrong answer.
+ * the mini-socket; by user space, where a dump shows that the end was not seen. Never
+ * LRU: an evicted owner would be a wrong answer.
  * Read by `twtrace list` of another process, hence its name.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE); /* for its alignment */
-	__uint(max_entries, 524288);       /* a power of two */
+	__uint(max_entries, 1);            /* user space: max-conns, up to a power of two */
 	__type(key, __u32);
 	__type(value, struct conn);
 } twtrace_conns SEC(".maps");
-
-#define SLOT_CHOICES 4
-
-/* The size of twtrace_conns less one. */
-const volatile __u32 slot_mask = 524287;
 
 /*
  * twtrace_spill: connections that found no free place above. Full: the connection goes on
@@ -74,7 +105,7 @@ const volatile __u32 slot_mask = 524287;
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 45056);
+	__uint(max_entries, 1); /* user space: an eighth of max-conns */
 	__type(key, __u64);
 	__type(value, struct conn);
 } twtrace_spill SEC(".maps");
@@ -91,8 +122,9 @@ static __always_inline __u32 slot_of(__u64 key, __u32 choice)
 }
 
 /*
- * Where a conn is that is not at its first choice. Global functions are verified once, and
- * not once for each call, which is most of what starting takes; they return numbers alone.
+ * Where a conn is that is not at its first choice. The verifier checks a global function
+ * once, others once for each call, and that is what starting spends most of its time on.
+ * A global function can return a number only.
  */
 __noinline __u32 displaced_slot(__u64 key)
 {

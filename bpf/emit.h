@@ -52,7 +52,7 @@ static __always_inline void read_tuple(struct event *e, const struct sock_common
 	tuple_of_copy(e, &copy);
 }
 
-/* What the conns map knows; all of it, so that a sample stands for itself. */
+/* All that is known of the connection, so that a sample needs no other to be understood. */
 static __always_inline void fill_conn(struct event *e, const struct conn *c)
 {
 	e->established = c->established;
@@ -64,8 +64,11 @@ static __always_inline void fill_conn(struct event *e, const struct conn *c)
 	e->role = c->role;
 	e->side = c->side;
 	e->rearms = c->rearms;
+	e->idle = idle_of(c);
 	if (c->flags & CONN_BOUND)
 		e->flags |= EVENT_BOUND;
+	if (c->flags & CONN_TAKEN_IN)
+		e->flags |= EVENT_LISTENER;
 	if (!e->lport)
 		e->lport = c->lport;
 }
@@ -75,7 +78,7 @@ __noinline int emit(struct event *e)
 	if (!e)
 		return 0;
 	/* A listener of both families, on any address, serves connections of each. */
-	if (!wanted_kind(e->kind) || (e->kind != KIND_LISTEN && !wanted(e)))
+	if (e->kind != KIND_LISTEN && !wanted(e))
 		return 0;
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP))
 		count(LOSS_RING);

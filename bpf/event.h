@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 /*
- * What the kernel side tells user space. bpf2go makes the Go types from these,
+ * What the kernel side reports to user space. bpf2go makes the Go types from these,
  * so a change here is a change there; the assertions below are what the
  * decoder's fixed offsets rest on.
  */
@@ -13,15 +13,15 @@ enum kind {
 	KIND_OPEN = 1, /* a connection was established */
 	KIND_STATE,    /* any other transition, only with all_states */
 	KIND_PARKED,   /* a mini-socket was born in FIN_WAIT2 */
-	KIND_ENTER,    /* TIME_WAIT began, at birth or by promotion */
-	KIND_REFUSED,  /* TIME_WAIT should have begun, the kernel had no room */
+	KIND_ENTER,    /* TIME_WAIT started, at birth or by promotion */
+	KIND_REFUSED,  /* TIME_WAIT should have started, the kernel had no room */
 	KIND_EXIT,     /* TIME_WAIT ended */
 	KIND_CLOSE,    /* ended with no TIME_WAIT, or parked and never promoted */
 	KIND_FAIL,     /* a call failed */
-	KIND_LISTEN,   /* a process called listen(), or, new being CLOSE, nobody does any more */
+	KIND_LISTEN,   /* a process called listen(), or, if new is CLOSE, stopped */
 };
 
-/* Why a mini-socket began or ended, or a full socket ended without one. */
+/* Why a mini-socket was born or ended, or a full socket ended without one. */
 enum why {
 	WHY_NONE,
 	WHY_ACTIVE,
@@ -40,7 +40,7 @@ enum why {
 	WHY_RESET,
 	WHY_DESTROYED,
 	WHY_NETNS_EXIT,
-	WHY_KILLED, /* early, and the hooks in use do not tell how */
+	WHY_KILLED, /* early, and the hooks in use do not show why */
 	WHY_MAX,
 };
 
@@ -55,16 +55,17 @@ enum side { SIDE_UNKNOWN, SIDE_LOCAL, SIDE_REMOTE, SIDE_BOTH };
 enum event_flags {
 	EVENT_STAMPS_KNOWN = 1, /* the mini-socket said whether the peer has timestamps */
 	EVENT_STAMPS = 2,       /* ... and it has */
-	EVENT_LATE = 4,         /* a promotion found at the end of TIME_WAIT only */
-	EVENT_NOT_SEEN = 8,     /* the connection is not in the conns map */
-	EVENT_RESET_SENT = 16,  /* the reset that ended it was ours */
-	EVENT_BOUND = 32,       /* the client has bound its port before it connected */
+	EVENT_RESET_SENT = 4,   /* the reset that ended it was ours */
+	EVENT_BOUND = 8,        /* the client has bound its port before it connected */
+	EVENT_LISTENER = 16, /* closed and since are the address of the listener, rearms its port */
+	EVENT_GAVE_UP = 32,  /* the process closed the socket before an answer came */
+	EVENT_DATA_LOST = 64, /* a reset discarded data that was not acknowledged, or not read */
 };
 
 /*
- * A process as it was at a call. Its id in 64 bits: the tgid in the upper 22, of which
- * no kernel has more, and below it a hash of what else may change: an exec, another
- * user, cgroup or parent make another id, and a reused pid does. 0 is nobody.
+ * A process as it was at a call. Its id has 64 bits: the tgid in the upper 22, which no
+ * kernel exceeds (PROC_TGID_SHIFT), and below it a hash of what else may change: an exec,
+ * another user, cgroup or parent make another id, and so does a reused pid. 0 is nobody.
  */
 struct proc {
 	__u64 start;  /* start_boottime of the thread group leader, ns */
@@ -76,8 +77,6 @@ struct proc {
 	char comm[COMM_LEN]; /* of the thread group leader */
 	char pcomm[COMM_LEN];
 };
-
-#define PROC_TGID_SHIFT 42
 
 /* One sample of the ring. Times are CLOCK_MONOTONIC, ns; 0 is not known. */
 struct event {
@@ -102,9 +101,9 @@ struct event {
 	__u8 why;
 	__u8 flags;
 	__u16 rearms;
-	__u16 err;
-	__u8 call; /* enum call, of KIND_FAIL; err is its errno, 0 if not known */
-	__u8 pad[3];
+	__u8 err;   /* of KIND_FAIL: errno, 0 if not known */
+	__u8 call;  /* and enum call */
+	__u32 idle; /* without data before `closed`, in ticks of jiffies; see conns.h */
 };
 
 _Static_assert(sizeof(struct event) == 112, "the decoder reads 112 bytes");
@@ -115,12 +114,11 @@ struct tally {
 	__u64 parked;
 	__u64 promoted;
 	__u64 refused;
-	__u64 rearms;
 	__u64 ends[ENDS];        /* of TIME_WAIT, by why less WHY_EXPIRED */
 	__u64 parked_ends[ENDS]; /* of those that never were in TIME_WAIT */
 };
 
-/* Where something was lost, per CPU. Order as in event.Stage's counters. */
+/* Where something was lost, per CPU. See readAccount() in account.go. */
 enum loss {
 	LOSS_RING,   /* no room in the ring */
 	LOSS_CONNS,  /* no room in conns: an owner or a lifetime is not known */
@@ -129,6 +127,7 @@ enum loss {
 	LOSS_FOLLOW, /* no room in followed: a child is not followed */
 	LOSS_CAUGHT, /* transitions skipped by `state`, handled by those behind it */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
+	LOSS_ACCEPT, /* accepts skipped by the first program, handled by the second */
 	LOSS_MAX,
 };
 

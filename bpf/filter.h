@@ -9,39 +9,6 @@
 
 #include "maps.h"
 
-#define FILTER_NETNS 8
-#define FILTER_PORTS 16
-#define FILTER_NETS 4
-#define FILTER_PIDS 16
-#define FILTER_UIDS 8
-
-struct port_range {
-	__u16 low, high;
-};
-
-/* An IPv6 prefix; IPv4 ones are below ::ffff:0:0/96. */
-struct prefix {
-	__u8 addr[16];
-	__u8 mask[16];
-};
-
-struct filter_rules {
-	__u32 family; /* 4, 6, or 0 for both */
-	__u32 kinds;  /* bit per enum kind */
-	__u32 netns_len, lports_len, rports_len, laddrs_len, raddrs_len;
-	__u32 netns[FILTER_NETNS];
-	struct port_range lports[FILTER_PORTS];
-	struct port_range rports[FILTER_PORTS];
-	struct prefix laddrs[FILTER_NETS];
-	struct prefix raddrs[FILTER_NETS];
-	__u32 pids_len, uids_len;
-	__u32 pids[FILTER_PIDS];
-	__u32 uids[FILTER_UIDS];
-	__u32 follow; /* only processes that are followed */
-};
-
-const volatile struct filter_rules filter = { .kinds = ~0U };
-
 static __always_inline bool port_in(const volatile struct port_range *r, __u32 len, __u16 port)
 {
 	for (int i = 0; i < FILTER_PORTS; i++) {
@@ -63,30 +30,68 @@ static __always_inline __u32 vword(const volatile __u8 *b, int i)
 	return (__u32)b[i] << 24 | (__u32)b[i + 1] << 16 | (__u32)b[i + 2] << 8 | b[i + 3];
 }
 
-/* a is 4 or 16 bytes of an address of that family; compared as IPv6. */
+/* An address as IPv6, in words. */
+struct ip {
+	__u32 w[4];
+	bool known;
+};
+
+/* a is 4 or 16 bytes of an address of that family. */
+static __always_inline struct ip ip_of(const __u8 *a, __u8 family)
+{
+	struct ip ip = { .w = { 0, 0, 0xffff, 0 } };
+
+	if (family == 4) {
+		ip.w[3] = word(a, 0);
+	} else {
+		for (int i = 0; i < 4; i++)
+			ip.w[i] = word(a, i * 4);
+	}
+	ip.known = ip.w[3] || ip.w[0] || ip.w[1] || (family != 4 && ip.w[2]);
+	return ip;
+}
+
+static __always_inline bool ip_in(const volatile struct prefix *p, const struct ip *ip)
+{
+	__u32 diff = 0;
+
+	for (int j = 0; j < 4; j++)
+		diff |= (ip->w[j] ^ vword(p->addr, j * 4)) & vword(p->mask, j * 4);
+	return !diff;
+}
+
 static __always_inline bool addr_in(const volatile struct prefix *p, __u32 len, const __u8 *a,
 				    __u8 family)
 {
-	__u32 w[4] = { 0, 0, 0xffff, 0 };
+	struct ip ip = ip_of(a, family);
 
-	if (family == 4) {
-		w[3] = word(a, 0);
-	} else {
-		for (int i = 0; i < 4; i++)
-			w[i] = word(a, i * 4);
-	}
 	for (int i = 0; i < FILTER_NETS; i++) {
-		__u32 diff = 0;
-
 		if (i >= len)
 			break;
-		for (int j = 0; j < 4; j++)
-			diff |= (w[j] ^ vword(p[i].addr, j * 4)) & vword(p[i].mask, j * 4);
-		if (!diff)
+		if (ip_in(&p[i], &ip))
 			return true;
 	}
-	/* Not known. */
-	return !w[3] && !w[0] && !w[1] && (family == 4 || !w[2]);
+	return !ip.known;
+}
+
+static __always_inline bool end_is(const volatile struct end *x, const struct ip *ip, __u16 port)
+{
+	return (!port || (port >= x->ports.low && port <= x->ports.high)) &&
+	       (!ip->known || ip_in(&x->net, ip));
+}
+
+/* Whether one of the ends in the filter is the local or the remote one. */
+static __always_inline bool end_in(const struct event *e)
+{
+	struct ip local = ip_of(e->laddr, e->family), remote = ip_of(e->raddr, e->family);
+
+	for (int i = 0; i < FILTER_ENDS; i++) {
+		if (i >= filter.ends_len)
+			break;
+		if (end_is(&filter.ends[i], &local, e->lport) || end_is(&filter.ends[i], &remote, e->rport))
+			return true;
+	}
+	return false;
 }
 
 static __always_inline bool netns_in(__u32 inum)
@@ -160,11 +165,6 @@ static __always_inline bool wanted_procs(const struct event *e)
 	       (e->closer && !closer);
 }
 
-static __always_inline bool wanted_kind(__u8 kind)
-{
-	return filter.kinds & (1U << kind);
-}
-
 /* A port that is not known (0) cannot be held against the connection. */
 static __always_inline bool wanted(const struct event *e)
 {
@@ -179,6 +179,8 @@ static __always_inline bool wanted(const struct event *e)
 	if (filter.laddrs_len && !addr_in(filter.laddrs, filter.laddrs_len, e->laddr, e->family))
 		return false;
 	if (filter.raddrs_len && !addr_in(filter.raddrs, filter.raddrs_len, e->raddr, e->family))
+		return false;
+	if (filter.ends_len && !end_in(e))
 		return false;
 	return wanted_procs(e);
 }

@@ -8,10 +8,8 @@
 
 #include "maps.h"
 
-#define NS_PER_TICK 10000000 /* of /proc, from where user space has the start of a process */
-
 struct follow {
-	__u64 start;         /* of the process, in ticks after boot */
+	__u64 start; /* of the process, in ticks after boot, as user space has it of /proc */
 	__u32 children_only; /* not the process itself: it is twtrace, which starts CMD */
 	__u32 pad;
 };

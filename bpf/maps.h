@@ -3,6 +3,7 @@
 #define TWTRACE_MAPS_H
 
 #include "compat.h"
+#include "config.h"
 #include "event.h"
 
 /*
@@ -15,11 +16,16 @@
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, PROCS_MAX);
 	__type(key, __u64);
 	__type(value, struct proc);
 } twtrace_procs SEC(".maps");
 
+/*
+ * A struct that goes into a map has no gaps: nothing would ever be written there, and
+ * older kernels refuse a program that hands over what it has not written (see compat.h).
+ * Hence each pad; TestNoGaps finds those that are missing.
+ */
 struct tuple {
 	__u64 laddr[2]; /* IPv4 mapped */
 	__u64 raddr[2];
@@ -44,6 +50,7 @@ struct {
 struct connecting {
 	__u64 cookie;
 	__u8 left; /* the failure is left to the exit of the call */
+	__u8 pad[7];
 };
 
 /*
@@ -64,7 +71,7 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
+	__uint(max_entries, DEFAULT_RING_BYTES);
 } events SEC(".maps");
 
 /*
@@ -92,16 +99,18 @@ struct {
 
 /*
  * cpus: what this CPU is in the middle of.
- * pending: the mini-socket whose timer was taken off the wheel and of which it is not
- * yet known whether it is armed anew, has expired, or was killed; see timers.h.
- * verdict: what a segment or an abort is about to do to a mini-socket; trampolines.h.
- * handled: transitions that one program on the tracepoint has handled and the next not
- * yet seen, by hash of the socket. See state.h.
- * known: proc ids that are in twtrace_procs, by hash; lookups of them. See owner.h.
+ * pending: a mini-socket whose timer was taken off the wheel. Whether it is armed anew, has
+ * expired, or was killed is not known yet; see timers.h.
+ * verdict: what a segment or an abort is about to do to a mini-socket; see trampolines.h.
+ * handled: transitions that one program on the tracepoint has handled and the next has not
+ * seen yet, by hash of the socket; see chain.h.
+ * clone: the socket that a listener is making, and where that listens; see on_cloned().
+ * known: proc ids that are in twtrace_procs, by hash; lookups: how often it was asked; see
+ * owner.h.
  */
 struct cpu_state {
 	__u64 pending_tw;  /* address; 0: nothing pending */
-	__u64 pending_key; /* of its conn; 0: there is none */
+	__u64 pending_key; /* of its conn; 0: it has no conn */
 	struct event pending;
 	__u64 pending_expires; /* of its timer, before */
 	__u64 verdict_tw;      /* address */
@@ -109,6 +118,11 @@ struct cpu_state {
 	__u64 verdict_expires; /* its timer's, before the segment */
 	__u8 verdict;          /* enum why */
 	__u8 verdict_sent;     /* the reset was ours */
+	__u64 clone;           /* address */
+	__u64 clone_at[2];
+	__u16 clone_port;
+	__u8 clone_exact; /* from the listener itself */
+	__u8 pad2[5];
 	__u64 handled[SIGNED_SLOTS];
 	__u64 known[KNOWN_PROCS];
 	__u64 lookups;
@@ -120,9 +134,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct cpu_state);
 } cpus SEC(".maps");
-
-/* Set once everything is attached, cleared first at the end: a pair of hooks counts whole. */
-volatile bool enabled;
 
 static __always_inline void count(__u32 what)
 {

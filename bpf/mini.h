@@ -8,9 +8,6 @@
 
 #include "emit.h"
 
-/* Keep a map from tuples to parked mini-sockets: kfree_skb does not say which it was. */
-const volatile bool find_parked_by_tuple = false;
-
 static __always_inline __u64 cookie_of(struct inet_timewait_sock *tw)
 {
 	return BPF_CORE_READ(tw, __tw_common.skc_cookie.counter);
@@ -31,13 +28,13 @@ static __always_inline struct conn *conn_of_mini(const void *tw, __u64 cookie, _
 	struct conn *c = conn_get(cookie);
 
 	*key = cookie;
-	if (c && c->mini != MINI_NONE)
+	if (c && mini_of_conn(c) != MINI_NONE)
 		return c;
 	*key = address_of(tw);
 	return conn_get(*key);
 }
 
-/* What stands in the mini-socket itself, and a copy of its common part. */
+/* What the mini-socket itself says, and a copy of its common part. */
 static __always_inline void fill_mini(struct event *e, struct inet_timewait_sock *tw,
 				      struct sock_common *copy)
 {
@@ -60,12 +57,10 @@ static __noinline __u64 describe(struct event *e, struct inet_timewait_sock *tw)
 	e->time = bpf_ktime_get_ns();
 	fill_mini(e, tw, &copy);
 	c = conn_of_mini(tw, e->cookie, &key);
-	if (c) {
+	if (c)
 		fill_conn(e, c);
-	} else {
-		e->flags |= EVENT_NOT_SEEN;
+	else
 		key = 0;
-	}
 	e->old = BPF_CORE_READ(tw, tw_substate);
 	e->why = !copy.skc_nulls_node.pprev    ? WHY_REUSED :
 		 netns_dying(copy.skc_net.net) ? WHY_NETNS_EXIT :
@@ -126,15 +121,15 @@ static __noinline void born(struct event *e, __u64 key, bool parked)
 			e->since = 0; /* that transition was skipped */
 		e->old = c->state == TCP_CLOSING ? TCP_CLOSING : TCP_FIN_WAIT2;
 	} else {
-		struct conn fresh = { .lport = e->lport };
+		struct conn fresh = { .lport = e->lport, .netns = e->netns };
 
-		e->flags |= EVENT_NOT_SEEN;
 		c = conn_add(key, &fresh);
 	}
 	e->kind = parked ? KIND_PARKED : KIND_ENTER;
 	e->new = parked ? TCP_FIN_WAIT2 : TCP_TIME_WAIT;
 	if (c) {
-		c->mini = parked ? MINI_PARKED : MINI_TIME_WAIT;
+		/* Before anybody reads the substate again: see started(). */
+		swap_mini(c, parked ? MINI_PARKED : MINI_TIME_WAIT);
 		if (!parked)
 			c->since = e->time;
 	}
@@ -157,8 +152,12 @@ static __noinline void born(struct event *e, __u64 key, bool parked)
 static __noinline void promote(struct event *e, struct conn *c)
 {
 	struct tally *t;
+	__u32 parked;
 
-	if (!c || !__sync_bool_compare_and_swap(&c->mini, MINI_PARKED, MINI_TIME_WAIT))
+	if (!c)
+		return;
+	parked = (c->mini & ~MINI_MASK) | MINI_PARKED;
+	if (!__sync_bool_compare_and_swap(&c->mini, parked, parked - MINI_PARKED + MINI_TIME_WAIT))
 		return;
 	e->kind = KIND_ENTER;
 	e->why = WHY_LATE_FIN;
@@ -193,10 +192,9 @@ static __noinline void ended(struct event *e, __u64 key)
 	bool parked = e->old == TCP_FIN_WAIT2;
 	__u8 why = e->why;
 
-	if (c && c->mini == MINI_PARKED && !parked) {
+	if (c && mini_of_conn(c) == MINI_PARKED && !parked) {
 		/* Its promotion was not seen at the time. */
 		count(LOSS_LATE);
-		e->flags |= EVENT_LATE;
 		promote(e, c);
 		e->since = 0;
 		e->old = TCP_TIME_WAIT;
@@ -226,7 +224,7 @@ struct adoption {
 /* Its promotion is noticed only where it is known that it was parked. */
 static __always_inline int on_adopt(const struct adoption *a)
 {
-	struct conn c = { .lport = a->tuple.lport, .mini = MINI_PARKED };
+	struct conn c = { .lport = a->tuple.lport, .netns = a->tuple.netns, .mini = MINI_PARKED };
 	struct tuple k = a->tuple;
 	__u64 key = a->cookie;
 
@@ -238,7 +236,10 @@ static __always_inline int on_adopt(const struct adoption *a)
 	return 0;
 }
 
-/* The end has been read of one that was adopted: before, or the hooks have done this. */
+/*
+ * The end has been read of one that was adopted: before, or the hooks have done this. Or the
+ * kernel has no such socket any more, and no hook has seen its end.
+ */
 static __always_inline int on_disown(const struct adoption *a)
 {
 	__u64 key = a->cookie;

@@ -10,7 +10,7 @@ static __always_inline __u64 mix(__u64 hash, __u64 value)
 	return hash ^ hash >> 29;
 }
 
-/* The hash takes what tells a process from itself before, not what follows from it. */
+/* The hash takes what makes a process another one than before, not what follows from it. */
 static __always_inline __u64 proc_id(const struct proc *p)
 {
 	const __u64 *comm = (const __u64 *)p->comm;

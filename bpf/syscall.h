@@ -4,6 +4,7 @@
 #define TWTRACE_SYSCALL_H
 
 #include "compat.h"
+#include "config.h"
 
 struct syscall {
 	__s64 nr;
@@ -33,9 +34,6 @@ static __always_inline void this_syscall(struct syscall *s)
 		s->arg1 = BPF_CORE_READ(arm, regs[1]);
 	}
 }
-
-/* Where the exit of connect() is hooked (--syscalls on), its number, else 0. */
-const volatile __s64 nr_connect = 0;
 
 /* An io_uring worker has the registers of the call during which it was made. */
 static __always_inline bool in_connect(void)

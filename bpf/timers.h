@@ -19,10 +19,6 @@
 #include "mini.h"
 #include "skb.h"
 
-/* Addresses of the functions by which timers are told apart, set by the loader. */
-const volatile __u64 tw_timer_handler = 0;
-const volatile __u64 reqsk_timer_handler = 0;
-
 /* A cancel that nothing decided within this time was a kill; see on_settle(). */
 #define SETTLE_NS 50000000ULL
 
@@ -64,10 +60,9 @@ static __always_inline void rearmed(struct cpu_state *cpu, struct inet_timewait_
 {
 	struct event *e = &cpu->pending;
 	struct conn *c = conn_get(cpu->pending_key);
-	struct tally *t;
 
 	cpu->pending_tw = 0;
-	if (c && c->mini == MINI_PARKED && e->old == TCP_TIME_WAIT) {
+	if (c && mini_of_conn(c) == MINI_PARKED && e->old == TCP_TIME_WAIT) {
 		promote(e, c);
 		return;
 	}
@@ -75,15 +70,27 @@ static __always_inline void rearmed(struct cpu_state *cpu, struct inet_timewait_
 		return;
 	if (c)
 		c->rearms++;
-	t = tally_of(e->netns);
-	if (t)
-		__sync_fetch_and_add(&t->rearms, 1);
+}
+
+/*
+ * The FIN that promotes a parked mini-socket usually moves no timer, and the RST that
+ * kills one leaves no other trace; but every segment that a mini-socket consumes ends in
+ * kfree_skb().
+ */
+static __always_inline void consumed(struct event *e, struct conn *c, struct inet_timewait_sock *tw)
+{
+	if (!c || mini_of_conn(c) != MINI_PARKED || BPF_CORE_READ(tw, tw_substate) != TCP_TIME_WAIT)
+		return;
+	describe(e, tw);
+	promote(e, c);
 }
 
 static __always_inline void started(struct cpu_state *cpu, struct inet_timewait_sock *tw)
 {
 	struct event e = { .time = bpf_ktime_get_ns() };
 	struct sock_common copy;
+	__u64 key;
+	bool parked;
 
 	fill_mini(&e, tw, &copy);
 	if (cpu->pending_tw == (__u64)tw && cpu->pending.cookie == e.cookie) {
@@ -91,7 +98,12 @@ static __always_inline void started(struct cpu_state *cpu, struct inet_timewait_
 		return;
 	}
 	settle(cpu);
-	born(&e, e.cookie ?: address_of(tw), BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
+	key = e.cookie ?: address_of(tw);
+	parked = BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2;
+	born(&e, key, parked);
+	/* Segments find it already. If the FIN has come since, nobody knew that it was parked. */
+	if (parked)
+		consumed(&e, conn_get(key), tw);
 }
 
 /*
@@ -130,16 +142,37 @@ static __always_inline int on_timer_start(struct timer_list *timer)
 	return 0;
 }
 
+/* The handshake that made cpu->clone is over, and its request with it. */
+static __always_inline void taken_in(struct cpu_state *cpu, struct timer_list *timer)
+{
+	struct request_sock *req =
+		(void *)timer - bpf_core_field_offset(struct request_sock, rsk_timer);
+	struct sock *listener = BPF_CORE_READ(req, __req_common.skc_listener);
+	struct event e = {};
+	__u64 *at = (__u64 *)e.laddr;
+
+	read_tuple(&e, &listener->__sk_common);
+	cpu->clone_at[0] = at[0];
+	cpu->clone_at[1] = at[1];
+	cpu->clone_port = e.lport;
+	cpu->clone_exact = 1;
+}
+
 static __always_inline int on_timer_cancel(struct timer_list *timer)
 {
 	struct inet_timewait_sock *tw = mini_of(timer);
 	struct cpu_state *cpu;
 
-	if (!tw || !enabled)
+	if (!enabled || (!tw && (__u64)timer->function != reqsk_timer_handler))
 		return 0;
 	cpu = this_cpu();
 	if (!cpu)
 		return 0;
+	if (!tw) {
+		if (cpu->clone)
+			taken_in(cpu, timer);
+		return 0;
+	}
 	settle(cpu);
 	hold(cpu, tw);
 	if (cpu->pending.why == WHY_REUSED)
@@ -168,24 +201,26 @@ static __always_inline int on_timer_expire(struct timer_list *timer)
 }
 
 /*
- * The FIN that promotes a parked mini-socket usually moves no timer, and the RST that
- * kills one leaves no other trace; but every segment that a mini-socket consumes ends in
- * kfree_skb().
+ * The segment for which what is pending was killed, if it was: an RST; or, in FIN_WAIT2, data
+ * that nobody will read, which the kernel answers with one.
  */
-static __always_inline void consumed(struct conn *c, struct inet_timewait_sock *tw)
+static __always_inline void killed_by(struct cpu_state *cpu, __u8 flags)
 {
-	struct event e;
+	bool sent = !(flags & TCP_FLAG_RST_BYTE);
 
-	if (!c || c->mini != MINI_PARKED || BPF_CORE_READ(tw, tw_substate) != TCP_TIME_WAIT)
+	if (cpu->pending.why != WHY_KILLED || (sent && cpu->pending.old != TCP_FIN_WAIT2))
 		return;
-	describe(&e, tw);
-	promote(&e, c);
+	cpu->pending.why = WHY_RESET;
+	if (sent)
+		cpu->pending.flags |= EVENT_RESET_SENT;
+	end_pending(cpu);
 }
 
 /* 6.11 and later say which socket a segment was for. */
 static __always_inline int on_skb_freed(struct sk_buff *skb, struct sock *sk)
 {
 	struct cpu_state *cpu;
+	struct event e;
 	struct conn *c;
 	__u64 key;
 
@@ -193,15 +228,12 @@ static __always_inline int on_skb_freed(struct sk_buff *skb, struct sock *sk)
 		return 0;
 	cpu = this_cpu();
 	if (cpu && cpu->pending_tw == (__u64)sk) {
-		/* Read no more of it: it is gone, but for the segment in hand. */
-		if (cpu->pending.why == WHY_KILLED && (tcp_flags(skb) & TCP_FLAG_RST_BYTE)) {
-			cpu->pending.why = WHY_RESET;
-			end_pending(cpu);
-		}
+		/* Read nothing else of it: it is gone, and only the segment is still there. */
+		killed_by(cpu, tcp_flags(skb));
 		return 0;
 	}
 	c = conn_of_mini(sk, sk->__sk_common.skc_cookie.counter, &key);
-	consumed(c, (struct inet_timewait_sock *)sk);
+	consumed(&e, c, (struct inet_timewait_sock *)sk);
 	return 0;
 }
 
@@ -218,15 +250,11 @@ static __always_inline int on_skb_freed_tuple(struct sk_buff *skb)
 	if (!enabled || !tuple_of_skb(&e, &flags, skb))
 		return 0;
 	cpu = this_cpu();
-	if (flags & TCP_FLAG_RST_BYTE) {
-		if (cpu && cpu->pending_tw && cpu->pending.why == WHY_KILLED &&
-		    same_tuple(&e, &cpu->pending)) {
-			cpu->pending.why = WHY_RESET;
-			end_pending(cpu);
-		}
+	if (cpu && cpu->pending_tw && same_tuple(&e, &cpu->pending)) {
+		killed_by(cpu, flags);
 		return 0;
 	}
-	if (!(flags & TCP_FLAG_FIN_BYTE))
+	if ((flags & TCP_FLAG_RST_BYTE) || !(flags & TCP_FLAG_FIN_BYTE))
 		return 0;
 	tuple_key(&k, &e);
 	key = bpf_map_lookup_elem(&parked_minis, &k);
@@ -234,7 +262,7 @@ static __always_inline int on_skb_freed_tuple(struct sk_buff *skb)
 		return 0;
 	e.time = bpf_ktime_get_ns();
 	c = conn_get(*key);
-	if (!c || c->mini != MINI_PARKED)
+	if (!c || mini_of_conn(c) != MINI_PARKED)
 		return 0;
 	e.cookie = *key;
 	fill_conn(&e, c);

@@ -37,13 +37,13 @@ static __always_inline int on_alloc(struct sock *sk, struct inet_timewait_sock *
 	if (tw || !enabled || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	e.cookie = bpf_get_socket_cookie(sk);
-	c = conn_of(e.cookie, sk, ROLE_UNKNOWN);
-	if (c ? c->mini == MINI_REFUSED : caught)
+	c = conn_of(e.cookie, sk);
+	if (c ? mini_of_conn(c) == MINI_REFUSED : caught)
 		return 0;
 	tuple_of_sock(&e, &sk->__sk_common);
 	if (c) {
 		fill_conn(&e, c);
-		c->mini = MINI_REFUSED; /* on_close() has nothing to add */
+		set_mini(c, MINI_REFUSED); /* on_close() has nothing to add */
 	}
 	e.kind = KIND_REFUSED;
 	e.why = at_bucket_limit(sk) ? WHY_BUCKETS : WHY_MEMORY;
@@ -58,7 +58,7 @@ static __always_inline int on_alloc(struct sock *sk, struct inet_timewait_sock *
 
 /*
  * inet_twsk_hashdance() or, from 6.11 on, inet_twsk_hashdance_schedule(): a birth. Unlike
- * inet_twsk_alloc() they are called with softirqs off, so that none is skipped.
+ * inet_twsk_alloc() they are called with softirqs off, so that no run is skipped.
  */
 static __always_inline int on_hashed(struct inet_timewait_sock *tw, struct sock *sk)
 {
@@ -118,7 +118,7 @@ static __always_inline int on_deschedule(struct inet_timewait_sock *tw)
 }
 
 /*
- * inet_twsk_kill(): an end that none of the above saw. On 6.1 inet_twsk_purge(), by which
+ * inet_twsk_kill(): an end that the hooks above did not see. On 6.1 inet_twsk_purge(), by which
  * a namespace ends, has inet_twsk_deschedule_put() inlined. Of others the conn is gone.
  */
 static __always_inline int on_kill(struct inet_timewait_sock *tw)
@@ -156,7 +156,6 @@ static __always_inline int on_segment(struct inet_timewait_sock *tw, struct sk_b
 static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 verdict)
 {
 	struct cpu_state *cpu = this_cpu();
-	struct tally *t;
 	struct event e;
 	struct conn *c;
 	bool rearmed;
@@ -168,19 +167,15 @@ static __always_inline int on_segment_done(struct inet_timewait_sock *tw, __u64 
 	cpu->verdict_sent = verdict == TW_RST;
 	c = conn_of_mini(tw, cookie_of(tw), &key);
 	rearmed = BPF_CORE_READ(tw, tw_timer.expires) != cpu->verdict_expires;
-	if (!c || (!rearmed && c->mini != MINI_PARKED))
+	if (!c || (!rearmed && mini_of_conn(c) != MINI_PARKED))
 		return 0;
 	describe(&e, tw);
-	if (e.old == TCP_TIME_WAIT && c->mini == MINI_PARKED) {
+	if (e.old == TCP_TIME_WAIT && mini_of_conn(c) == MINI_PARKED) {
 		promote(&e, c);
 		return 0;
 	}
-	if (!rearmed)
-		return 0;
-	c->rearms++;
-	t = tally_of(e.netns);
-	if (t)
-		__sync_fetch_and_add(&t->rearms, 1);
+	if (rearmed)
+		c->rearms++;
 	return 0;
 }
 
@@ -209,17 +204,18 @@ static __always_inline int on_abort(struct sock *sk)
 
 /*
  * inet_accept() and, of an MPTCP listener, which every Go server has, mptcp_stream_accept(),
- * on return. What it accepted may be a plain TCP socket.
+ * on return. What it accepted may be a plain TCP socket. A program that is preempted here is
+ * skipped on its CPU until it runs again; the second one takes what the first has not.
  */
-static __always_inline int on_accept(struct socket *newsock)
+static __always_inline int on_accept(struct socket *newsock, bool caught)
 {
 	struct sock *sk = BPF_CORE_READ(newsock, sk);
 
 	if (!sk || !enabled)
 		return 0;
 	sk = tcp_sock_of(sk);
-	if (sk)
-		set_accepter(sk);
+	if (sk && set_accepter(sk) && caught)
+		count(LOSS_ACCEPT);
 	return 0;
 }
 

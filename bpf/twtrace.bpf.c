@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0
 /*
- * The hooks. Each is a line or two; what they do stands in the headers, by question:
- * state.h (who opens and closes, how long it lives), calls.h (who accepts, which calls
- * fail), mini.h with timers.h or trampolines.h (when TIME_WAIT begins and ends), filter.h
- * and emit.h (what of it user space gets to see).
+ * The hooks. Each is a line or two; what they do is in the headers, by question:
+ * state.h and chain.h (who opens and closes, how long it lives), calls.h (who accepts,
+ * which calls fail), mini.h with timers.h or trampolines.h (when TIME_WAIT starts and
+ * ends), filter.h and emit.h (what of it user space sees). config.h has what user space
+ * sets, compat.h what differs between kernels. README.md has the maps and the words.
  */
 #include "vmlinux.h"
 #include <bpf_helpers.h>
@@ -11,7 +12,7 @@
 #include <bpf_tracing.h>
 #include <bpf_endian.h>
 
-#include "state.h"
+#include "chain.h"
 #include "calls.h"
 #include "timers.h"
 #include "trampolines.h"
@@ -24,18 +25,11 @@ const enum loss *unused_loss __attribute__((unused));
 const enum event_flags *unused_flags __attribute__((unused));
 const enum role *unused_role __attribute__((unused));
 const enum side *unused_side __attribute__((unused));
-const enum mini_state *unused_mini __attribute__((unused));
+const enum shared *unused_shared __attribute__((unused));
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/*
- * A program that is running on a CPU does not run again there until it returns (6.1
- * and later), so a softirq's transition in the middle of a task's would be lost. The
- * second program, attached behind the first, takes what the first has not signed for.
- * Since 7.0 a program can be preempted, and is skipped on that CPU until its task runs
- * again: with a dozen tasks ready to run, a few will have stopped within one. Each that
- * has takes one program of the chain away. What is still lost is counted.
- */
+/* Who opens and who closes. The second program and those behind it: see chain.h. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state, struct sock *sk, int oldstate, int newstate)
 {
@@ -150,10 +144,7 @@ int BPF_PROG(twsk_segment, struct inet_timewait_sock *tw, struct sk_buff *skb)
 SEC("fexit/tcp_timewait_state_process")
 int BPF_PROG(twsk_segment_done, struct inet_timewait_sock *tw)
 {
-	__u64 verdict = 0;
-
-	bpf_get_func_ret(ctx, &verdict);
-	return on_segment_done(tw, (__u32)verdict);
+	return on_segment_done(tw, returned(ctx, 3));
 }
 
 SEC("fentry/tcp_abort")
@@ -165,13 +156,25 @@ int BPF_PROG(sock_abort, struct sock *sk)
 SEC("fexit/inet_accept")
 int BPF_PROG(sock_accept, struct socket *sock, struct socket *newsock)
 {
-	return on_accept(newsock);
+	return on_accept(newsock, false);
+}
+
+SEC("fexit/inet_accept")
+int BPF_PROG(sock_accept_caught, struct socket *sock, struct socket *newsock)
+{
+	return on_accept(newsock, true);
 }
 
 SEC("fexit/mptcp_stream_accept")
 int BPF_PROG(mptcp_accept, struct socket *sock, struct socket *newsock)
 {
-	return on_accept(newsock);
+	return on_accept(newsock, false);
+}
+
+SEC("fexit/mptcp_stream_accept")
+int BPF_PROG(mptcp_accept_caught, struct socket *sock, struct socket *newsock)
+{
+	return on_accept(newsock, true);
 }
 
 /* The exits of system calls: with --syscalls on only. */
@@ -205,7 +208,7 @@ int exit_accept4(struct trace_event_raw_sys_exit *ctx)
 	return on_accept_exit(ctx->ret);
 }
 
-/* One of the two, as the kernel has it: 6.14 and later pass the whole completion. */
+/* One of the two, as the kernel has it: 6.13 and later pass the whole completion. */
 SEC("tp_btf/io_uring_complete")
 int BPF_PROG(uring_complete_res, void *ring, void *req, __u64 user_data, int res)
 {

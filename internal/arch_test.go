@@ -1,4 +1,4 @@
-// Package internal has only a test: that imports point one way.
+// Package internal has only tests: that imports point one way, and what ships.
 package internal
 
 import (
@@ -38,13 +38,39 @@ var rules = []rule{{
 	target: func(path string) bool { return !standard(path) },
 	never:  []string{"internal/event"},
 }, {
-	why:    "two packages talk to the kernel's BPF",
+	why:    "few packages use the kernel's BPF",
 	target: below("github.com/cilium/ebpf"),
-	only:   []string{"internal/kernel", "internal/tracer"},
+	only:   []string{"internal/kernel", "internal/tools/bench", "internal/tracer"},
 }, {
 	why:    "what is right of the events has to work on a trace file, with no root and no BPF",
 	target: below(module + "internal/tracer"),
+	only:   []string{"cmd/...", "internal/doctor", "internal/live"},
+}, {
+	why:    "the engine reads any source: a kernel, files, a test",
+	target: anyOf("internal/tracer", "internal/record", "internal/live", "internal/replay"),
+	never:  []string{"internal/diagnose", "internal/monitor", "internal/session/..."},
+}, {
+	why:    "trace files are read by replay, and written by recorder",
+	target: below(module + "internal/record"),
+	only:   []string{"cmd/...", "internal/recorder", "internal/replay", "internal/tools/...", "internal/tracer"}, // tracer: its benchmark of the pipeline
+}, {
+	why:    "only the commands choose the source",
+	target: anyOf("internal/live", "internal/replay"),
 	only:   []string{"cmd/..."},
+}, {
+	why:    "only the commands and the doctor sample a session; facts are made of tables, not of samples",
+	target: below(module + "internal/monitor"),
+	only:   []string{"cmd/...", "internal/doctor"},
+}, {
+	why:    "only the commands make a diagnosis or a recording",
+	target: anyOf("internal/doctor", "internal/recorder", "internal/plan"),
+	only:   []string{"cmd/...", "internal/advice/e2e", "internal/doctor"},
+}, {
+	why: "rules find what is wrong; how a report looks, and what a setup bears, is not theirs",
+	target: func(path string) bool {
+		return below(module+"internal/doctor")(path) || below(module+"internal/plan")(path)
+	},
+	never: []string{"internal/advice"},
 }, {
 	why:    "the command line ends where the commands begin",
 	target: below("github.com/urfave/cli"),
@@ -52,7 +78,21 @@ var rules = []rule{{
 }, {
 	why:    "a trace file may come from another host than this one",
 	target: below(module + "internal/kernel"),
-	never:  []string{"internal/conn", "internal/filter", "internal/output", "internal/pressure", "internal/record", "internal/report", "internal/view"},
+	never:  []string{"internal/conn", "internal/filter", "internal/output", "internal/pressure", "internal/record", "internal/report", "internal/rows", "internal/view"},
+}, {
+	why: "the screen and the page are for the commands: others read rows",
+	target: func(path string) bool {
+		return below(module+"internal/view")(path) || below(module+"internal/report")(path)
+	},
+	only: []string{"cmd/..."},
+}, {
+	why:    "one package draws on a terminal",
+	target: below("charm.land/bubbletea"),
+	only:   []string{"internal/view"},
+}, {
+	why:    "rows are numbers and a report is a page: neither knows of terminals",
+	target: below("github.com/charmbracelet"),
+	never:  []string{"internal/report", "internal/rows"},
 }}
 
 func TestImports(t *testing.T) {
@@ -65,13 +105,46 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// notShipped are the packages that no program which ships has in it.
+var notShipped = []string{"internal/kerneltest/...", "internal/tools/...", "internal/workload/..."}
+
+// TestNotShipped wants nothing in twtrace that is there for tests and developers.
+func TestNotShipped(t *testing.T) {
+	pkgs, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := make(map[string][]string)
+	for _, p := range pkgs {
+		imports[p.ImportPath] = p.Imports
+	}
+	seen := make(map[string]bool)
+	var visit func(path string)
+	visit = func(path string) {
+		if seen[path] {
+			return
+		}
+		seen[path] = true
+		for _, next := range imports[path] {
+			if matches(notShipped, next) {
+				t.Errorf("twtrace has %s in it, which %s imports", next, path)
+			}
+			visit(next)
+		}
+	}
+	visit(module + "cmd/twtrace")
+	if !seen[module+"internal/event"] {
+		t.Error("twtrace has no internal/event in it: this test looks at nothing")
+	}
+}
+
 // TestRulesNameRealPackages: a rule about a package that was renamed guards nothing.
 func TestRulesNameRealPackages(t *testing.T) {
 	pkgs, err := list()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range rules {
+	for _, r := range append([]rule{{why: "not shipped", never: notShipped}}, rules...) {
 		for _, name := range slices.Concat(r.only, r.never) {
 			if !slices.ContainsFunc(pkgs, func(p pkg) bool { return matches([]string{name}, p.ImportPath) }) {
 				t.Errorf("%s: there is no package %s", r.why, name)
@@ -93,10 +166,21 @@ func TestViolations(t *testing.T) {
 		{"cmd/twtrace", "github.com/cilium/ebpf", true},
 		{"cmd/twtrace", module + "internal/tracer", false},
 		{"internal/advice", module + "internal/tracer", true},
+		{"internal/advice", module + "internal/doctor", true},
+		{"internal/doctor", module + "internal/advice", false},
 		{"internal/view", "github.com/urfave/cli/v2", true},
 		{"internal/view", module + "internal/kernel", true},
 		{"internal/view", module + "internal/kerneltest", false},
 		{"internal/advice", module + "internal/kernel", false},
+		{"cmd/twtrace", module + "internal/view", false},
+		{"internal/report", module + "internal/view", true},
+		{"internal/report", module + "internal/rows", false},
+		{"internal/view", module + "internal/rows", false},
+		{"internal/view", "charm.land/bubbletea/v2", false},
+		{"internal/report", "charm.land/bubbletea/v2", true},
+		{"internal/rows", "github.com/charmbracelet/x/ansi", true},
+		{"internal/rows", module + "internal/report", true},
+		{"internal/rows", module + "internal/kernel", true},
 	}
 	for _, tt := range tests {
 		imports := []string{tt.imports}
@@ -169,6 +253,13 @@ func standard(path string) bool {
 // below returns a test for the package root and those in its directories.
 func below(root string) func(string) bool {
 	return func(path string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+}
+
+// anyOf returns a test for some packages of this module and those in their directories.
+func anyOf(names ...string) func(string) bool {
+	return func(path string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return below(module + name)(path) })
+	}
 }
 
 func matches(names []string, path string) bool {

@@ -60,9 +60,9 @@ func allBegun(t *testing.T, ns *kerneltest.NS, n int) {
 	})
 }
 
-// TestChurn checks that the account balances with the kernel's counters through
+// TestSlowChurn checks that the account balances with the kernel's counters through
 // churn at full speed, for begins and for ends.
-func TestChurn(t *testing.T) {
+func TestSlowChurn(t *testing.T) {
 	t.Parallel()
 	ns := churnNS(t)
 	tr := startTrace(t, "-N", ns.Path(), "--buffer", "64M")
@@ -123,9 +123,9 @@ func checkOpens(t *testing.T, opens, connections, skipped int) {
 	}
 }
 
-// TestStalledReader lets the ring overflow and checks that what is lost is said,
+// TestStalledReaderTraced lets the ring overflow and checks that what is lost is said,
 // and that the totals do not depend on it.
-func TestStalledReader(t *testing.T) {
+func TestStalledReaderTraced(t *testing.T) {
 	t.Parallel()
 	ns := churnNS(t)
 	tr := startTrace(t, "--buffer", "64K", "-N", ns.Path())

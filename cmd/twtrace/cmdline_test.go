@@ -8,8 +8,8 @@ import (
 	"github.com/twtrace/twtrace/internal/kerneltest"
 )
 
-// TestCmdline has command lines in the records only if they were asked for.
-func TestCmdline(t *testing.T) {
+// TestCmdlineTraced has command lines in the records only if they were asked for.
+func TestCmdlineTraced(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	keepBusy(t, ns)

@@ -17,12 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/session"
 )
 
 // httpServer serves HTTP in the namespace, and returns a shell command for a process
 // that fetches a page of it and goes.
 func httpServer(t *testing.T, ns *kerneltest.NS) (curl string) {
 	t.Helper()
+	kerneltest.RequireTool(t, "curl", "curl")
 	var l net.Listener
 	var err error
 	ns.Do(t, func() { l, err = net.Listen("tcp4", "127.0.0.1:0") })
@@ -83,9 +85,9 @@ func checkClients(t *testing.T, all []record, pids map[uint32]bool) {
 	}
 }
 
-// TestCommand runs a command beside another that does the same and is nobody's
+// TestCommandTraced runs a command beside another that does the same and is nobody's
 // business.
-func TestCommand(t *testing.T) {
+func TestCommandTraced(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	hold(t, ns)
@@ -119,7 +121,6 @@ func TestCommand(t *testing.T) {
 // TestCommandCode checks which exit code is whose.
 func TestCommandCode(t *testing.T) {
 	t.Parallel()
-	kerneltest.RequireRoot(t)
 	for _, tt := range []struct {
 		args string
 		want int
@@ -127,21 +128,21 @@ func TestCommandCode(t *testing.T) {
 		{"-- true", 0},
 		{"-- sh -c exit\x003", 3},
 		{"-- sh -c kill\x00-9\x00$$", 137},
-		{"-- ./no/such/command", exitNotFound},
-		{"-- /etc/passwd", exitNoExec},
-		{"true", exitUsage},
+		{"-- ./no/such/command", session.ExitNotFound},
+		{"-- /etc/passwd", session.ExitNoExec},
+		{"dport 80", exitUsage},
 		{"-p 1 -- true", exitUsage},
 		{"--follow -- true", exitUsage},
 		{"--follow", exitUsage},
 		{"--follow -p !1", exitUsage},
-		{"--follow -p 4194303", exitFailed},
 	} {
 		args := strings.Fields("trace " + tt.args)
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "\x00", " ")
 		}
-		if _, stderr, code := twtrace(t, args...); code != tt.want {
-			t.Errorf("%q: exit code %d, want %d: %s", tt.args, code, tt.want, stderr)
+		cmd, _ := pipedCommand(t, args...)
+		if o := ended(t, cmd); o.code != tt.want {
+			t.Errorf("%q: exit code %d, want %d: %s", tt.args, o.code, tt.want, o.stderr)
 		}
 	}
 }
@@ -149,23 +150,24 @@ func TestCommandCode(t *testing.T) {
 // TestCommandOutlived: a command does not go on after a trace that had enough of it.
 func TestCommandOutlived(t *testing.T) {
 	t.Parallel()
-	kerneltest.RequireRoot(t)
-	_, stderr, code := twtrace(t, "trace", "--duration", "100ms", "--", "sh", "-c", "echo $$; exec sleep 1000")
-	if code != 0 {
-		t.Errorf("exit code %d: %s", code, stderr)
+	cmd, _ := pipedCommand(t, "trace", "--duration", "100ms", "--", "sh", "-c", "echo $$; exec sleep 1000")
+	o := ended(t, cmd)
+	if o.code != 0 {
+		t.Errorf("exit code %d: %s", o.code, o.stderr)
 	}
-	for pid := range pidsIn(t, stderr) {
+	for pid := range pidsIn(t, o.stderr) {
 		if err := unix.Kill(int(pid), 0); !errors.Is(err, unix.ESRCH) {
 			t.Errorf("the command goes on: %v", err)
 		}
 	}
 }
 
-// TestFollow follows a process that has started another before the trace, and starts
+// TestFollowTraced follows a process that has started another before the trace, and starts
 // more during it, which end at once and leave theirs to somebody else.
-func TestFollow(t *testing.T) {
+func TestFollowTraced(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
+	ended(t, command("trace", "--follow", "-p", "4194303")).failed(t, exitFailed) // there is none
 	hold(t, ns)
 	curl := httpServer(t, ns)
 	ns.Start(t, exec.Command("sh", "-c", "while :; do "+curl+"; done"))

@@ -14,30 +14,31 @@ import (
 	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/output/parquet"
 	tracefile "github.com/twtrace/twtrace/internal/record"
+	"github.com/twtrace/twtrace/internal/replay"
 )
 
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "convert",
-		Usage:     "make a table, or a whole file, of trace files",
+		Usage:     "convert trace files to CSV, Parquet or JSON; merge or repair them",
 		ArgsUsage: "[FILE...]",
-		Description: "Damage ends it, and nothing is written, unless --repair is given. Needs no root.\n\n" + examples(
+		Description: "Stops at damage and writes nothing, unless --repair is given. Needs no root.\n\n" + examples(
 			"twtrace convert -r t.ndjson.zst -w t.parquet              a table for DuckDB, ClickHouse, pandas",
 			"twtrace convert -r t.ndjson.zst -t csv -w -               rows on stdout",
-			"twtrace convert --repair -w whole.ndjson.zst -r t-*.zst   what is left of damaged files, in one"),
+			"twtrace convert --repair -w whole.ndjson.zst -r t-*.zst   the intact records of damaged files, in one file"),
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "read", Aliases: []string{"r"}, Usage: "trace files of one recording, `FILE...`; - is stdin", Category: categoryFile},
-			&cli.StringFlag{Name: "to", Aliases: []string{"t"}, Usage: "`FORMAT`: csv, ndjson, parquet", DefaultText: "what the name of the file tells", Category: categoryFile},
-			&cli.StringFlag{Name: "write", Aliases: []string{"w"}, Usage: "write to `FILE`, packed as record does if it ends in .zst; - is stdout", Category: categoryFile},
-			&cli.BoolFlag{Name: "repair", Usage: "take what is whole of torn or damaged files", Category: categoryFile},
-			&cli.BoolFlag{Name: "force", Usage: "replace a file that is there already", Category: categoryFile},
-			&cli.BoolFlag{Name: "redact", Usage: "no names, and other addresses with the same prefixes in common", Category: categoryFile},
+			&cli.StringSliceFlag{Name: "read", Aliases: []string{"r"}, Usage: "read trace files of one recording, `FILE...`; - is stdin", Category: categoryFile},
+			&cli.StringFlag{Name: "to", Aliases: []string{"t"}, Usage: "`FORMAT`: output format: csv, ndjson or parquet", DefaultText: "from the name of the file", Category: categoryFile},
+			&cli.StringFlag{Name: "write", Aliases: []string{"w"}, Usage: "write to `FILE`, as a trace file if it ends in .zst; - is stdout", Category: categoryFile},
+			&cli.BoolFlag{Name: "repair", Usage: "skip what is damaged, and keep the rest", Category: categoryFile},
+			&cli.BoolFlag{Name: "force", Usage: "overwrite an existing file", Category: categoryFile},
+			&cli.BoolFlag{Name: "redact", Usage: "remove names, and replace addresses; common prefixes stay common", Category: categoryFile},
 		},
 		Action: runConvert,
 	}
 }
 
-// target is where records go to: all of them, or none.
+// target is where records go: all of them, or none.
 type target interface {
 	Write(*event.Event) error
 	Close(end *event.Event) error // end is nil if there is none
@@ -46,19 +47,16 @@ type target interface {
 
 func runConvert(c *cli.Context) error {
 	defer catchSignals(c)()
-	names, err := fileNames(c)
-	if err != nil {
-		return err
-	}
+	names := fileNames(c)
 	if len(names) == 0 {
-		return usagef("convert needs -r FILE")
+		return usagef("convert requires --read FILE (-r), such as -r trace.ndjson.zst")
 	}
 	format, err := targetFormat(c.String("to"), c.String("write"))
 	if err != nil {
 		return err
 	}
 	if format == "parquet" && c.String("write") == "-" && toTerminal(c) {
-		return usagef("-w - writes binary data, and stdout is a terminal: name a file")
+		return usagef("--write - writes binary data, and stdout is a terminal: name a file")
 	}
 	var redactor *tracefile.Redactor
 	if c.Bool("redact") {
@@ -90,10 +88,10 @@ func runConvert(c *cli.Context) error {
 	return nil
 }
 
-// targetFormat is the format that --to names, or else the name of the file.
+// targetFormat returns the format of --to, or else of the file name.
 func targetFormat(to, name string) (string, error) {
 	if name == "" {
-		return "", usagef("convert needs -w FILE")
+		return "", usagef("convert requires --write FILE (-w), such as -w trace.parquet")
 	}
 	for _, format := range []string{"csv", "ndjson", "parquet"} {
 		if to == format || to == "" && strings.HasSuffix(strings.TrimSuffix(name, ".zst"), "."+format) {
@@ -101,9 +99,9 @@ func targetFormat(to, name string) (string, error) {
 		}
 	}
 	if to == "" {
-		return "", usagef("the name %s does not tell a format: -t csv, ndjson or parquet", name)
+		return "", usagef("no format in the name %s: add --to csv, ndjson or parquet", name)
 	}
-	return "", usagef("--to: bad format %q: csv, ndjson or parquet", to)
+	return "", usagef("--to: bad format %q: use csv, ndjson, parquet", to)
 }
 
 func openTarget(c *cli.Context, format string, redactor *tracefile.Redactor, reader *tracefile.Reader) (target, error) {
@@ -119,26 +117,28 @@ func openTarget(c *cli.Context, format string, redactor *tracefile.Redactor, rea
 		o.Plain = tracefile.NDJSON
 	}
 	if o.Plain == tracefile.CSV && strings.HasSuffix(path, ".zst") {
-		return nil, usagef("CSV is not packed: name a file that does not end in .zst")
+		return nil, usagef("--to csv conflicts with a name that ends in .zst: CSV is not compressed")
 	}
 	w, err := tracefile.NewWriter(o, &start, time.Unix(0, start.Time))
 	if err != nil {
 		return nil, err
 	}
-	reader.OnLimits = func(list []tracefile.Limits) {
+	reader.OnLimits = func(list []tracefile.Limits, read tracefile.Read) {
+		w.SetRead(read)
 		for _, l := range list {
 			for _, netns := range l.NetNS {
 				w.SetLimits(netns, l.Sysctls)
+				w.SetName(netns, l.Names[netns], netns == l.Home)
 			}
 		}
 	}
 	return &fileTarget{w}, nil
 }
 
-// fileTarget is a trace file, or its lines.
+// fileTarget is a trace file, or lines of NDJSON or CSV.
 type fileTarget struct{ *tracefile.Writer }
 
-// Write has the time of a block be that of its records.
+// Write sets the time of a block to that of its records.
 func (t *fileTarget) Write(e *event.Event) error {
 	return cmp.Or(t.Writer.Tick(time.Unix(0, e.Time)), t.Writer.Write(e))
 }
@@ -199,7 +199,7 @@ type conversion struct {
 	to      target
 	repair  bool
 	records uint64
-	told    int // damages
+	noted   int // damages so far
 }
 
 func (v *conversion) run(c *cli.Context) error {
@@ -215,7 +215,7 @@ func (v *conversion) run(c *cli.Context) error {
 			return nil
 		case err != nil:
 			return err
-		case e.Time == 0: // what is said of damage
+		case e.Time == 0: // a Lost event about damage
 			e.Time = at
 		}
 		at = e.Time
@@ -224,21 +224,21 @@ func (v *conversion) run(c *cli.Context) error {
 			return err
 		}
 		if v.records%4096 == 0 && c.Context.Err() != nil {
-			return errors.New("stopped by a signal")
+			return errors.New("interrupted by a signal")
 		}
 	}
 }
 
-// damage tells what is new of it, and is an error unless that is to be repaired.
+// damage prints new damage, and is an error without --repair.
 func (v *conversion) damage(c *cli.Context) error {
-	for ; v.told < len(v.reader.Damage); v.told++ {
-		d := v.reader.Damage[v.told]
+	for ; v.noted < len(v.reader.Damage); v.noted++ {
+		d := v.reader.Damage[v.noted]
 		if !v.repair {
-			return fmt.Errorf("%s; nothing is written: --repair takes what is whole", d)
+			return fmt.Errorf("%s; nothing was written. --repair keeps the intact records", d)
 		}
-		if v.told < maxDamage {
+		if v.noted < replay.MaxDamage {
 			note(c, "%s", d)
-		} else if v.told == maxDamage {
+		} else if v.noted == replay.MaxDamage {
 			note(c, "and more")
 		}
 	}

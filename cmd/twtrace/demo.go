@@ -1,117 +1,103 @@
 package main
 
 import (
-	"context"
-	"net/netip"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/twtrace/twtrace/internal/workload"
+	"github.com/twtrace/twtrace/internal/demo"
+	"github.com/twtrace/twtrace/internal/view"
 )
 
 func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "a storm of its own in a private network namespace, shown live",
-		Description: "Makes a network namespace with 2,000 ports, a server, a client that opens a connection for\n" +
+		Usage: "create a port-exhaustion storm in a throw-away namespace and show it live",
+		Description: "Creates a network namespace with 2,000 ports, a server, a client that opens a connection for\n" +
 			"every request, and a well-behaved neighbour. The client runs out of ports after about 15 s.\n" +
-			"Nothing else on this host is touched, and nothing stays behind.",
+			"The connections end after 30 s; the view stays until you press q, or until --duration is over.\n" +
+			"It touches nothing else on this host and leaves nothing behind.\n\n" + examples(
+			"twtrace demo                        watch the storm live",
+			"twtrace demo --duration 3m          stop after three minutes",
+			"twtrace demo -b -i 5s               plain tables, every 5 s"),
 		Flags: slices.Concat(filterFlags(), tracerFlags(), viewFlags(), []cli.Flag{
-			&cli.DurationFlag{Name: "duration", Value: 30 * time.Second, Usage: "stop after `TIME`", Category: categoryTrace},
+			&cli.DurationFlag{Name: "duration", Usage: "stop after `TIME` (default: never on a terminal, 30s elsewhere)", Category: categoryLimits},
 		}),
 		Action: runDemo,
 	}
 }
-
-// The namespace of the demo: 2,000 ports to a destination, no early reuse, and a
-// client that uses them up in 15 s.
-const (
-	demoPorts = "40000 41999"
-	demoRate  = 133
-)
-
-var (
-	demoDB    = netip.MustParseAddrPort("127.0.0.7:3306")
-	demoCache = netip.MustParseAddrPort("127.0.0.8:6379")
-)
 
 func runDemo(c *cli.Context) error {
 	defer catchSignals(c)()
 	if _, err := wantsObjects(c); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(c.Context)
-	defer cancel()
-	ns, err := workload.NewNetNS()
+	d, err := demo.New()
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
-	if err := ns.Sysctl("net.ipv4.ip_local_port_range", demoPorts); err != nil {
+	defer d.Close()
+	if err := c.Set("netns", d.Path()); err != nil {
 		return err
 	}
-	if err := ns.Sysctl("net.ipv4.tcp_tw_reuse", "0"); err != nil {
-		return err
-	}
-	if err := c.Set("netns", ns.Path()); err != nil {
-		return err
-	}
-	s, err := openSession(c)
+	o, src, err := openTop(c)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	stop, err := startDemo(ctx, ns.Path())
+	defer o.Close()
+	out, err := screenOf(c)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	s.limits.refresh() // now that processes live in the namespace
-	return watch(c, s, newLive(s, c.Duration("interval")))
+	load := &demoLoad{demo: d, end: demoTime, view: o.duration}
+	switch {
+	case o.duration > 0:
+		load.end = o.duration
+	case out == nil: // nobody presses q
+		o.duration = demoTime
+	}
+	if err := d.Start(); err != nil {
+		return err
+	}
+	load.since = time.Now()
+	src.noted = load.note
+	o.trace.RefreshLimits() // now that processes live in the namespace
+	return watch(c, o, src)
 }
 
-// demoProcesses are servers first, then their clients.
-func demoProcesses() []workload.Spec {
-	return []workload.Spec{
-		{Comm: "database", CountOnly: true, Workers: 2, Serve: &workload.Serve{
-			At: []netip.AddrPort{demoDB}, End: workload.WaitEOF}},
-		{Comm: "cache", CountOnly: true, Serve: &workload.Serve{
-			At: []netip.AddrPort{demoCache}, End: workload.WaitEOF}},
-		{Comm: "checkout", CountOnly: true, Connect: &workload.Connect{
-			To: []netip.AddrPort{demoDB}, End: workload.HalfClose, Rate: demoRate}},
-		{Comm: "cron-job", CountOnly: true, Connect: &workload.Connect{
-			To: []netip.AddrPort{demoCache}, End: workload.HalfClose, Rate: 5}},
-	}
+// demoTime is how long the demo opens connections: some of it with all ports in use.
+const demoTime = 30 * time.Second
+
+// demoLoad ends the connections of the demo, and says on the screen when it does.
+type demoLoad struct {
+	demo  interface{ Stop() }
+	since time.Time
+	end   time.Duration // of the connections
+	view  time.Duration // of the view; 0: it stays
+	over  bool
 }
 
-// startDemo starts the processes and returns what ends them.
-func startDemo(ctx context.Context, netns string) (stop func(), err error) {
-	var running []*workload.Process
-	stop = func() {
-		for _, p := range running {
-			p.Kill()
-			p.Wait()
-		}
+// note ends the connections when it is time, and writes on s how long they go on.
+func (d *demoLoad) note(s *view.State) {
+	left := d.end - s.Time.Sub(d.since)
+	switch {
+	case d.view > 0:
+		s.Mode = "DEMO: ends in " + wholeSeconds(left)
+		return
+	case left > 0:
+		s.Mode = "DEMO: load ends in " + wholeSeconds(left)
+		return
+	case !d.over:
+		d.over = true
+		d.demo.Stop()
 	}
-	for _, spec := range demoProcesses() {
-		p, err := workload.Start(ctx, netns, spec)
-		if err != nil {
-			stop()
-			return nil, err
-		}
-		running = append(running, p)
-		if _, err := p.Ready(); err != nil {
-			stop()
-			return nil, err
-		}
-		if spec.Connect != nil {
-			if err := p.Go(); err != nil {
-				stop()
-				return nil, err
-			}
-		}
-	}
-	return stop, nil
+	s.Mode = "DEMO: load over, q quits"
+	s.Remarks = append(s.Remarks, "the demo's connections have ended; its ports become free within 60 s")
+}
+
+// wholeSeconds words what is left of a time, never less than 0 s.
+func wholeSeconds(d time.Duration) string {
+	return fmt.Sprintf("%ds", max(int((d+time.Second-1)/time.Second), 0))
 }

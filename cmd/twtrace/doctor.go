@@ -1,8 +1,9 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -10,22 +11,30 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/twtrace/twtrace/internal/advice"
+	"github.com/twtrace/twtrace/internal/doctor"
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/live"
+	"github.com/twtrace/twtrace/internal/session"
+	"github.com/twtrace/twtrace/internal/tracer"
 )
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "doctor",
-		Usage: "say what is wrong with ports and TIME_WAIT, and what helps",
-		Description: "It looks at /proc and sock_diag, as any user can, and as root watches what happens for 10 s.\n" +
-			"Exit code: 0 ok, 1 warning, 2 critical, 3 unknown or usage, as monitoring plugins have it.\n" +
-			"Commands are printed and never run.\n\n" +
+		Name:      "doctor",
+		ArgsUsage: "[FILTER]",
+		Usage:     "diagnose ports and TIME_WAIT: what is wrong, who does it, and what helps",
+		Description: "Reads /proc and sock_diag, as any user can; as root it also traces for 10 s.\n" +
+			"Exit code: 0 ok, 1 warning, 2 critical, 3 unknown or usage error, as monitoring plugins use them.\n" +
+			"It prints commands and never runs them.\n\n" +
 			examples(
 				"twtrace doctor                      what is wrong, who does it, and what helps",
-				"twtrace doctor --brief --window 3s  a line for each warning, for a monitoring system",
-				"twtrace doctor -o md > ticket.md    the same for a ticket",
+				"twtrace doctor --all                notes, and what is fine, too",
+				"twtrace doctor --brief --window 3s  only the verdict, for a monitoring system",
+				"twtrace doctor -o md > ticket.md    the same in Markdown, for a ticket",
 				"twtrace doctor --preflight          can this host be traced",
-				"twtrace doctor --plan --rate 500    do the ports bear it, and what would",
+				"twtrace doctor --plan --rate 500    would 500/s fit, and what would make it fit",
 				"twtrace doctor --sysctl             suggested settings as a file for sysctl.d"),
 		Flags:  slices.Concat(doctorFlags(), planFlags(), doctorTracerFlags(), doctorReadFlags()),
 		Action: runDoctor,
@@ -35,15 +44,17 @@ func doctorCommand() *cli.Command {
 func doctorFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "netns", Aliases: []string{"N"}, Category: categoryFilter,
-			Usage: "network namespaces: `NAME`, inode, path or pid:N (default: all that have sockets)"},
-		&cli.DurationFlag{Name: "window", Value: doctorWindow, Usage: "watch for `TIME`", Category: categoryTrace},
-		&cli.BoolFlag{Name: "no-bpf", Usage: "do not trace: /proc and sock_diag alone", Category: categoryTrace},
-		&cli.BoolFlag{Name: "preflight", Usage: "only say whether this host can be traced", Category: categoryTrace},
+			Usage: "network namespace `NAME`, its inode number, path, or pid:N (default: all that have sockets)"},
+		&cli.DurationFlag{Name: "window", Value: doctorWindow, Usage: "watch for `TIME`", Category: categoryLimits},
+		&cli.BoolFlag{Name: "no-bpf", Usage: "read /proc and sock_diag only; do not trace", Category: categoryTrace},
+		&cli.BoolFlag{Name: "preflight", Usage: "only report whether this host can be traced", Category: categoryTrace},
 		outputFlag(strings.Join(doctorFormats, ", ")),
-		&cli.BoolFlag{Name: "brief", Usage: "only a line for each warning, and the summary", Category: categoryOutput},
-		&cli.BoolFlag{Name: "sysctl", Usage: "only the settings that would help, as a file for sysctl.d", Category: categoryOutput},
+		utcFlag(),
+		&cli.BoolFlag{Name: "all", Usage: "print notes, and what is fine, too", Category: categoryOutput},
+		&cli.BoolFlag{Name: "brief", Usage: "print only the verdict, and one line per further warning", Category: categoryOutput},
+		&cli.BoolFlag{Name: "sysctl", Usage: "print only the settings that would help, as a file for sysctl.d", Category: categoryOutput},
 		&cli.StringFlag{Name: "fail-on", Value: "warn", Category: categoryOutput,
-			Usage: "exit 0 for what is below `SEVERITY`: info, warn, crit"},
+			Usage: "`SEVERITY`: exit 0 if every finding is below info, warn or crit"},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
 	}
 }
@@ -54,7 +65,7 @@ func doctorTracerFlags() []cli.Flag {
 	flags := slices.DeleteFunc(tracerFlags(), func(f cli.Flag) bool { return f.Names()[0] == "strict" })
 	for _, f := range flags {
 		if f, ok := f.(*cli.StringFlag); ok && f.Name == "syscalls" {
-			f.Usage = "hook system calls `WHICH`: auto and on (calls that fail, accepters; slows every call of the host while it watches), off"
+			f.Usage = "`WHICH`: trace system calls: off, or auto and on (failed bind, accept and socket calls, and who accepted; slows every system call on the host slightly meanwhile)"
 		}
 	}
 	return flags
@@ -69,129 +80,188 @@ const doctorWindow = 10 * time.Second
 
 var doctorFormats = []string{"text", "json", "md"}
 
-// doctor is one run: how to look, and how to tell.
-type doctor struct {
-	window time.Duration
-	named  []kernel.NetNS // by the user; nil: all that have sockets
-	format string
-	brief  bool
-	sysctl bool
-	style  advice.Style
-	out    io.Writer
-	screen *progress
-
-	before map[uint32]advice.Counted // the counters at the begin
-	report advice.Report
-	damage error // of the files that were read
-}
-
 func runDoctor(c *cli.Context) error {
 	defer catchSignals(c)()
-	d, err := newDoctor(c)
+	f, err := parseDoctorForm(c)
 	if err != nil {
 		return err
 	}
-	defer d.screen.clear()
+	if c.Bool("plan") {
+		return writePlan(c, f.format)
+	}
+	o, err := parseDoctor(c)
+	if err != nil {
+		return err
+	}
+	screen := newProgress(c)
+	defer screen.clear()
+	o.Show = func(done time.Duration, found []advice.Finding) { screen.show(done, o.Window, found) }
+	d := doctor.New(o)
+	if d.Report.Host, err = kernel.ThisHost(); err != nil {
+		return err
+	}
 	switch {
-	case c.Bool("plan"):
-		return d.plan(c)
 	case c.IsSet("read"):
-		err = d.readTape(c)
+		err = replayDoctor(c, d)
 	case c.Bool("preflight"):
-		err = d.preflight(c)
+		d.Preflight(c.String("btf"))
 	default:
-		err = d.watch(c)
+		err = d.Watch(c.Context)
 	}
 	if err != nil {
 		return err
 	}
-	if err := d.tell(); err != nil {
+	screen.clear()
+	if err := f.write(c.App.Writer, d.Report); err != nil {
 		return err
 	}
-	code := d.report.ExitCode()
+	return doctorVerdict(c, d)
+}
+
+// doctorVerdict is the exit code of a diagnosis, which goes before the damage of files.
+func doctorVerdict(c *cli.Context, d *doctor.Doctor) error {
+	code := d.Report.ExitCode()
 	switch {
-	case d.damage != nil && code == 0:
-		return d.damage
-	case d.damage != nil:
-		note(c, "%v", d.damage)
+	case d.Damage != nil && code == 0:
+		return d.Damage
+	case d.Damage != nil:
+		note(c, "%v", d.Damage)
 	}
 	if code != 0 {
-		return exitError{code: code}
+		return &session.ExitError{Code: code}
 	}
 	return nil
 }
 
-func newDoctor(c *cli.Context) (*doctor, error) {
-	d := &doctor{format: c.String("output"), brief: c.Bool("brief"), sysctl: c.Bool("sysctl"), out: c.App.Writer}
-	if !slices.Contains(doctorFormats, d.format) {
-		return nil, usagef("--output: bad format %q: it is %s", d.format, strings.Join(doctorFormats, ", "))
+// doctorForm is how the report is written.
+type doctorForm struct {
+	format string
+	brief  bool
+	sysctl bool
+	style  doctor.Style
+}
+
+// parseDoctorForm parses the flags that say how the report is written.
+func parseDoctorForm(c *cli.Context) (doctorForm, error) {
+	f := doctorForm{format: c.String("output"), brief: c.Bool("brief"), sysctl: c.Bool("sysctl"), style: doctorStyle(c)}
+	if !slices.Contains(doctorFormats, f.format) {
+		return f, usagef("--output: bad format %q; use %s", f.format, strings.Join(doctorFormats, ", "))
 	}
-	if d.sysctl && (d.brief || d.format != "text") {
-		return nil, usagef("--sysctl is a form of its own, beside --brief and -o")
+	if f.sysctl && (f.brief || f.format != "text") {
+		return f, usagef("--sysctl conflicts with --brief and -o")
+	}
+	f.style.All = c.Bool("all")
+	if f.style.All && (f.sysctl || f.format != "text") {
+		return f, usagef("--all conflicts with --sysctl and -o: they leave nothing out")
 	}
 	for _, name := range planOnly {
 		if c.IsSet(name) && !c.Bool("plan") {
-			return nil, usagef("--%s is for --plan", name)
+			return f, usagef("--%s requires --plan", name)
 		}
 	}
-	if d.brief && d.format != "text" {
-		return nil, usagef("--brief is a text, and -o %s is none", d.format)
+	if f.brief && f.format != "text" {
+		return f, usagef("--brief conflicts with -o %s", f.format)
 	}
-	failOn, ok := map[string]advice.Severity{"info": advice.Info, "warn": advice.Warn, "crit": advice.Crit}[c.String("fail-on")]
+	return f, nil
+}
+
+// write writes the report.
+func (f doctorForm) write(w io.Writer, r doctor.Report) error {
+	switch {
+	case f.sysctl:
+		return doctor.WriteSysctl(w, version, r.Host, r.Findings)
+	case f.brief:
+		return doctor.WriteBrief(w, r, f.style)
+	case f.format == "json":
+		return doctor.WriteJSON(w, r)
+	case f.format == "md":
+		return doctor.WriteMarkdown(w, r)
+	}
+	return doctor.WriteText(w, r, f.style)
+}
+
+// parseDoctor parses the flags that say what is diagnosed, and how.
+func parseDoctor(c *cli.Context) (doctor.Options, error) {
+	o := doctor.Options{Version: version, Clock: clockFor(c, c.String("output"))}
+	var ok bool
+	o.FailOn, ok = map[string]event.Severity{"info": event.Info, "warn": event.Warn, "crit": event.Crit}[c.String("fail-on")]
 	if !ok {
-		return nil, usagef("--fail-on: bad severity %q: it is info, warn or crit", c.String("fail-on"))
+		return o, usagef("--fail-on: bad severity %q; use info, warn or crit", c.String("fail-on"))
 	}
-	var err error
-	if d.window, err = positive(c, "window"); err != nil {
-		return nil, err
+	f, err := parseFilter(c)
+	if err == nil && f.Active() && f.named == nil && !c.IsSet("read") {
+		err = usagef("doctor takes the network namespaces to diagnose, and not those to leave out (!)")
+	}
+	if err != nil {
+		return o, err
+	}
+	if o.Window, err = positive(c, "window"); err != nil {
+		return o, err
+	}
+	if c.IsSet("read") {
+		for _, name := range []string{"no-bpf", "preflight"} {
+			if c.IsSet(name) {
+				return o, usagef("--%s conflicts with --read (-r): it is about this host", name)
+			}
+		}
+		return o, nil
 	}
 	for _, name := range []string{"from", "to"} {
-		if c.IsSet(name) && !c.IsSet("read") {
-			return nil, usagef("--%s is for trace files: name them with -r", name)
+		if c.IsSet(name) {
+			return o, usagef("--%s requires --read (-r) and a trace file", name)
 		}
 	}
-	d.style, d.screen = doctorStyle(c), newProgress(c)
-	d.report = advice.Report{Version: version, FailOn: failOn}
-	d.report.Host, err = kernel.ThisHost()
-	return d, err
+	if !c.Bool("preflight") {
+		o.Named = f.named
+	}
+	if !c.Bool("no-bpf") {
+		o.Trace = func() (*doctor.Trace, error) { return openDoctorTrace(c, o.Named) }
+	}
+	return o, nil
 }
 
-// tell prints the report.
-func (d *doctor) tell() error {
-	d.screen.clear()
-	switch {
-	case d.sysctl:
-		return advice.WriteSysctl(d.out, version, d.report.Host, d.report.Findings)
-	case d.brief:
-		return advice.WriteBrief(d.out, d.report, d.style)
-	case d.format == "json":
-		return advice.WriteJSON(d.out, d.report)
-	case d.format == "md":
-		return advice.WriteMarkdown(d.out, d.report)
+// openDoctorTrace hooks system calls too, unless the user or the kernel forbids it.
+func openDoctorTrace(c *cli.Context, named []kernel.NetNS) (*doctor.Trace, error) {
+	f := &filter.Filter{}
+	for _, n := range named {
+		f.NetNS.Items = append(f.NetNS.Items, n.Inum)
 	}
-	return advice.WriteText(d.out, d.report, d.style)
+	topts, err := parseTracer(c, f)
+	if err != nil {
+		return nil, err
+	}
+	which := c.String("syscalls")
+	topts.Syscalls = which != "off"
+	open := func() (running, error) {
+		return attach(c, live.Options{Version: version, Tracer: topts, Named: named, CountWaiting: true})
+	}
+	trace, err := open()
+	var host *tracer.HostError
+	if which == "auto" && errors.As(err, &host) {
+		topts.Syscalls = false
+		trace, err = open()
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := session.New(trace, session.Options{Filter: f, Narrow: true})
+	if err != nil {
+		return nil, err
+	}
+	return &doctor.Trace{Session: s, Host: trace, Findings: doctor.TraceFindings(trace.Check())}, nil
 }
 
-// conclude makes findings of facts, behind those about the trace.
-func (d *doctor) conclude(facts []advice.Facts) {
-	kept := slices.DeleteFunc(d.report.Findings, func(x advice.Finding) bool { return x.Group != "trace" })
-	d.report.Findings = append(kept, advice.DiagnoseAll(facts)...)
-	d.report.Spaces = nil
-	for _, f := range facts {
-		if f.NetNS.Inum != 0 {
-			d.report.Spaces = append(d.report.Spaces, f.NetNS)
-		}
-		d.report.Time = f.Time
-		d.report.Window = max(d.report.Window, f.Window)
+// replayDoctor diagnoses trace files.
+func replayDoctor(c *cli.Context, d *doctor.Doctor) error {
+	s, err := openSession(c, wants{Options: session.Options{Narrow: true}})
+	if err != nil {
+		return err
 	}
-}
-
-// pause waits, and reports whether it was for the whole time.
-func pause(ctx context.Context, t time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(t):
-		return true
+	defer s.Close()
+	names := fileNames(c)
+	for i, name := range names {
+		names[i] = filepath.Base(name)
 	}
+	d.Report.File = strings.Join(names, ", ")
+	return d.Replay(c.Context, s.Session, s.host, s.files.From() != 0)
 }

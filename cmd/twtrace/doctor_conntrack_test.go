@@ -38,12 +38,12 @@ func TestDoctorConntrack(t *testing.T) {
 	t.Cleanup(func() { must(t, os.WriteFile(conntrackMax, []byte(strconv.FormatUint(own.Max, 10)), 0)) })
 	goesOn(leaking(caller("pool", 60, workload.Hold, one)), database)(t, a)
 	awaitSockets(t, a.ns, room, "state", "established", "dport", "=", ":3306")
-	v := diagnose(t, a.ns, "--window", "6s")
+	v := inspected(t, a.ns, "--window", "6s")
 	found := v.of("TW301", a.ns)
 	if len(found) != 1 || found[0].Status != "crit" || len(v.alarms()) != 1 {
 		t.Fatalf("alarms %v:%s", v.alarms(), v.words())
 	}
-	for _, want := range []string{"of 200 conntrack entries", "packets dropped in", "are in ESTABLISHED"} {
+	for _, want := range []string{"of 200 conntrack entries", "packets of new connections dropped in", "are in ESTABLISHED"} {
 		if said := found[0].What + found[0].When + found[0].Reason; !strings.Contains(said, want) {
 			t.Errorf("no %q in %q", want, said)
 		}

@@ -75,8 +75,8 @@ func followed(t *testing.T, ns *kerneltest.NS, x finding, check func(r remedy)) 
 	}
 }
 
-// TestFollowAdvice: each thing that helps now makes the finding go away, while the load goes on.
-func TestFollowAdvice(t *testing.T) {
+// TestFollowAdviceTraced: each thing that helps now makes the finding go away, while the load goes on.
+func TestFollowAdviceTraced(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	for _, tt := range []struct {
@@ -98,12 +98,12 @@ func TestFollowAdvice(t *testing.T) {
 			}
 			onStage(t, ns, tt.load, database)
 			awaitSockets(t, ns, tt.timeWait, "state", "time-wait")
-			found := diagnose(t, ns).of(tt.id, ns)
+			found := inspected(t, ns).of(tt.id, ns)
 			if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != tt.commands {
 				t.Fatalf("%+v", found)
 			}
 			followed(t, ns, found[0], func(r remedy) {
-				v := diagnose(t, ns)
+				v := inspected(t, ns)
 				for _, x := range v.of(tt.id, ns) {
 					if x.Status == "warn" || x.Status == "crit" {
 						t.Errorf("after %s:%s", r.Command, v.words())
@@ -114,9 +114,9 @@ func TestFollowAdvice(t *testing.T) {
 	}
 }
 
-// TestFixPorts: a curl for every request is TW101, and one that reuses its connection, as
+// TestScenarioFixPorts: a curl for every request is TW101, and one that reuses its connection, as
 // advised, is not.
-func TestFixPorts(t *testing.T) {
+func TestScenarioFixPorts(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	for load, alarm := range map[string]bool{
@@ -131,35 +131,37 @@ func TestFixPorts(t *testing.T) {
 		} else {
 			awaitSockets(t, a.ns, 1, "state", "established", "dport", "=", ":8081")
 		}
-		v := diagnose(t, a.ns)
+		v := inspected(t, a.ns)
 		found := v.of("TW101", a.ns)
 		if alarm != (len(found) == 1 && v.ExitCode > 0) || !alarm && v.ExitCode != 0 {
 			t.Errorf("%s: exit code %d%s", load, v.ExitCode, v.words())
 		}
 		for _, x := range found {
-			if !slices.ContainsFunc(x.Remedies, func(r remedy) bool { return r.Kind == "fix" && strings.Contains(r.Text, "reuse connections") }) {
+			if !slices.ContainsFunc(x.Remedies, func(r remedy) bool {
+				return r.Kind == "fix" && strings.Contains(r.Text, "keep connections in the client")
+			}) {
 				t.Errorf("the fix is not named: %+v", x.Remedies)
 			}
 		}
 	}
 }
 
-// TestFollowBinding: clients that bind before they connect need a wider range, or have
+// TestFollowBindingTraced: clients that bind before they connect need a wider range, or have
 // connect() choose the port.
-func TestFollowBinding(t *testing.T) {
+func TestFollowBindingTraced(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	binder := bindsFirst(caller("binder", 30, workload.HalfClose, many))
 	a := &act{ns: narrow(t, 200)}
 	goesOn(leaking(binder), servers)(t, a)
 	awaitSockets(t, a.ns, 180, "state", "time-wait")
-	v := diagnose(t, a.ns)
+	v := inspected(t, a.ns)
 	found := v.of("TW102", a.ns)
 	if len(found) != 1 || found[0].Status != "crit" || len(found[0].commands()) != 1 {
 		t.Fatalf("%+v", found)
 	}
 	followed(t, a.ns, found[0], func(r remedy) {
-		if v := diagnose(t, a.ns); len(v.of("TW102", a.ns)) > 0 {
+		if v := inspected(t, a.ns); len(v.of("TW102", a.ns)) > 0 {
 			t.Errorf("after %s:%s", r.Command, v.words())
 		}
 	})
@@ -167,14 +169,14 @@ func TestFollowBinding(t *testing.T) {
 	binder.Connect.LatePort = true
 	goesOn(leaking(binder), servers)(t, fixed)
 	awaitSockets(t, fixed.ns, 210, "state", "time-wait")
-	if v := diagnose(t, fixed.ns); v.ExitCode != 0 || len(v.of("TW102", fixed.ns)) > 0 {
+	if v := inspected(t, fixed.ns); v.ExitCode != 0 || len(v.of("TW102", fixed.ns)) > 0 {
 		t.Errorf("with IP_BIND_ADDRESS_NO_PORT: exit code %d%s", v.ExitCode, v.words())
 	}
 }
 
-// TestFixPool: a client of MariaDB that connects for every query lacks a pool, and with
+// TestScenarioFixPool: a client of MariaDB that connects for every query lacks a pool, and with
 // one it does not.
-func TestFixPool(t *testing.T) {
+func TestScenarioFixPool(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	databases := t.TempDir()
@@ -183,7 +185,7 @@ func TestFixPool(t *testing.T) {
 		a := &act{stage: &stage{database: databases}, ns: kerneltest.NetNS(t), dir: t.TempDir()}
 		mariadb(t, a)
 		queries(t, a, pooled)
-		v := diagnose(t, a.ns)
+		v := inspected(t, a.ns)
 		found := v.of("TW201", a.ns)
 		if (len(found) == 1) == pooled || len(found) == 1 && found[0].Scope.Comm != "mariadb-slap" {
 			t.Errorf("pooled %v:%s", pooled, v.words())
@@ -204,15 +206,15 @@ func queries(t *testing.T, a *act, pooled bool) {
 	awaitSockets(t, a.ns, 4, "state", state)
 }
 
-// TestForecast: when the verdict says that connect() fails, it does, within 15 %.
-func TestForecast(t *testing.T) {
+// TestForecastTraced: when the verdict says that connect() fails, it does, within 15 %.
+func TestForecastTraced(t *testing.T) {
 	kerneltest.RequireRoot(t)
 	ns := narrow(t, 600)
 	c := caller("checkout", 25, workload.HalfClose, one)
 	c.Connect.Fails = 1
 	r := onStage(t, ns, c, database)
 	awaitSockets(t, ns, 200, "state", "time-wait")
-	v := diagnose(t, ns)
+	v := inspected(t, ns)
 	found := v.of("TW101", ns)
 	if len(found) != 1 || found[0].Forecast == nil {
 		t.Fatalf("no forecast:%s", v.words())

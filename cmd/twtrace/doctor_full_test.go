@@ -25,9 +25,9 @@ func fillRange(t *testing.T, ns *kerneltest.NS, low, high int) {
 	ns.Sysctl(t, "net.ipv4.ip_local_port_range", fmt.Sprintf("%d %d", low, high))
 }
 
-// TestDoctorFull has all 28,232 ports of the default range in use, and the client go on:
+// TestDoctorFullTraced has all 28,232 ports of the default range in use, and the client go on:
 // what is wrong, and who does it, is known when the window ends.
-func TestDoctorFull(t *testing.T) {
+func TestDoctorFullTraced(t *testing.T) {
 	kerneltest.RequireRoot(t)
 	ns := kerneltest.NetNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
@@ -35,7 +35,7 @@ func TestDoctorFull(t *testing.T) {
 	fillRange(t, ns, 32768, 60999)
 	load := onStage(t, ns, caller("checkout", 50, workload.HalfClose, one), database)
 	begin := time.Now()
-	v := diagnose(t, ns, "--window", "3s")
+	v := inspected(t, ns, "--window", "3s")
 	t.Logf("%.1f s with %d sockets", time.Since(begin).Seconds(), ns.Sockstat(t)["TCP tw"])
 	found := v.of("TW101", ns)
 	if v.ExitCode != 2 || len(found) != 1 || found[0].Scope.Raddr != "127.0.0.7" || found[0].Scope.Comm != "checkout" || found[0].Scope.PID != uint32(load.Clients[0].PID()) {

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/twtrace/twtrace/internal/advice"
+	"github.com/twtrace/twtrace/internal/doctor"
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/view"
 )
@@ -44,12 +46,12 @@ func columns(f *os.File) int {
 }
 
 // doctorStyle is that of the report: of a terminal, or of a pipe.
-func doctorStyle(c *cli.Context) advice.Style {
+func doctorStyle(c *cli.Context) doctor.Style {
 	f, ok := c.App.Writer.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return advice.Style{}
+		return doctor.Style{}
 	}
-	return advice.Style{Width: columns(f), Color: terminalCaps(false, c.Bool("no-color")).Color}
+	return doctor.Style{Width: columns(f), Color: terminalCaps(false, c.Bool("no-color")).Color}
 }
 
 // mostShown is how many findings are shown before the report comes.
@@ -65,7 +67,7 @@ func (p *progress) show(done, window time.Duration, found []advice.Finding) {
 	more := 0
 	for _, x := range found {
 		switch {
-		case x.Severity < advice.Warn:
+		case x.Severity < event.Warn:
 		case len(lines) > mostShown:
 			more++
 		default:
@@ -73,7 +75,7 @@ func (p *progress) show(done, window time.Duration, found []advice.Finding) {
 		}
 	}
 	if len(lines) == 1 {
-		lines = append(lines, "nothing so far")
+		lines = append(lines, "no findings yet")
 	}
 	if more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))

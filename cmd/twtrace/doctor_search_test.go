@@ -46,7 +46,7 @@ func TestDoctorSearches(t *testing.T) {
 				must(t, p.Go())
 				awaitSockets(t, a.ns, held, "state", "established", "dport", "=", ":3306")
 			}
-			v := diagnose(t, a.ns, "--window", "6s")
+			v := inspected(t, a.ns, "--window", "6s")
 			if !tt.found {
 				if v.ExitCode != 0 || len(v.of("TW103", a.ns)) != 0 {
 					t.Errorf("exit code %d:%s", v.ExitCode, v.words())
@@ -57,7 +57,7 @@ func TestDoctorSearches(t *testing.T) {
 			if !slices.Equal(v.alarms(), []string{"TW103 warn"}) || len(found) != 1 || found[0].Scope.Comm != "seeker" || found[0].Scope.Raddr != "127.0.0.7" {
 				t.Fatalf("alarms %v:%s", v.alarms(), v.words())
 			}
-			if want := "passes over 14,116 ports"; !strings.Contains(found[0].Reason, want) {
+			if want := "skips 14,116 ports"; !strings.Contains(found[0].Reason, want) {
 				t.Errorf("no %q in %q", want, found[0].Reason)
 			}
 			t.Log(found[0].What, "; ", found[0].Who)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -41,7 +42,19 @@ type finding struct {
 		Event string
 		InS   float64 `json:"in_s"`
 	}
-	Remedies []remedy
+	Remedies     []remedy
+	Consequences []finding
+	Contributors []contributor
+}
+
+type contributor struct {
+	Role, Comm string
+	PID        uint32
+	Processes  int
+	N          uint64
+	Share      float64
+	PerS       float64 `json:"per_s"`
+	Victim     bool
 }
 
 type remedy struct{ Kind, Text, Command, Undo, Risk string }
@@ -49,7 +62,12 @@ type remedy struct{ Kind, Text, Command, Undo, Risk string }
 // doctored runs doctor to its end, and checks what it writes against the schema.
 func doctored(t *testing.T, cmd *exec.Cmd) verdict {
 	t.Helper()
-	o := ended(t, cmd)
+	return verdictOf(t, ended(t, cmd))
+}
+
+// verdictOf checks what doctor wrote against the schema.
+func verdictOf(t *testing.T, o outcome) verdict {
+	t.Helper()
 	if o.stderr != "" {
 		t.Errorf("stderr: %s", o.stderr)
 	}
@@ -70,18 +88,22 @@ func doctored(t *testing.T, cmd *exec.Cmd) verdict {
 	return v
 }
 
-// diagnose looks at one namespace.
-func diagnose(t *testing.T, ns *kerneltest.NS, args ...string) verdict {
+// inspected is a diagnosis of one namespace.
+func inspected(t *testing.T, ns *kerneltest.NS, args ...string) verdict {
 	t.Helper()
 	kerneltest.RequireRoot(t)
 	return doctored(t, command(append([]string{"doctor", "-o", "json", "--window", "3s", "-N", ns.Path()}, args...)...))
 }
 
-// of are the findings of a rule in a namespace.
-func (v verdict) of(id string, ns *kerneltest.NS) (found []finding) {
+// of are the findings of a rule in a namespace, also those under others.
+func (v verdict) of(id string, ns *kerneltest.NS) []finding { return v.in(id, ns.Inum()) }
+
+func (v verdict) in(id string, netns uint32) (found []finding) {
 	for _, x := range v.Checks {
-		if x.ID == id && x.Scope.Netns == ns.Inum() {
-			found = append(found, x)
+		for _, x := range append([]finding{x}, x.Consequences...) {
+			if x.ID == id && x.Scope.Netns == netns {
+				found = append(found, x)
+			}
 		}
 	}
 	return found
@@ -154,29 +176,28 @@ func awaitSockets(t *testing.T, ns *kerneltest.NS, n int, filter ...string) {
 // TestDoctorExitCodes: as monitoring plugins have them, and as --fail-on says.
 func TestDoctorExitCodes(t *testing.T) {
 	t.Parallel()
-	kerneltest.RequireRoot(t)
-	healthy, full, most := narrow(t, 100), narrow(t, 100), narrow(t, 100)
-	connect(t, full, 100)
-	holdPorts(t, most, 85)
+	noted := recordedFrom(t, played(20000, 10*time.Second, busyClient(40))) // TW201 is a note
+	most := recordedFrom(t, played(100, 10*time.Second, until(5*time.Second, busyClient(17))))
+	full := recordedFrom(t, exhausting())
 	for _, tt := range []struct {
-		ns     *kerneltest.NS
+		file   string
 		failOn string
 		code   int
 	}{
-		{healthy, "warn", 0}, {healthy, "crit", 0}, {healthy, "info", 1}, // TW900 is a note
+		{noted, "warn", 0}, {noted, "crit", 0}, {noted, "info", 1},
 		{most, "info", 1}, {most, "warn", 1}, {most, "crit", 0},
 		{full, "info", 2}, {full, "warn", 2}, {full, "crit", 2},
 	} {
-		v := diagnose(t, tt.ns, "--no-bpf", "--window", "100ms", "--fail-on", tt.failOn)
+		v := verdictOf(t, ran("doctor", "-o", "json", "-r", tt.file, "--fail-on", tt.failOn))
 		if v.ExitCode != tt.code {
 			t.Errorf("--fail-on %s: exit code %d, want %d:%s", tt.failOn, v.ExitCode, tt.code, v.words())
 		}
-		if want := map[*kerneltest.NS]string{healthy: "ok", most: "warn", full: "crit"}[tt.ns]; v.Verdict != want {
+		if want := map[string]string{noted: "ok", most: "warn", full: "crit"}[tt.file]; v.Verdict != want {
 			t.Errorf("--fail-on %s: verdict %s, want %s: it is not the exit code's", tt.failOn, v.Verdict, want)
 		}
 	}
-	for _, args := range [][]string{{"--fail-on", "bad"}, {"--brief", "-o", "json"}, {"--window", "0s"}, {"--from", "1s"}, {"-N", "bogus"}} {
-		o := ended(t, command(append([]string{"doctor"}, args...)...))
+	for _, args := range [][]string{{"--fail-on", "bad"}, {"--brief", "-o", "json"}, {"--all", "-o", "json"}, {"--window", "0s"}, {"--from", "1s"}, {"-N", "bogus"}} {
+		o := ran(append([]string{"doctor"}, args...)...)
 		o.failed(t, 3)
 		o.silent(t)
 	}
@@ -184,22 +205,18 @@ func TestDoctorExitCodes(t *testing.T) {
 
 // TestDoctorFormats: a pipe gets no escapes, and every format the same verdict.
 func TestDoctorFormats(t *testing.T) {
-	t.Parallel()
-	kerneltest.RequireRoot(t)
-	ns := narrow(t, 100)
-	connect(t, ns, 100)
+	t.Setenv("CLICOLOR_FORCE", "")
+	file := recordedFrom(t, exhausting())
 	for format, want := range map[string][]string{
-		"":        {"\nhost\n  CRIT  TW101 ports held by TIME_WAIT\n", "holds 100 of 100 ports", "undo: nsenter", "explain TW101", "Exit status 2.\n"},
-		"--brief": {"CRIT TW101  ports to 127.0.0.1:", "are used up", "Exit status 2.\n"},
-		"-o=md":   {"# twtrace doctor: crit\n", "| CRIT | TW101 |", "\n## CRIT TW101: ", "  ```\n  nsenter", "| evidence |", "Exit status 2.\n"},
+		"":        {"CRITICAL TW101 net:[4026531840]: ports to 127.0.0.7:3306 are used up", "\nhost\n  CRIT  TW101 ports held by TIME_WAIT\n", "holds 300 of 300 ports", "\n        undo\nnsenter --net=", "explain TW101", "Exit status 2.\n"},
+		"--brief": {"CRITICAL TW101 net:[4026531840]: ports to 127.0.0.7:3306", "are used up", "\n  now    the next line; undo: the one after it\nnsenter --net=", "Exit status 2.\n"},
+		"-o=md":   {"# twtrace doctor: crit\n", "| CRIT | TW101 |", "\n## CRIT TW101: ", "  ```\n  nsenter --net=", "| evidence |", "Exit status 2.\n"},
 	} {
-		args := []string{"doctor", "--no-bpf", "--window", "100ms", "-N", ns.Path()}
+		args := []string{"doctor", "-r", file}
 		if format != "" {
 			args = append(args, format)
 		}
-		cmd := command(args...)
-		cmd.Env = append(cmd.Env, "CLICOLOR_FORCE=")
-		o := ended(t, cmd)
+		o := ran(args...)
 		if o.code != 2 || o.stderr != "" || strings.ContainsRune(o.stdout, '\x1b') {
 			t.Errorf("%s: exit code %d, stderr %q, stdout %q", format, o.code, o.stderr, o.stdout)
 		}
@@ -208,27 +225,29 @@ func TestDoctorFormats(t *testing.T) {
 				t.Errorf("%s: no %q in\n%s", format, w, o.stdout)
 			}
 		}
-		if format == "--brief" && strings.Count(o.stdout, "\n") != 2 {
+		if format == "--brief" && strings.Count(o.stdout, "\n") > 8 { // the verdict, of TW101 with TW201
 			t.Errorf("brief: %s", o.stdout)
 		}
 	}
 }
 
 // TestDoctorOwner: while it goes on, the destination, who does it, and when it fails.
+// TestDoctorRulesTraced has the kernel do so.
 func TestDoctorOwner(t *testing.T) {
 	t.Parallel()
-	ns := narrow(t, 2000)
-	load := onStage(t, ns, caller("check out", 40, workload.HalfClose, one), database)
-	awaitSockets(t, ns, 100, "state", "time-wait")
-	v := diagnose(t, ns)
-	found := v.of("TW101", ns)
+	ns, err := kernel.CurrentNetNS()
+	must(t, err)
+	src, err := inOwnNetNS(played(600, 10*time.Second, busyClient(40)))
+	must(t, err)
+	v := verdictOf(t, over(t, src, "doctor", "-o", "json", "--window", "3s", "-N", ownNetNS))
+	found := v.in("TW101", ns.Inum)
 	if !v.Traced || len(found) != 1 || v.ExitCode != 2 {
 		t.Fatalf("traced %v, exit code %d:%s", v.Traced, v.ExitCode, v.words())
 	}
 	x := found[0]
 	s := x.Scope
-	if s.Comm != "check out" || s.PID != uint32(load.Clients[0].PID()) || s.Laddr != "127.0.0.1" || s.Raddr != "127.0.0.7" || s.Rport != 3306 {
-		t.Errorf("scope %+v, want check out[%d] -> 127.0.0.7:3306", s, load.Clients[0].PID())
+	if s.Comm != madeClient.Comm || s.PID != madeClient.PID || s.Laddr != "127.0.0.1" || s.Raddr != "127.0.0.7" || s.Rport != 3306 {
+		t.Errorf("scope %+v, want %s[%d] -> 127.0.0.7:3306", s, madeClient.Comm, madeClient.PID)
 	}
 	if x.Forecast == nil || x.Forecast.Event != "ports_exhausted" || x.Forecast.InS <= 0 {
 		t.Errorf("forecast %+v", x.Forecast)
@@ -247,7 +266,7 @@ func TestDoctorTwice(t *testing.T) {
 	awaitSockets(t, ns, 100, "state", "time-wait")
 	both := make(chan verdict)
 	for range 2 {
-		go func() { both <- diagnose(t, ns) }()
+		go func() { both <- inspected(t, ns) }()
 	}
 	for range 2 {
 		if v := <-both; len(v.of("TW101", ns)) != 1 || v.of("TW101", ns)[0].Scope.Comm != "checkout" || !v.Traced {
@@ -256,8 +275,8 @@ func TestDoctorTwice(t *testing.T) {
 	}
 }
 
-// TestDoctorWithoutRights says what it can find, and what it could not see.
-func TestDoctorWithoutRights(t *testing.T) {
+// TestDoctorWithoutRightsTraced says what it can find, and what it could not see.
+func TestDoctorWithoutRightsTraced(t *testing.T) {
 	t.Parallel()
 	ns := narrow(t, 100)
 	connect(t, ns, 100)
@@ -286,34 +305,64 @@ func TestDoctorWithoutRights(t *testing.T) {
 	}
 }
 
-// TestPreflight says what check says.
+// TestPreflight: what check says, in the words and with the exit code of a diagnosis, with
+// the rights there are.
 func TestPreflight(t *testing.T) {
+	t.Parallel()
+	v := verdictOf(t, ran("doctor", "--preflight", "-o", "json"))
+	check := ran("check", "-o", "csv")
+	if can := check.code == exitOK; can != (v.ExitCode == 0) || can != (v.Verdict == "ok") {
+		t.Errorf("check: exit code %d; the preflight has %d and says %s", check.code, v.ExitCode, v.Verdict)
+	}
+	if len(v.Checks) == 0 || v.Checks[0].ID != "TWD001" {
+		t.Fatalf("%+v", v)
+	}
+	for _, x := range v.Checks {
+		if x.Group != "trace" {
+			t.Errorf("%s is of group %s", x.ID, x.Group)
+		}
+		name, reason, _ := strings.Cut(x.Title, ": ")
+		if !strings.Contains(check.stdout, reason) || x.ID < "TWD008" && !strings.Contains(check.stdout, name) {
+			t.Errorf("check says nothing of %q: %s", x.Title, check.stdout)
+		}
+	}
+	refusedPreflight(t, fewerRights()[0])
+}
+
+// TestPreflightTraced: root can trace, and with fewer rights cannot.
+func TestPreflightTraced(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	v := doctored(t, command("doctor", "--preflight", "-o", "json"))
 	if v.Verdict != "ok" || len(v.Checks) < 5 || v.Checks[0].ID != "TWD001" || v.Checks[0].Status != "ok" {
 		t.Errorf("%+v", v)
 	}
+	for _, r := range fewerRights()[1:] {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			refusedPreflight(t, r)
+		})
+	}
+}
+
+// refusedPreflight is one with fewer rights than a trace needs.
+func refusedPreflight(t *testing.T, r rights) {
+	t.Helper()
+	v := doctored(t, r.command(t, "doctor", "--preflight", "-o", "json"))
+	last := v.Checks[len(v.Checks)-1]
+	if v.ExitCode != 2 || last.Status != "crit" {
+		t.Errorf("exit code %d, %+v", v.ExitCode, last)
+	}
 	for _, x := range v.Checks {
 		if x.Group != "trace" {
 			t.Errorf("%s is of group %s", x.ID, x.Group)
 		}
 	}
-	for _, r := range fewerRights() {
-		t.Run(r.name, func(t *testing.T) {
-			t.Parallel()
-			v := doctored(t, r.command(t, "doctor", "--preflight", "-o", "json"))
-			last := v.Checks[len(v.Checks)-1]
-			if v.ExitCode != 2 || last.Status != "crit" {
-				t.Errorf("exit code %d, %+v", v.ExitCode, last)
-			}
-		})
-	}
 }
 
-// TestDoctorKilled kills it while it watches; a signal that it may catch has it tell
+// TestDoctorKilledTraced kills it while it watches; a signal that it may catch has it tell
 // what it has seen so far.
-func TestDoctorKilled(t *testing.T) {
+func TestDoctorKilledTraced(t *testing.T) {
 	t.Parallel()
 	kerneltest.RequireRoot(t)
 	for _, signal := range []os.Signal{os.Kill, os.Interrupt} {
@@ -336,7 +385,7 @@ func TestDoctorKilled(t *testing.T) {
 			must(t, cmd.Process.Signal(signal))
 			_ = cmd.Wait() // the exit code says it
 			nothingLeft(t, held)
-			if signal == os.Interrupt && (cmd.ProcessState.ExitCode() != 2 || !strings.HasPrefix(out.String(), "CRIT TW101  ")) {
+			if signal == os.Interrupt && (cmd.ProcessState.ExitCode() != 2 || !strings.HasPrefix(out.String(), "CRITICAL TW101 ")) {
 				t.Errorf("exit code %d, stdout %s", cmd.ProcessState.ExitCode(), out.String())
 			}
 		})

@@ -12,9 +12,9 @@ import (
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-// TestExhaust has processes run out of ports, and compares how often each was told so
+// TestExhaustTraced has processes run out of ports, and compares how often each was told so
 // with what it counted at its own calls.
-func TestExhaust(t *testing.T) {
+func TestExhaustTraced(t *testing.T) {
 	t.Attr("row", "EADDRNOTAVAIL: as many as each process counted")
 	alone(t)
 	const ports = 100

@@ -162,7 +162,7 @@ func netNSOfChildren(t *testing.T, pid int) string {
 		must(t, err)
 		found[link]++
 	}
-	own, err := os.Readlink("/proc/self/ns/net")
+	own, err := os.Readlink("/proc/thread-self/ns/net")
 	must(t, err)
 	for link, n := range found {
 		if len(found) == 1 && n == 4 && link != own {

@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
@@ -112,8 +110,8 @@ func (l listed) checkSockets(t *testing.T, all []record) {
 	}
 }
 
-// TestList lists while a trace runs, which knows the owners.
-func TestList(t *testing.T) {
+// TestListTraced lists while a trace runs, which knows the owners.
+func TestListTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "`list` beside a trace")
 	ns := kerneltest.NetNS(t)
@@ -201,26 +199,27 @@ func (l listed) checkFormats(t *testing.T) {
 // prints without any trace is asked of its parts.
 func TestListWithoutTrace(t *testing.T) {
 	t.Parallel()
-	l := fill(t, kerneltest.NetNS(t))
-	all := l.list(t)
-	l.checkSockets(t, all)
+	to := ownTimeWait(t, connections)
+	all := listOwn(t, command("list", "-o", "json", "-N", "/proc/self/ns/net", "-D", fmt.Sprint(to.Port())), to)
 	for _, r := range all {
-		if want := l.truth[cookie(t, r)]; (r.Owner != "" || r.PID != 0) && r.PID != want.PID {
-			t.Errorf("%s[%d] by %s, want %s[%d] or nobody", r.Comm, r.PID, r.Owner, want.Comm, want.PID)
+		if (r.Owner != "" || r.PID != 0) && r.PID != uint32(os.Getpid()) {
+			t.Errorf("%s[%d] by %s, want this process or nobody", r.Comm, r.PID, r.Owner)
 		}
 	}
 
-	ns, err := kernel.FindNetNS(l.ns.Path())
+	ns, err := kernel.CurrentNetNS()
 	must(t, err)
 	var b strings.Builder
-	w, err := output.New(&b, output.Options{Fields: listFields})
+	w, err := output.New(&b, output.Options{Arrangements: listArrangements, Snapshots: true})
 	must(t, err)
-	alone := lister{filter: &filter.Filter{}, owners: &tracer.Owners{}, out: w}
+	f := &filter.Filter{}
+	f.RPorts.Items = append(f.RPorts.Items, filter.Ports{First: to.Port(), Last: to.Port()})
+	alone := lister{filter: f, owners: &tracer.Owners{}}
 	must(t, alone.list(ns))
-	must(t, w.Flush())
+	must(t, writeSorted(w, alone.found))
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	if len(lines) != len(l.truth)+1 {
-		t.Errorf("%d lines, want %d: %s", len(lines), len(l.truth)+1, b.String())
+	if len(lines) != connections+1 {
+		t.Errorf("%d lines, want %d: %s", len(lines), connections+1, b.String())
 	}
 	for _, line := range lines[1:] {
 		if f := strings.Fields(line); strings.Join(f[1:5], " ") != "- - - -" {
@@ -232,21 +231,35 @@ func TestListWithoutTrace(t *testing.T) {
 	}
 }
 
+// listOwn has cmd list the connections of ownTimeWait, and checks what they are.
+func listOwn(t *testing.T, cmd *exec.Cmd, to netip.AddrPort) []record {
+	t.Helper()
+	all, _ := list(t, cmd)
+	if len(all) != connections {
+		t.Errorf("%d sockets, want %d", len(all), connections)
+	}
+	ns, err := kernel.CurrentNetNS()
+	must(t, err)
+	for _, r := range all {
+		if r.Event != "snapshot" || r.Netns != ns.Inum || netip.AddrPortFrom(r.Raddr, r.Rport) != to || r.Laddr != to.Addr() {
+			t.Errorf("got %+v, want a socket to %v", r, to)
+		}
+	}
+	return all
+}
+
 // TestListUnprivileged shows a user the namespace that he is in.
 func TestListUnprivileged(t *testing.T) {
 	t.Parallel()
-	l := fill(t, kerneltest.NetNS(t))
-	cmd := unprivileged(t, "list", "-o", "json")
-	var all []record
-	var o outcome
-	l.ns.Do(t, func() { all, o = list(t, cmd) })
-	l.checkSockets(t, all)
-	for _, r := range all {
+	to := ownTimeWait(t, connections)
+	cmd := unprivileged(t, "list", "-o", "json", "-D", fmt.Sprint(to.Port()))
+	for _, r := range listOwn(t, cmd, to) {
 		if r.Owner != "" || r.PID != 0 {
 			t.Errorf("an owner without any right: %+v", r)
 		}
 	}
-	if !strings.HasPrefix(o.stderr, "twtrace: owners") || !strings.Contains(o.stderr, "not shown: that needs root\n") {
+	o := ended(t, unprivileged(t, "list", "-D", fmt.Sprint(to.Port())))
+	if !strings.HasPrefix(o.stderr, "twtrace: not shown without root: owners") {
 		t.Errorf("stderr: %q", o.stderr)
 	}
 }
@@ -261,134 +274,5 @@ func TestTwoTraces(t *testing.T) {
 	result := connect(t, ns, connections)
 	for _, tr := range traces {
 		checkBegins(t, tr, tr.stop(), ns, result)
-	}
-}
-
-// table is what top prints at one time.
-type table struct {
-	summary map[string]string // name=value behind the first #
-	rows    []map[string]string
-}
-
-// readTable reads up to the empty line behind a table, or the end.
-func readTable(t *testing.T, lines *bufio.Scanner) (table, bool) {
-	t.Helper()
-	tab := table{summary: make(map[string]string)}
-	var heading []string
-	for lines.Scan() && lines.Text() != "" {
-		line := lines.Text()
-		switch {
-		case strings.HasPrefix(line, "#"):
-			for _, f := range strings.Fields(line) {
-				if name, value, ok := strings.Cut(f, "="); ok {
-					tab.summary[name] = value
-				}
-			}
-		case heading == nil:
-			heading = strings.Fields(line)
-		default:
-			cells := strings.Fields(line)
-			if len(cells) != len(heading) {
-				t.Errorf("%d cells in %d columns: %s", len(cells), len(heading), line)
-				continue
-			}
-			row := make(map[string]string)
-			for i := range cells {
-				row[heading[i]] = cells[i]
-			}
-			tab.rows = append(tab.rows, row)
-		}
-	}
-	return tab, heading != nil
-}
-
-// sum adds up a column of numbers.
-func (tab table) sum(t *testing.T, column string) int {
-	t.Helper()
-	n := 0
-	for _, row := range tab.rows {
-		v, err := strconv.Atoi(row[column])
-		if err != nil {
-			t.Errorf("%s of %v: %v", column, row, err)
-		}
-		n += v
-	}
-	return n
-}
-
-// TestTop reads the tables until they show what the kernel shows. There is no
-// terminal, so twtrace alone is the same as top -b.
-func TestTop(t *testing.T) {
-	t.Parallel()
-	for _, verb := range [][]string{{}, {"top", "-b"}} {
-		t.Run(strings.Join(verb, " "), func(t *testing.T) {
-			t.Parallel()
-			ns := kerneltest.NetNS(t)
-			ns.KeepTimeWait(t)
-			cmd := command(append(verb, "-i", "100ms", "-N", ns.Path())...)
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			stdout, err := cmd.StdoutPipe()
-			must(t, err)
-			must(t, cmd.Start())
-			defer expire(cmd)()
-			lines := bufio.NewScanner(stdout)
-			if tab, ok := readTable(t, lines); !ok || tab.sum(t, "TW") != 0 || tab.summary["tw"] != "0" {
-				t.Errorf("before anything happened: %+v", tab)
-			}
-			result := connect(t, ns, connections)
-			least := connections
-			if kerneltest.PID1Artefact() {
-				least-- // one may be hidden
-			}
-			var tab table
-			for n := 0; n < 100 && tab.summary["tw"] != fmt.Sprint(connections); n++ {
-				tab, _ = readTable(t, lines)
-				if tab.sum(t, "TW") >= least {
-					break
-				}
-			}
-			tw := tab.sum(t, "TW")
-			if alive := int(ns.Sockstat(t)["TCP tw"]); tw < least || tw > alive || tab.summary["tw"] != fmt.Sprint(tw) {
-				t.Errorf("the rows have %d in TIME_WAIT, the kernel %d: %+v", tw, alive, tab)
-			}
-			checkRow(t, tab, result)
-			must(t, cmd.Process.Signal(unix.SIGINT))
-			for lines.Scan() {
-			}
-			if err := cmd.Wait(); err != nil || stderr.Len() != 0 {
-				t.Errorf("%v; stderr: %s", err, stderr.String())
-			}
-		})
-	}
-}
-
-// checkRow looks for the client, who has all the TIME_WAITs.
-func checkRow(t *testing.T, tab table, result workload.Result) {
-	t.Helper()
-	pid := fmt.Sprint(result.Clients[0].PID)
-	for _, row := range tab.rows {
-		if row["PID"] == pid && row["COMM"] == workload.ClientComm && row["DIR"] == "out" &&
-			row["PEER"] == workload.IPv4.String() && row["TW"] != "0" {
-			return
-		}
-	}
-	t.Errorf("no row of %s[%s] to %v: %+v", workload.ClientComm, pid, workload.IPv4, tab)
-}
-
-// TestTopCount prints as many tables as asked for.
-func TestTopCount(t *testing.T) {
-	t.Parallel()
-	kerneltest.RequireRoot(t)
-	o := ended(t, command("top", "-b", "-c", "2", "-i", "100ms", "-N", kerneltest.NetNS(t).Path()))
-	if o.code != 0 || o.stderr != "" {
-		t.Errorf("exit code %d, stderr %q", o.code, o.stderr)
-	}
-	lines, n := bufio.NewScanner(strings.NewReader(o.stdout)), 0
-	for _, ok := readTable(t, lines); ok; _, ok = readTable(t, lines) {
-		n++
-	}
-	if n != 2 {
-		t.Errorf("%d tables, want 2: %s", n, o.stdout)
 	}
 }

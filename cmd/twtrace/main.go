@@ -9,14 +9,17 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/demo"
+	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/session"
 	"github.com/twtrace/twtrace/internal/tracer"
-	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // version is set by the build.
@@ -41,7 +44,7 @@ func (e usageError) Error() string { return e.msg }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
 
-// verbError is an error of a command, told which one.
+// verbError is an error of a command, with its name.
 type verbError struct {
 	verb string
 	err  error
@@ -50,16 +53,8 @@ type verbError struct {
 func (e verbError) Error() string { return e.err.Error() }
 func (e verbError) Unwrap() error { return e.err }
 
-// exitError carries an exit code other than 1. An empty message prints nothing.
-type exitError struct {
-	code int
-	msg  string
-}
-
-func (e exitError) Error() string { return e.msg }
-
 func main() {
-	workload.Main()
+	demo.Main()
 	// A reader that goes away is an error of the write, not the end of the process.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
@@ -67,9 +62,20 @@ func main() {
 
 // run is main with its world passed in. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
+	return runOver(attachKernel, args, stdout, stderr)
+}
+
+// runOver is run with what traces the kernel.
+func runOver(trace attacher, args []string, stdout, stderr io.Writer) int {
+	return runAmid(theseSurroundings(args), trace, args, stdout, stderr)
+}
+
+// runAmid is runOver with where settings come from.
+func runAmid(around surroundings, trace attacher, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
-	app.Metadata = map[string]any{metaArgs: args}
-	return conclude(app.Run(args), stderr)
+	arranged, job := arrange(app, args)
+	app.Metadata = map[string]any{metaArgs: args, metaJob: job, metaAttacher: trace, metaSettings: readSettings(app, around)}
+	return conclude(app.Run(arranged), stderr)
 }
 
 // conclude prints err, one line with the cause and the next step, and returns the
@@ -78,7 +84,8 @@ func conclude(err error, stderr io.Writer) int {
 	var (
 		usage usageError
 		of    verbError
-		exit  exitError
+		exit  *session.ExitError
+		loss  *session.LossError
 		host  *tracer.HostError
 	)
 	errors.As(err, &of)
@@ -86,10 +93,13 @@ func conclude(err error, stderr io.Writer) int {
 	case err == nil, errors.Is(err, unix.EPIPE):
 		return exitOK
 	case errors.As(err, &exit):
-		if exit.msg != "" {
-			complain(stderr, exit.msg)
+		if exit.Msg != "" {
+			complain(stderr, exit.Msg)
 		}
-		return exit.code
+		return exit.Code
+	case errors.As(err, &loss):
+		complain(stderr, loss.Error())
+		return exitLossy
 	case errors.As(err, &usage):
 		complain(stderr, usage.msg+" (see "+strings.TrimSpace("twtrace "+of.verb)+" --help)")
 		if of.verb == "doctor" {
@@ -122,43 +132,44 @@ func complain(stderr io.Writer, msg string) {
 // rightsHint is what to do about a right that is missing.
 func rightsHint() string {
 	if !kernel.InInitUserNS() {
-		return "run as root of the host: in this user namespace capabilities do not count"
+		return "run as root on the host: capabilities of this user namespace do not count"
 	}
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "convert", "report", "doctor", "explain", "check", "demo"}
+var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "convert", "report", "doctor", "explain", "check", "demo", "help", "version", "config", "completion"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:      "twtrace",
 		Usage:     "who fills up TIME_WAIT, and what to do about it",
 		UsageText: "twtrace [top] [flags]\ntwtrace COMMAND [flags]",
-		Description: "Most of it needs root. " + examples(
+		Description: "Most commands need root. " + examples(
 			"twtrace                             who opens and closes what, live",
 			"twtrace doctor                      what is wrong, and what helps; needs no root",
-			"twtrace trace -D 3306 -o json       every TIME_WAIT towards port 3306, an object a line",
-			"twtrace demo                        see it all, with nothing to set up"),
+			"twtrace trace -D 3306 -o json       every TIME_WAIT to port 3306, as JSON",
+			"twtrace demo                        watch a storm, with nothing to set up"),
 		Version:   version,
 		Writer:    stdout,
 		ErrWriter: stderr,
 		// Errors are printed and turned into exit codes in one place, conclude.
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    onUsageError,
-		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), convertCommand(), reportCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand()},
-		Flags:           topFlags(),
+		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), convertCommand(), reportCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand(), helpCommand(), versionCommand(), configCommand(), completionCommand(), completeCommand()},
+		Flags:           append(topFlags(), configFlag(), cli.HelpFlag), // the library leaves it out, as there is a command help
 		Action:          rootAction,
 		HideHelpCommand: true,
 		// A file may have a comma in its name.
 		DisableSliceFlagSeparator: true,
 		UseShortOptionHandling:    false,
 	}
-	wordDefaults(app.Flags)
 	for _, c := range app.Commands {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true
 		c.UseShortOptionHandling = false
-		wordDefaults(c.Flags)
+		if !slices.Contains(withoutSettings, c.Name) && !c.Hidden || c.Name == "config" {
+			c.Flags = append(c.Flags, configFlag())
+		}
 		if c.ArgsUsage == "" {
 			c.Action = withoutArguments(c.Action)
 		}
@@ -167,10 +178,18 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
-// named tells errors of an action whose they are.
+// named adds the name of the command to the errors of an action.
 func named(verb string, action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if err := action(c); err != nil {
+		s := settingsOf(c)
+		err := s.usable(c, verb)
+		if err == nil {
+			err = action(c)
+		}
+		if usage := (usageError{}); errors.As(err, &usage) {
+			err = usageError{s.explain(c, verb, usage.msg)}
+		}
+		if err != nil {
 			return verbError{verb, err}
 		}
 		return nil
@@ -179,10 +198,10 @@ func named(verb string, action cli.ActionFunc) cli.ActionFunc {
 
 // rootAction is twtrace without a command: top.
 func rootAction(c *cli.Context) error {
-	if c.Args().Present() && !c.IsSet("read") {
-		return usagef("unknown command %q: the commands are %s", c.Args().First(), strings.Join(verbs, ", "))
+	if c.Args().Present() && !c.IsSet("read") && !filter.Begins(c.Args().Slice()) {
+		return unknownCommand(c.Args().Slice()...)
 	}
-	return runTop(c)
+	return named("top", runTop)(c)
 }
 
 // withoutArguments refuses what the library would ignore in silence: every flag
@@ -190,7 +209,7 @@ func rootAction(c *cli.Context) error {
 func withoutArguments(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() && !c.IsSet("read") { // then they are files
-			return usagef("unexpected argument %q: %s takes flags only", c.Args().First(), c.Command.Name)
+			return strayArgument(c, c.Args().First())
 		}
 		return action(c)
 	}

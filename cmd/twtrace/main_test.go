@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/demo"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
@@ -31,12 +33,36 @@ const asTwtrace = "TWTRACE_TEST_RUN"
 // tests: the kernel matrix runs them with each.
 const hooksVariable = "TWTRACE_TEST_HOOKS"
 
+// endWith ends this process, as a signal would, when its parent has ended. PDEATHSIG does
+// so when the thread that started it ends, and threads of the tests end with their network
+// namespaces.
+func endWith(parent int) {
+	for os.Getppid() == parent {
+		time.Sleep(time.Second / 2)
+	}
+	os.Exit(128 + int(unix.SIGKILL))
+}
+
 func TestMain(m *testing.M) {
 	workload.Main()
+	demo.Main()
+	if mode := os.Getenv(asShop); mode != "" {
+		shop(mode)
+	}
 	if os.Getenv(asTwtrace) != "" {
 		os.Unsetenv(asTwtrace)
+		go endWith(os.Getppid())
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
-		os.Exit(run(append([]string{"twtrace"}, os.Args[1:]...), os.Stdout, os.Stderr))
+		attach := attachKernel
+		switch os.Getenv(asTraced) {
+		case "piped":
+			attach = attachPiped
+		case "exhausting":
+			attach = attachExhausting
+		case "interrupted":
+			attach = attachInterrupted
+		}
+		os.Exit(runOver(attach, append([]string{"twtrace"}, os.Args[1:]...), os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -53,7 +79,7 @@ type record struct {
 	Raddr      netip.Addr
 	Rport      uint16
 	Role       string
-	Closer     string
+	Closer     string `json:"closed_by"`
 	PID        uint32
 	Comm       string
 	Owner      string
@@ -63,7 +89,7 @@ type record struct {
 	AcceptComm string `json:"accepter_comm"`
 	CloserPID  uint32 `json:"closer_pid"`
 	CloserComm string `json:"closer_comm"`
-	PIDStart   uint64 `json:"pid_start"`
+	PIDStart   uint64 `json:"pid_start_ticks"`
 	UID        *uint32
 	PPID       uint32
 	PComm      string
@@ -74,15 +100,18 @@ type record struct {
 	Container  string
 	Runtime    string
 	Pod        string
-	Unnamed    map[string]uint64
+	Unnamed    map[string]uint64 `json:"unnamed_by_cause"`
 	Oldstate   string
 	Newstate   string
 	Reason     string
 	LifeNs     int64 `json:"life_ns"`
 	StateNs    int64 `json:"state_ns"`
+	IdleNs     int64 `json:"idle_ns"`
+	DataLost   bool  `json:"data_lost"`
 	Rearms     int
 	Errno      string
 	Call       string
+	Cause      string
 	Severity   string
 	Count      uint64
 	Stage      string
@@ -90,26 +119,26 @@ type record struct {
 	// On start and end.
 	Hooks   []string
 	Missing []string
-	Births  uint64
-	Parked  uint64
-	Promote uint64 `json:"promoted"`
-	Begins  uint64
-	Ends    map[string]uint64
-	Refused uint64
+	Births  uint64            `json:"births_total"`
+	Parked  uint64            `json:"parked_total"`
+	Promote uint64            `json:"promoted_total"`
+	Begins  uint64            `json:"time_wait_enters_total"`
+	Ends    map[string]uint64 `json:"time_wait_exits_by_reason"`
+	Refused uint64            `json:"time_wait_refused_total"`
 	Alive   uint64
-	Lost    map[string]uint64
+	Lost    map[string]uint64 `json:"lost_by_stage"`
 	Drift   []struct {
 		Netns                          uint32
 		Births, Reused, Refused, Alive int64
 	}
-	Why string
+	Why string `json:"stopped_by"`
 }
 
 // command is twtrace with args, not yet started.
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), asTwtrace+"=1")
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &unix.SysProcAttr{}
 	return cmd
 }
 
@@ -156,17 +185,29 @@ var patience = func() time.Duration {
 func startTrace(t testing.TB, args ...string) *trace {
 	t.Helper()
 	kerneltest.RequireRoot(t)
+	if set := os.Getenv(hooksVariable); set != "" {
+		args = append(args, "--hooks", set)
+	}
+	return launch(t, command(append([]string{"trace", "-o", "json"}, args...)...))
+}
+
+// startPiped starts a trace of what is ordered, and returns once its start record was read.
+func startPiped(t testing.TB, args ...string) (*trace, orders) {
+	t.Helper()
+	cmd, o := pipedCommand(t, append([]string{"trace", "-o", "json"}, args...)...)
+	return launch(t, cmd), o
+}
+
+// launch starts the trace that cmd is.
+func launch(t testing.TB, cmd *exec.Cmd) *trace {
+	t.Helper()
 	name := filepath.Join(t.TempDir(), "trace")
 	file, err := os.Create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	args = append([]string{"trace", "-o", "json"}, args...)
-	if set := os.Getenv(hooksVariable); set != "" {
-		args = append(args, "--hooks", set)
-	}
-	tr := &trace{t: t, cmd: command(args...)}
+	tr := &trace{t: t, cmd: cmd}
 	tr.cmd.Stdout, tr.cmd.Stderr = file, &tr.stderr
 	if tr.out, err = os.Open(name); err != nil {
 		t.Fatal(err)
@@ -174,12 +215,32 @@ func startTrace(t testing.TB, args ...string) *trace {
 	if err := tr.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tr.cmd.Process.Kill(); tr.out.Close() })
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(tr.state())
+		}
+		tr.cmd.Process.Kill()
+		tr.out.Close()
+	})
 	kerneltest.Eventually(t, patience, func() (bool, string) {
 		all := tr.all()
 		return len(all) > 0 && all[0].Event == "start", "no start record; stderr: " + tr.stderr.String()
 	})
 	return tr
+}
+
+// state says how far the trace is, for a test that has failed.
+func (tr *trace) state() string {
+	last := record{}
+	if n := len(tr.records); n > 0 {
+		last = tr.records[n-1]
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", tr.cmd.Process.Pid))
+	if err != nil {
+		stat = []byte(err.Error())
+	}
+	return fmt.Sprintf("the trace has %d records, the last a %s of %v; it is %v now: %.60s; stderr: %s",
+		len(tr.records), last.Event, last.Time, time.Now().UTC(), stat, tr.stderr.String())
 }
 
 // all returns the records so far.
@@ -292,19 +353,25 @@ func checkLost(t testing.TB, end record) {
 	checkLosses(t, end.Lost)
 }
 
-func checkLosses(t testing.TB, lost map[string]uint64) {
+// emulated7 reports whether this is Linux 7.0 or later in the VM, whose CPUs are slow.
+func emulated7(t testing.TB) bool {
 	t.Helper()
 	host, err := kernel.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return kerneltest.InVM() && host.Release[0] >= '7'
+}
+
+func checkLosses(t testing.TB, lost map[string]uint64) {
+	t.Helper()
 	few := uint64(fewSkipped)
-	if kerneltest.InVM() && host.Release[0] >= '7' {
+	if emulated7(t) {
 		few = fewEmulated
 	}
 	for stage, n := range lost {
 		if stage == "recursion" && n <= few {
-			t.Logf("%d transitions skipped on Linux %s", n, host.Release)
+			t.Logf("%d transitions skipped", n)
 		} else {
 			t.Errorf("lost: %d (%s)", n, stage)
 		}

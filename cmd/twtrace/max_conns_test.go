@@ -37,13 +37,14 @@ func TestMaxConns(t *testing.T) {
 	// run has n connections open at the same time. It returns of how many ends another process
 	// finds the owners meanwhile, of how many opens the client was known, and how often there
 	// was no room, once all of them are gone.
+	alone := true // no other trace ran meanwhile
 	run := func(n int) (found, known int, lost uint64) {
 		t.Helper()
 		var wasOpens, wasOwned, wasEnds int
 		r.do(func() { wasOpens, wasOwned, wasEnds = opens, owned, ends })
 		scenario := workload.CloseByExit(workload.IPv4, n)
 		scenario.AtHeld = func() error {
-			found = findable(t, ns)
+			found, alone = findable(t, ns)
 			return nil
 		}
 		result, err := scenario.Run(t.Context(), ns.Path())
@@ -53,7 +54,7 @@ func TestMaxConns(t *testing.T) {
 		}
 		kerneltest.Eventually(t, patience, func() (ok bool, text string) {
 			r.do(func() {
-				account, err := r.session.tracer.Account()
+				account, err := r.trace.Account()
 				must(t, err)
 				known, lost = owned-wasOwned, account.Lost[event.StageMap]
 				ok = opens-wasOpens >= seenOf(2*n) && ends-wasEnds >= seenOf(n)
@@ -65,8 +66,9 @@ func TestMaxConns(t *testing.T) {
 	}
 	found, known, lost := run(many)
 	t.Logf("of %d connections, %d ends with owners, %d with their client; no room %d times", many, found, known, lost)
-	// Others on the host may have a few.
-	if found < room*3/4 || found > room || known < room/4 || known > room || lost == 0 {
+	// Others on the host may have a few, and another trace knows the owners that this has no
+	// room for.
+	if found < room*3/4 || found > room && alone || known < room/4 || known > room || lost == 0 {
 		t.Errorf("%d ends and %d opens with an owner where %d fit, and %d lost", found, known, room, lost)
 	}
 	found, known, after := run(few)
@@ -79,17 +81,17 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
-// findable is of how many open sockets of ns the running traces know the owners.
-func findable(t *testing.T, ns *kerneltest.NS) int {
+// findable is of how many open sockets of ns the running traces know the owners, and
+// whether there is but one trace.
+func findable(t *testing.T, ns *kerneltest.NS) (n int, alone bool) {
 	t.Helper()
 	owners, err := tracer.OpenOwners()
 	must(t, err)
 	defer owners.Close()
-	n := 0
 	for _, s := range ns.Sockets(t, "state", "established") {
 		if owners.Find(&event.Event{Cookie: s.Cookie}) {
 			n++
 		}
 	}
-	return n
+	return n, owners.Traces() == 1
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-// TestOverflow closes 100 connections where there is room for five mini-sockets, in
+// TestOverflowTraced closes 100 connections where there is room for five mini-sockets, in
 // TIME_WAIT or parked in FIN_WAIT2: what is refused is told, with its owner, and is
 // what the kernel counts.
-func TestOverflow(t *testing.T) {
+func TestOverflowTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "`tcp_max_tw_buckets` = 5: refusals")
 	const closes, room = 100, 5

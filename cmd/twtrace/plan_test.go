@@ -3,16 +3,20 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/plan"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
@@ -26,13 +30,34 @@ func planNS(t *testing.T, ports int) *kerneltest.NS {
 	return ns
 }
 
+// parsed is the context of a command line, whose command is not run.
+func parsed(t *testing.T, verb string, flags ...string) (got *cli.Context) {
+	t.Helper()
+	app := newApp(io.Discard, io.Discard)
+	app.Command(verb).Action = func(c *cli.Context) error {
+		got = c
+		return nil
+	}
+	must(t, app.Run(append([]string{"twtrace", verb}, flags...)))
+	return got
+}
+
 // planned is the rows that doctor --plan prints for a namespace, by what they are.
 func planned(t *testing.T, ns *kerneltest.NS, args ...string) map[string]planRow {
 	t.Helper()
 	out, _, code := twtrace(t, append([]string{"doctor", "--plan", "-o", "json", "-N", ns.Path()}, args...)...)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	return planRows(t, out)
+}
+
+// planRows are the rows of a plan in JSON, by what they are.
+func planRows(t *testing.T, text string) map[string]planRow {
+	t.Helper()
 	var plan struct{ Rows []planRow }
-	if err := json.Unmarshal([]byte(out), &plan); err != nil || code != 0 {
-		t.Fatalf("exit %d, %v: %s", code, err, out)
+	if err := json.Unmarshal([]byte(text), &plan); err != nil {
+		t.Fatalf("%v: %s", err, text)
 	}
 	rows := make(map[string]planRow)
 	for _, r := range plan.Rows {
@@ -53,14 +78,18 @@ type planRow struct {
 // TestPlan: the namespace's own settings, changed as asked for.
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	ns := planNS(t, 610)
-	rows := planned(t, ns, "--rate", "12", "--requests", "5", "--sources", "3", "--port-range", "40000-41219")
+	report, err := makePlan(parsed(t, "doctor", "--plan", "--rate", "12", "--requests", "5", "--sources", "3", "--port-range", "40000-41219"),
+		kernel.NetNS{Inum: madeNetNS}, madeLimits(610))
+	must(t, err)
+	var text strings.Builder
+	must(t, plan.WriteJSON(&text, report))
+	rows := planRows(t, text.String())
 	for what, want := range map[string][3]float64{ // connections, requests, full in
-		"as it is":           {10, 10, 50.833},
+		"current setup":      {10, 10, 50.833},
 		"5 requests each":    {10, 50, 0},
 		"3 source addresses": {30, 30, 0},
 		"ports 40000-41219":  {20, 20, 0},
-		"all of it":          {60, 300, 0},
+		"all changes":        {60, 300, 0},
 	} {
 		got := rows[what]
 		in := 0.0
@@ -79,10 +108,10 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestPlanHolds has two namespaces at rates beside the planned one: below it nothing
+// TestPlanHoldsTraced has two namespaces at rates beside the planned one: below it nothing
 // fails though every port is used anew, and at 1.2 times of it all ports are gone before
 // the first one comes back.
-func TestPlanHolds(t *testing.T) {
+func TestPlanHoldsTraced(t *testing.T) {
 	t.Parallel()
 	const ports = 610
 	for _, tt := range []struct {
@@ -93,7 +122,7 @@ func TestPlanHolds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			ns := planNS(t, ports)
-			rate := tt.share * planned(t, ns)["as it is"].Connections
+			rate := tt.share * planned(t, ns)["current setup"].Connections
 			s := workload.ClientCloses(workload.IPv4, 0)
 			s.Client.Connect.Rate, s.Client.CountOnly, s.Server.CountOnly = rate, true, true
 			s.Client.Connect.Count, s.Client.Connect.Fails = int(rate*75), 1
@@ -116,28 +145,58 @@ func TestPlanHolds(t *testing.T) {
 	}
 }
 
-// TestPlanTowards takes the rate from what goes on.
+// TestPlanTowards uses the current rate to a destination.
 func TestPlanTowards(t *testing.T) {
 	t.Parallel()
-	ns := planNS(t, 610)
-	_, err := workload.ActiveClose(workload.IPv4, 50).Run(t.Context(), ns.Path())
-	must(t, err)
-	kerneltest.Eventually(t, patience, func() (bool, string) {
-		n := ns.Sockstat(t)["TCP tw"]
-		return n == 50, fmt.Sprintf("%d in TIME_WAIT", n)
-	})
-	row := planned(t, ns, "--towards", workload.IPv4.String())["as it is"]
+	to := ownTimeWait(t, 50)
+	o := ran("doctor", "--plan", "-o", "json", "--towards", to.String())
+	if o.code != 0 {
+		t.Fatalf("exit %d: %s", o.code, o.stderr)
+	}
+	row := planRows(t, o.stdout)["current setup"]
 	if row.Held < 1 || row.Held > 5*61 { // at most 50 in ten seconds
 		t.Errorf("%+v, of 50 connections just made", row)
 	}
-	_, stderr, code := twtrace(t, "doctor", "--plan", "-N", ns.Path(), "--towards", "127.0.0.1:9")
-	if code != 3 || !strings.Contains(stderr, "no connection goes to 127.0.0.1:9") {
-		t.Errorf("exit %d: %s", code, stderr)
+	ran("doctor", "--plan", "--towards", "127.0.0.1:9").failed(t, 3, "no connection to 127.0.0.1:9")
+}
+
+// TestPlanDemandTraced: where the ports are used up, the rate to plan for is the one that
+// the client wants, and not what it gets; without a trace it is not known.
+func TestPlanDemandTraced(t *testing.T) {
+	t.Parallel()
+	const ports, wanted = 150, 60
+	ns := planNS(t, ports)
+	s := workload.ClientCloses(workload.IPv4, 0)
+	s.Client.Connect.Rate, s.Client.CountOnly, s.Server.CountOnly = wanted, true, true
+	s.Client.Connect.Count, s.Client.Connect.Fails = 100*wanted, 100*wanted
+	server := start(t, ns, s.Server)
+	_, err := server.Ready()
+	must(t, err)
+	client := start(t, ns, s.Client)
+	_, err = client.Ready()
+	must(t, err)
+	must(t, client.Go())
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		out, _, _ := twtrace(t, "doctor", "--plan", "--no-bpf", "-N", ns.Path(), "--towards", workload.IPv4.String())
+		return strings.Contains(out, "the rate is throttled by the full range; give --rate") && !strings.Contains(out, "FULL_IN  "), out
+	})
+	out, stderr, code := twtrace(t, "doctor", "--plan", "-o", "json", "-N", ns.Path(), "--towards", workload.IPv4.String())
+	var r struct {
+		Rate float64 `json:"requests_per_s"`
+		Rows []struct {
+			FullIn *float64 `json:"full_in_s"`
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s", code, err, stderr)
+	}
+	if r.Rate < wanted*8/10 || r.Rate > wanted*12/10 || r.Rows[0].FullIn == nil {
+		t.Errorf("planned for %.1f/s, want %d/s, which does not fit: %s", r.Rate, wanted, out)
 	}
 }
 
-// TestSysctlFile: what doctor suggests for a namespace is a file that sysctl takes there.
-func TestSysctlFile(t *testing.T) {
+// TestSysctlFileTraced: what doctor suggests for a namespace is a file that sysctl takes there.
+func TestSysctlFileTraced(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_fin_timeout", "5")

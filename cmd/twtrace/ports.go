@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,28 +17,30 @@ import (
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
-	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/pressure"
+	"github.com/twtrace/twtrace/internal/session"
 )
 
 func portsCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "ports",
-		Usage: "show which destinations run out of local ports, who takes them, and when",
-		Description: "One line for each destination (source address, remote address and port) whose local ports are in\n" +
+		Name:      "ports",
+		ArgsUsage: "[FILTER]",
+		Usage:     "show which destinations run out of local ports, who uses them, and when they are full",
+		Description: "Prints one line per destination (source address, remote address and port) whose local ports are in\n" +
 			"use, for the ports bound before connecting (local), and for the TIME_WAIT sockets of each network\n" +
-			"namespace (buckets); the worst first. It watches for 3 s, prints, and exits; -i and -c go on.\n\n" +
+			"namespace (buckets), worst first. Watches for 3 s, prints, and exits; -i or -c makes it continue.\n\n" +
 			examples(
 				"twtrace ports                       what fills up, and when it is full",
-				"twtrace ports -D 5432 -i 1s         the ports towards port 5432, every second",
-				"twtrace ports -o json -c 1          an object a line, for scripts"),
+				"twtrace ports -D 5432 -i 1s         destinations with port 5432, every second",
+				"twtrace ports -o json -c 1          one JSON object per line, for scripts"),
 		Flags: slices.Concat(portsFilterFlags(), tracerFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
-			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
-			&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: portsInterval, Usage: "`TIME` between two tables", Category: categoryOutput},
-			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` tables", Category: categoryOutput},
-			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Usage: "at most `N` lines a table; 0 for all", Category: categoryOutput},
+			fieldsFlag(),
+			utcFlag(),
+			&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: portsInterval, Usage: "print a table every `TIME`", Category: categoryOutput},
+			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` tables", Category: categoryLimits},
+			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Usage: "print up to `N` lines per table; 0 for all", Category: categoryLimits},
 		}),
 		Action: runPorts,
 	}
@@ -49,7 +53,7 @@ const portsInterval = 3 * time.Second
 // local port, and nothing that changes while a connection lives.
 func portsFilterFlags() []cli.Flag {
 	return slices.DeleteFunc(filterFlags(), func(f cli.Flag) bool {
-		return slices.Contains([]string{"lport", "role", "closer"}, f.Names()[0])
+		return slices.Contains([]string{"lport", "role", "closed-by"}, f.Names()[0])
 	})
 }
 
@@ -63,35 +67,36 @@ func runPorts(c *cli.Context) error {
 		return err
 	}
 	if c.Int("lines") < 0 {
-		return usagef("--lines: bad number %d: it must not be below 0", c.Int("lines"))
+		return usagef("--lines: bad number %d: it must not be negative", c.Int("lines"))
 	}
 	format, err := output.ParseFormat(c.String("output"))
 	if err != nil {
 		return usagef("--output: %v", err)
 	}
 	table := output.NewTable(portsColumns...)
-	if c.IsSet("fields") {
+	table.SetClock(clockOf(c))
+	table.SetWidth(textWidth(c))
+	if c.IsSet("fields") || c.String("fields") != "" {
 		if err := table.Select(splitFields(c.String("fields"))); err != nil {
 			return usagef("--fields: %v", err)
 		}
 	}
-	s, err := openSession(c)
+	s, err := openSession(c, wants{waiting: true})
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	defer s.stopOn(c.Context)()
-	s.waiters.often = true
-	p := portsView{session: s, limits: s.limits, meter: pressure.NewMeter(s.limits.of), table: table,
-		format: format, lines: c.Int("lines"), out: c.App.Writer}
+	defer s.Close()
+	defer s.stopOnContext(c)()
+	p := portsView{session: s.Session, meter: pressure.NewMeter(s.ConnLimits), table: table,
+		format: format, lines: c.Int("lines"), out: c.App.Writer, partial: s.files != nil}
 	times := c.Int("count")
 	if !c.IsSet("count") && !c.IsSet("interval") {
 		times = 1
-		if s.tape != nil {
+		if p.partial {
 			interval = math.MaxInt64 / 2 // to its end
 		}
 	}
-	if err := p.run(interval, times); err != nil {
+	if err := p.run(c.Context, interval, times); err != nil {
 		return err
 	}
 	return s.verdict(c)
@@ -99,29 +104,29 @@ func runPorts(c *cli.Context) error {
 
 // portsView prints gauges every interval.
 type portsView struct {
-	session  *session
-	limits   *limitsCache
+	session  *session.Session
 	meter    *pressure.Meter
 	snapshot conn.Snapshot
 	table    *output.Table
 	format   output.Format
 	lines    int
 	out      io.Writer
+	partial  bool   // the trace may end within the first interval, as a recording does
 	told     string // of losses
 }
 
 // run prints as many tables; 0 is no limit.
-func (p *portsView) run(interval time.Duration, times int) error {
-	due := p.session.clock().Add(interval)
+func (p *portsView) run(ctx context.Context, interval time.Duration, times int) error {
+	due := p.session.Now().Add(interval)
 	for n := 0; times == 0 || n < times; {
-		err := p.session.read(ignore, func() error {
-			if p.session.clock().Before(due) {
+		err := p.session.Run(ctx, ignore, func() error {
+			if p.session.Now().Before(due) {
 				return nil
 			}
 			return errDue
 		})
-		if err == nil { // the trace has ended; of a recording that is the moment to look at
-			if p.session.tape != nil && n == 0 {
+		if err == nil { // the trace has ended
+			if p.partial && n == 0 {
 				return p.print(0)
 			}
 			return nil
@@ -138,26 +143,28 @@ func (p *portsView) run(interval time.Duration, times int) error {
 	return nil
 }
 
+// ignore is for a session that is read for its table alone.
+func ignore(*event.Event) error { return nil }
+
 // errDue ends a read.
 var errDue = errors.New("an interval is over")
 
 func (p *portsView) print(n int) error {
-	p.limits.refresh()
-	now := p.session.clock()
-	p.session.table.Limited(now.UnixNano(), &p.snapshot)
+	now := p.session.Now()
+	p.session.Table().SnapshotLimited(now.UnixNano(), &p.snapshot)
 	r := p.meter.Measure(&p.snapshot)
 	p.table.Reset()
 	left := 0
 	for i := range r.Gauges {
 		g := &r.Gauges[i]
-		if !shows(p.session.filter, g) {
+		if !shows(p.session.Filter(), g) {
 			continue
 		}
 		if p.lines > 0 && p.table.Len() >= p.lines {
 			left++
 			continue
 		}
-		p.table.Add(portsRow(g, now)...)
+		p.table.Add(portsRow(g, p.snapshot.Totals.CloseWaitAt != 0, now, p.netnsName(g.NetNS))...)
 	}
 	text := p.format == output.Text || p.format == output.Wide
 	if text {
@@ -171,7 +178,7 @@ func (p *portsView) print(n int) error {
 	if !text {
 		return p.tellLosses()
 	}
-	for _, words := range append([]string{p.unshown(left, r.Folded), p.lost()}, p.session.remarks(now)...) {
+	for _, words := range append([]string{p.unshown(left, r.Folded), p.lost()}, p.session.Remarks(now)...) {
 		if words == "" {
 			continue
 		}
@@ -185,8 +192,9 @@ func (p *portsView) print(n int) error {
 // lost says in words what the trace has not seen, "" if it has seen all.
 func (p *portsView) lost() string {
 	words := ""
-	for _, stage := range slices.Sorted(maps.Keys(p.session.lost)) {
-		words += fmt.Sprintf(" %d (%v)", p.session.lost[stage], stage)
+	lost := p.session.Lost()
+	for _, stage := range slices.Sorted(maps.Keys(lost)) {
+		words += fmt.Sprintf(" %d (%v)", lost[stage], stage)
 	}
 	if words == "" {
 		return ""
@@ -199,7 +207,7 @@ func (p *portsView) lost() string {
 func (p *portsView) tellLosses() error {
 	if words := p.lost(); words != p.told {
 		p.told = words
-		p.session.talk("%s", words)
+		p.session.Talk("%s", words)
 	}
 	return nil
 }
@@ -214,9 +222,19 @@ func (p *portsView) unshown(left int, folded uint64) string {
 		if words != "" {
 			words += "; "
 		}
-		words += output.Count(folded) + " connections to destinations that are not held: too many of few connections each"
+		words += output.Count(folded) + " connections to destinations not tracked one by one: too many with few connections each"
 	}
 	return words
+}
+
+// netnsName is the name of a network namespace; for people, its inode number where it has
+// none.
+func (p *portsView) netnsName(inum uint32) string {
+	name := p.session.NetNSName(inum)
+	if name == "" && inum != 0 && (p.format == output.Text || p.format == output.Wide) {
+		return strconv.FormatUint(uint64(inum), 10)
+	}
+	return name
 }
 
 // separate keeps two tables apart: a terminal shows the newest, and nothing else.
@@ -232,26 +250,4 @@ func (p *portsView) separate(n int) error {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
-}
-
-// shows tells whether the filter lets a gauge through. Where it names connections,
-// what is not about these alone would be wrong.
-func shows(f *filter.Filter, g *pressure.Gauge) bool {
-	if g.Held() == 0 && g.Fails.Total() == 0 && g.Refused == 0 {
-		return false
-	}
-	narrow := f.RPorts.Active() || f.RAddrs.Active() || f.LAddrs.Active() || f.Family != 0
-	if g.What == pressure.Buckets && narrow || g.What == pressure.LocalPorts && (f.RPorts.Active() || f.RAddrs.Active()) {
-		return false
-	}
-	if !f.PIDs.Active() && !f.Comms.Active() {
-		return true
-	}
-	for _, h := range g.Holders {
-		owned := filter.Filter{PIDs: f.PIDs, Comms: f.Comms}
-		if owned.Match(&event.Event{Process: h.Process}) {
-			return true
-		}
-	}
-	return false
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twtrace/twtrace/internal/output"
 )
 
 // TestPortsDocs: the documentation has every field, and no other.
@@ -40,4 +43,17 @@ func count(list []string, s string) int {
 		}
 	}
 	return n
+}
+
+// TestTablesHaveTerms: each column of a table is a public term, by its present name.
+func TestTablesHaveTerms(t *testing.T) {
+	columns := slices.Clone(portsColumns)
+	for _, c := range slices.Concat(whoColumns, countColumns) {
+		columns = append(columns, c.TableColumn)
+	}
+	for _, c := range columns {
+		if term, ok := output.FindTerm(c.Name); !ok || term.Name != c.Name {
+			t.Errorf("%s is no term of output", c.Name)
+		}
+	}
 }

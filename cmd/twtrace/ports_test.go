@@ -17,9 +17,9 @@ import (
 // and a test machine may be busy.
 const lag = time.Second
 
-// TestPortsAgree: until the ports are gone, `twtrace ports` has as many in use as ss, and
+// TestPortsAgreeTraced: until the ports are gone, `twtrace ports` has as many in use as ss, and
 // the connect() that fails is the one at 100 %.
-func TestPortsAgree(t *testing.T) {
+func TestPortsAgreeTraced(t *testing.T) {
 	t.Parallel()
 	const usable = 400
 	ns := kerneltest.NetNS(t)

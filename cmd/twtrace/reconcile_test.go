@@ -15,14 +15,18 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/live"
 	"github.com/twtrace/twtrace/internal/tracer"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-// TestStalledConsumer has the consumer do nothing during churn, with the smallest
+// repairedWithin is how long after a loss the next comparison starts at most.
+const repairedWithin = 3 * time.Second
+
+// TestStalledConsumerTraced has the consumer do nothing during churn, with the smallest
 // ring: what is lost is counted, the totals are the kernel's all along, and one
 // comparison later the table is that of ss.
-func TestStalledConsumer(t *testing.T) {
+func TestStalledConsumerTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "stalled consumer: losses counted, the table repaired")
 	ns := churnNS(t)
@@ -38,18 +42,17 @@ func TestStalledConsumer(t *testing.T) {
 				n := births(t, ns)
 				return n >= (share+1)*someChurn().Connections/4, fmt.Sprintf("%d births", n)
 			})
-			checkTotals(t, r.session, ns)
+			checkTotals(t, r.trace, ns)
 		}
 		if _, err := running.Wait(); err != nil {
 			t.Fatal(err)
 		}
 	})
-	// One comparison begins at most repairEvery after the one before.
-	r.settled(ns, 2*repairEvery)
+	r.settled(ns, 2*repairedWithin)
 	var lost uint64
 	r.do(func() {
-		lost = r.session.table.Totals().Lost[event.StageRing]
-		checkTotals(t, r.session, ns)
+		lost = r.session.Table().Totals().Lost[event.StageRing]
+		checkTotals(t, r.trace, ns)
 	})
 	snapshots := 0
 	end := r.stop()
@@ -70,12 +73,12 @@ func TestStalledConsumer(t *testing.T) {
 
 // checkTotals compares the totals of the trace with the kernel's counters, as they
 // are now.
-func checkTotals(t *testing.T, s *session, ns *kerneltest.NS) {
+func checkTotals(t *testing.T, trace *live.Trace, ns *kerneltest.NS) {
 	t.Helper()
 	inside, err := kernel.FindNetNS(ns.Path())
 	must(t, err)
 	kerneltest.Eventually(t, patience, func() (bool, string) {
-		drift, err := s.tracer.Compare(s.tracer.Survey([]kernel.NetNS{inside}))
+		drift, err := trace.Compare([]kernel.NetNS{inside})
 		must(t, err)
 		if len(drift) == 0 {
 			return true, ""
@@ -87,21 +90,33 @@ func checkTotals(t *testing.T, s *session, ns *kerneltest.NS) {
 	})
 }
 
-// checkUnique wants no socket to begin twice.
+// checkUnique wants no socket to start TIME_WAIT twice, or to be found after its start. A
+// start may be read after a comparison has found the socket.
 func checkUnique(t *testing.T, records []event.Event) {
 	t.Helper()
-	begun := newIdentities()
+	started, found := make(map[uint64]bool), make(map[uint64]bool) // by cookie
+	tuples := make(map[event.Tuple]bool)
 	twice := 0
 	for i := range records {
-		if e := &records[i]; e.Kind == event.Snapshot || e.Kind == event.TimeWaitEnter {
-			if begun.has(e) {
-				twice++
-			}
-			begun.add(e)
+		e := &records[i]
+		if e.Kind != event.Snapshot && e.Kind != event.TimeWaitEnter {
+			continue
+		}
+		if started[e.Cookie] || tuples[e.Tuple()] {
+			twice++
+		}
+		if e.Kind == event.Snapshot && e.Cookie != 0 && !found[e.Cookie] {
+			found[e.Cookie] = true
+			continue
+		}
+		if e.Cookie != 0 {
+			started[e.Cookie] = true
+		} else {
+			tuples[e.Tuple()] = true
 		}
 	}
 	if twice != 0 {
-		t.Errorf("%d sockets begin twice", twice)
+		t.Errorf("%d sockets start twice", twice)
 	}
 }
 
@@ -122,10 +137,10 @@ func TestCompareInChurn(t *testing.T) {
 	must(t, running.Go())
 	comparisons := 0
 	for done := false; !done; {
-		r.do(func() { r.session.reconcile.due = time.Now() })
+		r.do(func() { r.trace.Reconcile() })
 		kerneltest.Eventually(t, patience, func() (bool, string) {
 			var pending bool
-			r.do(func() { pending = r.session.reconcile.dumping || time.Now().After(r.session.reconcile.due) })
+			r.do(func() { pending = r.trace.Reconciling() })
 			return !pending, "a comparison is not done"
 		})
 		comparisons++
@@ -135,7 +150,7 @@ func TestCompareInChurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var totals conn.Totals
-	r.do(func() { totals = r.session.table.Totals() })
+	r.do(func() { totals = r.session.Table().Totals() })
 	end := r.stop()
 	hidden := uint64(0)
 	for _, d := range end.Drift {
@@ -156,9 +171,9 @@ func TestCompareInChurn(t *testing.T) {
 	checkUnique(t, r.records)
 }
 
-// TestStalledScreen stops the live view with SIGSTOP during churn. When it goes on
+// TestStalledScreenTraced stops the live view with SIGSTOP during churn. When it goes on
 // it says what it lost, and has as many sockets as the kernel one comparison later.
-func TestStalledScreen(t *testing.T) {
+func TestStalledScreenTraced(t *testing.T) {
 	t.Parallel()
 	ns := churnNS(t)
 	ns.KeepTimeWait(t)
@@ -184,12 +199,12 @@ func TestStalledScreen(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, cmd.Process.Signal(unix.SIGCONT))
-	kerneltest.Eventually(t, 3*repairEvery, func() (bool, string) {
+	kerneltest.Eventually(t, 3*repairedWithin, func() (bool, string) {
 		last := lastHead(out())
-		tw, _ := strconv.ParseUint(last["tw"], 10, 64)
+		tw, _ := strconv.ParseUint(last["time_wait"], 10, 64)
 		parked, _ := strconv.ParseUint(last["parked"], 10, 64)
 		alive := ns.Sockstat(t)["TCP tw"]
-		return tw+parked == alive && last["lost"] != "0" && strings.Contains(out(), "# reconciled: "),
+		return tw+parked == alive && last["lost_total"] != "0" && strings.Contains(out(), "# corrected: "),
 			fmt.Sprintf("%v, the kernel has %d", last, alive)
 	})
 }
@@ -198,7 +213,7 @@ func TestStalledScreen(t *testing.T) {
 func lastHead(out string) map[string]string {
 	head := make(map[string]string)
 	for line := range strings.Lines(out) {
-		if !strings.Contains(line, " interval=") {
+		if !strings.Contains(line, " interval_s=") {
 			continue
 		}
 		for _, f := range strings.Fields(line) {

@@ -4,18 +4,17 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	tracefile "github.com/twtrace/twtrace/internal/record"
-	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // readAll returns what the files have, start and end records included. They must be
@@ -52,8 +51,8 @@ func readAll(t testing.TB, files ...string) []event.Event {
 // nothing is lost by it; SIGUSR1 prints counters; SIGUSR2 flushes, and ends nothing.
 func TestRecorderSignals(t *testing.T) {
 	t.Parallel()
-	ns := churning(t)
-	r := startRecording(t, t.TempDir(), "-N", ns.Path())
+	r, orders := startPipedRecording(t, t.TempDir())
+	orders.churn(1000)
 	first := r.files()[0]
 	moved := filepath.Join(r.dir, "t.1.zst")
 	must(t, os.Rename(first, moved))
@@ -64,7 +63,7 @@ func TestRecorderSignals(t *testing.T) {
 	})
 	must(t, r.cmd.Process.Signal(unix.SIGHUP))
 	kerneltest.Eventually(t, patience, func() (bool, string) {
-		return strings.Contains(r.stderr.String(), "SIGHUP: the file is where it was, and goes on"), r.stderr.String()
+		return strings.Contains(r.stderr.String(), "SIGHUP: file not renamed; still writing to it"), r.stderr.String()
 	})
 	must(t, r.cmd.Process.Signal(unix.SIGUSR1))
 	kerneltest.Eventually(t, patience, func() (bool, string) {
@@ -81,28 +80,15 @@ func TestRecorderSignals(t *testing.T) {
 // records that the live run gave.
 func TestStormWritesRing(t *testing.T) {
 	t.Parallel()
-	kerneltest.RequireRoot(t)
-	ns := kerneltest.NetNS(t)
-	hold(t, ns)
-	ns.Sysctl(t, "net.ipv4.ip_local_port_range", "40000 40299")
-	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "0")
+	kerneltest.RequireTool(t, "zstd", "zstd")
 	dir := t.TempDir()
-	r := &recording{t: t, dir: dir, cmd: command("record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m", "-N", ns.Path())}
-	r.cmd.Stderr = &r.stderr
-	must(t, r.cmd.Start())
-	defer r.cmd.Process.Kill()
-	kerneltest.Eventually(t, patience, func() (bool, string) {
-		return len(kernelObjects(t, r.cmd.Process.Pid)) > 0, "nothing is attached; " + r.stderr.String()
-	})
-	s := workload.Exhaust(workload.IPv4, 1)
-	s.Client.Connect.Rate = 60
-	s.Client.Connect.Fails = 200
-	_, err := s.Run(t.Context(), ns.Path())
-	must(t, err)
-	kerneltest.Eventually(t, patience, func() (bool, string) { return len(r.files()) > 0, "no file; " + r.stderr.String() })
-	r.stop()
-	if s := r.stderr.String(); !strings.Contains(s, "a storm has begun: the last part is written to "+r.files()[0]) {
-		t.Errorf("it says %s", s)
+	o := over(t, exhausting(), "record", "-w", filepath.Join(dir, "t.ndjson.zst"), "--ring", "10m", "--after", "10m")
+	r := &recording{t: t, dir: dir}
+	if len(r.files()) != 1 {
+		t.Fatalf("files %q: %s", r.files(), o.stderr)
+	}
+	if want := "storm started: writing the last part to " + r.files()[0]; o.code != exitOK || !strings.Contains(o.stderr, want) {
+		t.Errorf("exit code %d: it says %s", o.code, o.stderr)
 	}
 	var storms []string
 	opens := 0
@@ -155,39 +141,21 @@ func TestFilesOfSudo(t *testing.T) {
 // TestRecordPlain: lines and rows that are asked for come without blocks.
 func TestRecordPlain(t *testing.T) {
 	t.Parallel()
-	kerneltest.RequireRoot(t)
-	ns := kerneltest.NetNS(t)
-	ns.KeepTimeWait(t)
 	for format, begin := range map[string]string{"json": `{"time":`, "csv": "time,event,"} {
-		cmd := command("record", "-w", "-", "-o", format, "-N", ns.Path())
-		var errs talk
-		cmd.Stderr = &errs
-		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-		must(t, err)
-		defer out.Close()
-		cmd.Stdout = out
-		must(t, cmd.Start())
-		defer cmd.Process.Kill()
-		kerneltest.Eventually(t, patience, func() (bool, string) {
-			st, err := out.Stat()
-			return err == nil && st.Size() > 0, errs.String()
-		})
-		_, err = workload.ActiveClose(workload.IPv4, 97).Run(t.Context(), ns.Path())
-		must(t, err)
-		must(t, cmd.Process.Signal(unix.SIGINT))
-		var exit *exec.ExitError
-		if err := cmd.Wait(); errors.As(err, &exit) {
-			t.Fatalf("%v: %s", err, errs.String())
+		src := played(1000, 10*time.Second, until(5*time.Second, busyClient(20)))
+		want := int(src.Last.Begins)
+		o := over(t, src, "record", "-w", "-", "-o", format)
+		event := map[string]string{"json": `"time_wait_enter"`, "csv": ",time_wait_enter,"}[format]
+		if n := strings.Count(o.stdout, event); o.code != exitOK || !strings.HasPrefix(o.stdout, begin) || n != want || n < 97 {
+			t.Errorf("%s: exit code %d, %d begins, want %d, in %.100s; %s", format, o.code, n, want, o.stdout, o.stderr)
 		}
-		data, err := os.ReadFile(out.Name())
-		must(t, err)
-		if n := strings.Count(string(data), "time_wait_enter"); !strings.HasPrefix(string(data), begin) || n != 97 {
-			t.Errorf("%s: %d begins, want 97, in %.100s; %s", format, n, data, errs.String())
+		if format != "json" {
+			continue
 		}
-		if format == "json" {
-			if all := readAll(t, out.Name()); len(all) < 4*97 {
-				t.Errorf("%d records are read back", len(all))
-			}
+		file := filepath.Join(t.TempDir(), "out")
+		must(t, os.WriteFile(file, []byte(o.stdout), 0o600))
+		if all := readAll(t, file); len(all) != 2*want+2 { // start, opens, begins, end
+			t.Errorf("%d records are read back, want %d", len(all), 2*want+2)
 		}
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,38 +20,67 @@ import (
 // taken is what a name from outside would run if the page let it.
 const taken = `</script><img src="http://ADDR/img" onerror="document.title='taken'"><script>document.title='taken'</script>`
 
-// TestReportInBrowser opens a page about processes with such names in a browser that
-// has no network but a server that counts what it is asked for.
-func TestReportInBrowser(t *testing.T) {
+// wantCharts are the charts of a page, where calls failed and sockets have owners.
+var wantCharts = []string{"chart-time-wait", "chart-failed", "chart-rates", "chart-ports", "chart-owners"}
+
+// TestInteropReport looks at the page of a report in a browser that has no network but a
+// server, which counts what it is asked for. All pages are shown in one browser, since that
+// takes long to start.
+func TestInteropReport(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	addr, hits := countingServer(t, ns)
+	b := openBrowser(t, ns)
+	t.Run("zoom", b.testZoom)
+	t.Run("looks", b.testLooks)
+	t.Run("hostile names", func(t *testing.T) { b.testHostileNames(t, addr, hits) })
+}
+
+// testHostileNames opens a page about processes with such names.
+func (b *browser) testHostileNames(t *testing.T, addr string, hits *atomic.Int64) {
 	name := strings.ReplaceAll(taken, "ADDR", addr)
 	page := runReportOn(t, "-r", renamed(t, "checkout", name))
 	if n := strings.Count(page, "onerror="); n < 3 {
 		t.Fatalf("the name is in the page %d times only", n)
 	}
-	got := browse(t, ns, page)
-	if len(got.console) > 0 || len(got.requests) > 0 || hits.Load() > 0 {
-		t.Errorf("the page says %q, and asks for %q; the server was asked %d times", got.console, got.requests, hits.Load())
+	b.open(t, page)
+	if len(b.said) > 0 || hits.Load() > 0 {
+		t.Errorf("the page says %q; the server was asked %d times", b.said, hits.Load())
 	}
-	if n := strings.Count(got.dom, "<canvas"); n != 3 {
-		t.Errorf("%d canvases, want 3", n)
+	var charts []string
+	b.eval(`[...document.querySelectorAll('canvas')].map(e => e.closest('figure').id)`, &charts)
+	if !slices.Equal(charts, wantCharts) {
+		t.Errorf("canvases in %q, want %q", charts, wantCharts)
 	}
-	if !strings.Contains(got.dom, "<title>TIME_WAIT report: ") || strings.Contains(got.dom, "<title>taken") {
-		t.Error("the title is another")
+	if title := b.title(); !strings.HasPrefix(title, "TIME_WAIT report: ") {
+		t.Errorf("the title is %q", title)
 	}
 
 	// The same with the name let in shows that the policy stops it, and without the
 	// policy that the above would tell.
 	open := strings.Replace(page, "<main>", "<main>"+name, 1)
-	if got = browse(t, ns, open); len(got.console) < 3 || len(got.requests) > 0 || strings.Contains(got.dom, "<title>taken") {
-		t.Errorf("with the policy the page says %q, and asks for %q", got.console, got.requests)
+	b.open(t, open)
+	if title := b.title(); len(b.said) < 3 || title == "taken" || hits.Load() > 0 {
+		t.Errorf("with the policy the page says %q, its title is %q, and the server was asked %d times", b.said, title, hits.Load())
 	}
 	bare := regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAllString(open, "")
-	if got = browse(t, ns, bare); len(got.requests) == 0 || hits.Load() == 0 || !strings.Contains(got.dom, "<title>taken") {
-		t.Errorf("without the policy the page asks for %q, and the server was asked %d times: it would have gone unseen", got.requests, hits.Load())
+	b.open(t, strings.ReplaceAll(bare, "/img", "/bare"))
+	if title := b.title(); hits.Load() == 0 || title != "taken" {
+		t.Errorf("without the policy the title is %q, and the server was asked %d times: it would have gone unseen", title, hits.Load())
 	}
+	// Over all the time that the browser ran, only that page has asked for something.
+	b.close()
+	requests := requestsOf(t, b.netlog)
+	if others := slices.DeleteFunc(slices.Clone(requests), func(r string) bool { return r == "http://"+addr+"/bare" }); len(requests) == 0 || len(others) > 0 {
+		t.Errorf("the pages ask for %q, want what only the page without a policy asks for", requests)
+	}
+}
+
+// title is the title of the page.
+func (b *browser) title() (title string) {
+	b.t.Helper()
+	b.eval("document.title", &title)
+	return title
 }
 
 // countingServer answers in the namespace, and counts how often.
@@ -89,36 +118,6 @@ func renamed(t *testing.T, from, to string) string {
 	path := filepath.Join(t.TempDir(), "renamed.ndjson")
 	must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
-}
-
-// browsed is what became of a page.
-type browsed struct {
-	dom      string
-	console  []string // what it said, errors and violations of its policy among it
-	requests []string // what it asked for
-}
-
-// browse opens a page in Chromium.
-func browse(t *testing.T, ns *kerneltest.NS, page string) browsed {
-	t.Helper()
-	dir := t.TempDir()
-	path, netlog := filepath.Join(dir, "page.html"), filepath.Join(dir, "net.json")
-	must(t, os.WriteFile(path, []byte(page), 0o600))
-	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+filepath.Join(dir, "profile"),
-		"--log-net-log="+netlog, "--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", "file://"+path)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	if code := inNS(t, ns, cmd); code != 0 {
-		t.Fatalf("chromium: exit code %d: %s", code, stderr.String())
-	}
-	b := browsed{dom: stdout.String(), requests: requestsOf(t, netlog)}
-	for _, line := range strings.Split(stderr.String(), "\n") {
-		if strings.Contains(line, ":CONSOLE:") {
-			b.console = append(b.console, line)
-		}
-	}
-	return b
 }
 
 // requestsOf are the requests in a net log of Chromium that a file made, and not the

@@ -59,11 +59,13 @@ func fewerRights() []rights {
 			return bounded(t, "-syslog", args...)
 		}, []string{"tw_timer_handler", "CAP_SYSLOG"}},
 		{"root under seccomp", func(t testing.TB, args ...string) *exec.Cmd {
+			kerneltest.RequireRoot(t)
 			cmd := command(args...)
 			cmd.Env = append(cmd.Env, withoutBPF+"=1")
 			return cmd
 		}, []string{"the kernel does not permit BPF", "seccomp"}},
 		{"root of a user namespace", func(t testing.TB, args ...string) *exec.Cmd {
+			kerneltest.RequireRoot(t)
 			cmd := command(args...)
 			cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
 			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
@@ -73,11 +75,14 @@ func fewerRights() []rights {
 	}
 }
 
-// unprivileged is twtrace as a user who has no right at all. The test binary may
-// stand where only root can reach it, so a copy is run.
+// unprivileged is twtrace as a user who has no right at all, the one who runs the test if
+// that is no root. The test binary may be where only root can reach it, so a copy is run.
 func unprivileged(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	kerneltest.RequireRoot(t)
+	cmd := command(args...)
+	if os.Getuid() != 0 {
+		return cmd
+	}
 	const nobody = 65534
 	dir, err := os.MkdirTemp("", "twtrace")
 	if err != nil {
@@ -97,7 +102,6 @@ func unprivileged(t testing.TB, args ...string) *exec.Cmd {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(args...)
 	cmd.Path, cmd.Dir = path, "/"
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	return cmd
@@ -119,39 +123,58 @@ func bounded(t testing.TB, set string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestFewerRights runs everything that needs root with less than that.
+// TestFewerRights runs everything that needs root as a user who has no right at all.
 func TestFewerRights(t *testing.T) {
 	t.Parallel()
+	checkFewerRights(t, fewerRights()[0])
+}
+
+// TestFewerRightsTraced runs it as root who has some.
+func TestFewerRightsTraced(t *testing.T) {
+	t.Parallel()
 	kerneltest.RequireRoot(t)
-	for _, r := range fewerRights() {
-		for _, args := range [][]string{{"trace"}, {"top"}, {}, {"trace", "-o", "json", "-c", "1"}} {
-			t.Run(r.name+"/"+strings.Join(args, " "), func(t *testing.T) {
-				t.Parallel()
-				o := ended(t, r.command(t, args...))
-				o.failed(t, 3, r.words...)
-				o.silent(t)
-			})
-		}
-		t.Run(r.name+"/check", func(t *testing.T) {
+	for _, r := range fewerRights()[1:] {
+		checkFewerRights(t, r)
+	}
+}
+
+func checkFewerRights(t *testing.T, r rights) {
+	for _, args := range [][]string{{"trace"}, {"top"}, {}, {"trace", "-o", "json", "-c", "1"}} {
+		t.Run(r.name+"/"+strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
-			o := ended(t, r.command(t, "check"))
+			o := ended(t, r.command(t, args...))
 			o.failed(t, 3, r.words...)
-			reason, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(o.stderr, "twtrace: ")), "; run as root")
-			if !strings.Contains(o.stdout, "\nFAIL ") || !strings.Contains(o.stdout, reason) {
-				t.Errorf("the table lacks the reason %q: %s", reason, o.stdout)
-			}
+			o.silent(t)
 		})
 	}
+	t.Run(r.name+"/check", func(t *testing.T) {
+		t.Parallel()
+		o := ended(t, r.command(t, "check"))
+		o.failed(t, 3, r.words...)
+		reason, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(o.stderr, "twtrace: ")), "; run as root")
+		if !strings.Contains(o.stdout, "\nFAIL ") || !strings.Contains(o.stdout, reason) {
+			t.Errorf("the table lacks the reason %q: %s", reason, o.stdout)
+		}
+	})
 }
 
 // TestDemoWithoutRoot says what it lacks before anything else: a namespace.
 func TestDemoWithoutRoot(t *testing.T) {
 	t.Parallel()
-	for _, cmd := range []*exec.Cmd{unprivileged(t, "demo"), bounded(t, "-sys_admin", "demo")} {
-		o := ended(t, cmd)
-		o.failed(t, 3, "make a network namespace", "run as root")
-		o.silent(t)
-	}
+	demoFails(t, unprivileged(t, "demo"))
+}
+
+// TestDemoWithoutRootTraced: root who may not make one is told the same.
+func TestDemoWithoutRootTraced(t *testing.T) {
+	t.Parallel()
+	demoFails(t, bounded(t, "-sys_admin", "demo"))
+}
+
+func demoFails(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	o := ended(t, cmd)
+	o.failed(t, 3, "make a network namespace", "run as root")
+	o.silent(t)
 }
 
 // TestForeignNetNS asks by name for what may not be looked at.

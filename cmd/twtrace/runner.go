@@ -10,8 +10,8 @@ import (
 	"github.com/twtrace/twtrace/internal/output"
 )
 
-// runnerQueue bounds the records that wait for the command: storms tell little, and
-// a command that takes longer than they do is told what it missed.
+// runnerQueue bounds the records that wait for the command: storms have few, and a
+// message says for which of them a slow command was not run.
 const runnerQueue = 64
 
 // runner runs a command for records, one after the other, beside the trace. What the
@@ -44,7 +44,7 @@ func (r *runner) run(e *event.Event) {
 	select {
 	case r.queue <- append(output.AppendJSON(nil, e), '\n'):
 	default:
-		fmt.Fprintf(r.stderr, "twtrace: --exec: the command is too slow, it was not run for %s\n", e.Kind)
+		fmt.Fprintf(r.stderr, "twtrace: --exec: the command is too slow: it was not run for %s\n", e.Kind)
 	}
 }
 

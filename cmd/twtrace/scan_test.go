@@ -20,10 +20,10 @@ import (
 // scanMemory is what docs/ports.md says that a command takes at most, resident.
 const scanMemory = 320 << 20
 
-// TestPortScan has every port of 16 addresses connected to, of which 65,536 are open: more
+// TestPortScanTraced has every port of 16 addresses connected to, of which 65,536 are open: more
 // destinations than are held. The storm of another client is flagged all the same, what
 // is not held is counted, and memory stays within its bound.
-func TestPortScan(t *testing.T) {
+func TestPortScanTraced(t *testing.T) {
 	const addrs, open = 16, 4096
 	ns := kerneltest.NetNS(t)
 	hold(t, ns)
@@ -104,7 +104,7 @@ func TestPortScan(t *testing.T) {
 }
 
 // unheld is how many connections have no destination, in the words of `twtrace ports`.
-var unheld = regexp.MustCompile(`([0-9,]+) connections to destinations that are not held`)
+var unheld = regexp.MustCompile(`([0-9,]+) connections to destinations not tracked one by one`)
 
 // scanner connects to all ports of an address, once.
 func scanner(a netip.Addr) workload.Spec {

@@ -18,9 +18,21 @@ import (
 // hold5s is how long a load that must not be flagged goes on, at full speed.
 const hold5s = 5 * time.Second
 
+// packages are Debian's for the programs that scenarios start.
+var packages = map[string]string{
+	"ab": "apache2-utils", "curl": "curl", "mariadb": "mariadb-client", "mariadb-slap": "mariadb-client",
+	"mariadbd": "mariadb-server-core", "nginx": "nginx", "perl": "perl-base", "redis-benchmark": "redis-tools", "wrk": "wrk",
+}
+
 // start starts a program of the scenario; it ends with the test.
 func (a *act) start(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
+	for _, word := range append([]string{name}, args...) { // nice and others may come first
+		if p, ok := packages[word]; ok {
+			kerneltest.RequireTool(t, word, p)
+			break
+		}
+	}
 	cmd := exec.Command(name, args...)
 	cmd.Dir = a.dir
 	log, err := os.Create(filepath.Join(a.dir, filepath.Base(name)+".log"))
@@ -92,10 +104,13 @@ func (a *act) hog(t *testing.T, storms bool, name string, args ...string) {
 	_ = cmd.Process.Kill() // it may have ended
 }
 
-// installMariaDB makes the files of a server, which takes a while.
+// installMariaDB makes the files of a server, which takes a while, on a machine whose
+// name has no address too (--force).
 func installMariaDB(t *testing.T, dir string) {
 	t.Helper()
-	install := exec.Command("mariadb-install-db", "--no-defaults", "--user=root", "--skip-test-db", "--innodb-log-file-size=4M",
+	kerneltest.RequireTool(t, "mariadb-install-db", "mariadb-server-core")
+	kerneltest.RequireTool(t, "mariadb", "mariadb-client")
+	install := exec.Command("mariadb-install-db", "--no-defaults", "--force", "--user=root", "--skip-test-db", "--innodb-log-file-size=4M",
 		"--auth-root-authentication-method=normal", "--datadir="+dir)
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -130,7 +145,14 @@ func pooledQueries(t *testing.T, a *act) {
 func redis(args ...string) func(*testing.T, *act) {
 	return func(t *testing.T, a *act) {
 		a.ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "2")
-		a.start(t, "redis-server", "--port", "6379", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", a.dir)
+		// Debian's package of the server enables a service, and that of the tools has the
+		// same program: its name decides what it does.
+		kerneltest.RequireTool(t, "redis-check-rdb", "redis-tools")
+		program, err := exec.LookPath("redis-check-rdb")
+		must(t, err)
+		server := filepath.Join(a.dir, "redis-server")
+		must(t, os.Symlink(program, server))
+		a.start(t, server, "--port", "6379", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", a.dir)
 		a.serves(t, 6379)
 		a.hog(t, args[1] == "0", "redis-benchmark", append(args, "-h", "127.0.0.1", "-c", "2", "-n", "100000000", "-q", "-t", "ping_mbulk")...)
 	}

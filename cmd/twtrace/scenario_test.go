@@ -60,9 +60,7 @@ type act struct {
 }
 
 func TestScenarios(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes two minutes")
-	}
+	kerneltest.RequireRoot(t)
 	// Not beside other tests: a forecast supposes that the load goes on as it did.
 	s := &stage{t: t, ports: filepath.Join(t.TempDir(), "ports"), database: t.TempDir()}
 	installMariaDB(t, s.database)
@@ -221,7 +219,7 @@ func failsOf(records []record) []string {
 // gauge is a line of `twtrace ports`.
 type gauge struct {
 	Time       time.Time
-	What       string
+	What       string `json:"resource"`
 	Netns      uint32
 	Raddr      netip.Addr
 	Rport      uint16

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -16,27 +18,29 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
-// TestSignals ends a trace the moment the last connection is in TIME_WAIT: what
-// the ring holds then must still be printed.
+// TestSignals ends a trace the moment the last connection is in TIME_WAIT: what is
+// on its way then must still be printed. TestDrainTraced does so with the kernel.
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []unix.Signal{unix.SIGINT, unix.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			ns := kerneltest.NetNS(t)
-			ns.KeepTimeWait(t)
-			tr := startTrace(t, "-N", ns.Path())
-			result := connect(t, ns, connections)
+			tr, orders := startPiped(t)
+			orders.make(connections)
 			must(t, tr.cmd.Process.Signal(signal))
 			end := tr.wait()
 			if end.Why != "signal" || tr.stderr.String() != "" {
 				t.Errorf("it ended because of %q; stderr: %s", end.Why, tr.stderr.String())
 			}
-			checkBegins(t, tr, end, ns, result)
+			if n := len(tr.of("time_wait_enter", madeNetNS)); n != connections || end.Begins != connections {
+				t.Errorf("%d begins printed, %d in the end record, want %d", n, end.Begins, connections)
+			}
 		})
 	}
 }
@@ -67,10 +71,10 @@ func checkBegins(t *testing.T, tr *trace, end record, ns *kerneltest.NS, result 
 	once(t, "time_wait_enter", truth, seen, hiddenBirths(end, []*kerneltest.NS{ns}))
 }
 
-// TestDrain interrupts a trace in the middle of traffic. What the kernel had
+// TestDrainTraced interrupts a trace in the middle of traffic. What the kernel had
 // counted before must all be printed, though up to 50 ms of it are still in the
 // ring when the signal comes.
-func TestDrain(t *testing.T) {
+func TestDrainTraced(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	tr := startTrace(t, "-N", ns.Path())
@@ -89,7 +93,7 @@ func TestDrain(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	t.Parallel()
-	tr := startTrace(t, "-N", kerneltest.NetNS(t).Path(), "--duration", "100ms")
+	tr, _ := startPiped(t, "--duration", "100ms")
 	if end := tr.wait(); end.Why != "duration" || tr.stderr.String() != "" {
 		t.Errorf("it ended because of %q; stderr: %s", end.Why, tr.stderr.String())
 	}
@@ -105,10 +109,8 @@ func TestCount(t *testing.T) {
 		{nil, ""},
 		{[]string{"--event", "time_wait_enter"}, "time_wait_enter"},
 	} {
-		ns := kerneltest.NetNS(t)
-		ns.KeepTimeWait(t)
-		tr := startTrace(t, append([]string{"-N", ns.Path(), "-c", "17"}, c.flags...)...)
-		connect(t, ns, connections)
+		tr, orders := startPiped(t, append([]string{"-c", "17"}, c.flags...)...)
+		orders.make(connections)
 		if end := tr.wait(); end.Why != "count" || tr.stderr.String() != "" {
 			t.Errorf("%v: it ended because of %q; stderr: %s", c.flags, end.Why, tr.stderr.String())
 		}
@@ -157,11 +159,12 @@ func keepBusy(t *testing.T, ns *kerneltest.NS) {
 // traffic nothing is written that could fail.
 func TestReaderLeaves(t *testing.T) {
 	t.Parallel()
-	for name, ns := range map[string]*kerneltest.NS{"quiet": kerneltest.NetNS(t), "churn": churning(t)} {
+	for name, rate := range map[string]int{"quiet": 0, "churn": 1000} {
 		for _, args := range [][]string{{"trace"}, {"trace", "-o", "csv"}, {"top", "-b", "-i", "100ms"}} {
 			t.Run(name+"/"+strings.Join(args, " "), func(t *testing.T) {
 				t.Parallel()
-				cmd := command(append(args, "-N", ns.Path())...)
+				cmd, orders := pipedCommand(t, args...)
+				orders.churn(rate)
 				var stderr bytes.Buffer
 				cmd.Stderr = &stderr
 				stdout, err := cmd.StdoutPipe()
@@ -190,12 +193,9 @@ func TestNoReader(t *testing.T) {
 			r, w, err := os.Pipe()
 			must(t, err)
 			must(t, r.Close())
-			cmd := command(args...)
+			cmd := onOwn(t, args...)
 			var stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = w, &stderr
-			if args[0] == "list" {
-				unowned(t, cmd)
-			}
 			must(t, cmd.Start())
 			defer expire(cmd)()
 			err = cmd.Wait()
@@ -207,12 +207,47 @@ func TestNoReader(t *testing.T) {
 	}
 }
 
-// unowned has cmd run in a namespace with a few TIME_WAITs.
-func unowned(t *testing.T, cmd *exec.Cmd) {
+// onOwn is twtrace with something to print that needs no right: a trace of no kernel, or
+// a few TIME_WAITs of this process.
+func onOwn(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	ns := kerneltest.NetNS(t)
-	connect(t, ns, 5)
-	cmd.Args = append(cmd.Args, "-N", ns.Path())
+	cmd, _ := pipedCommand(t, args...)
+	if args[0] == "list" {
+		cmd.Args = append(cmd.Args, "-N", "/proc/self/ns/net", "-D", fmt.Sprint(ownTimeWait(t, 5).Port()))
+	}
+	return cmd
+}
+
+// ownTimeWait makes n connections in the namespace that the test runs in, which the
+// client closes first, and returns where they go.
+func ownTimeWait(t *testing.T, n int) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	for range n {
+		client, err := net.Dial("tcp4", l.Addr().String())
+		must(t, err)
+		server, err := l.Accept()
+		must(t, err)
+		must(t, client.Close())
+		_, _ = io.Copy(io.Discard, server) // its end is that the FIN is there
+		must(t, server.Close())
+	}
+	to := l.Addr().(*net.TCPAddr).AddrPort()
+	ns, err := kernel.CurrentNetNS()
+	must(t, err)
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		tw := 0
+		err := ns.Sockets(kernel.States(event.TimeWait), func(s kernel.Socket) error {
+			if s.Remote == to {
+				tw++
+			}
+			return nil
+		})
+		return err == nil && tw == n, fmt.Sprintf("%d of %d in TIME_WAIT, %v", tw, n, err)
+	})
+	return to
 }
 
 func TestFullDisk(t *testing.T) {
@@ -235,10 +270,7 @@ func TestFullDisk(t *testing.T) {
 			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 			must(t, err)
 			defer full.Close()
-			cmd := command(c.args...)
-			if c.args[0] == "list" {
-				unowned(t, cmd)
-			}
+			cmd := onOwn(t, c.args...)
 			var stderr strings.Builder
 			cmd.Stdout, cmd.Stderr = full, &stderr
 			must(t, cmd.Start())
@@ -253,20 +285,19 @@ func TestFullDisk(t *testing.T) {
 // until it is gone.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	ns := kerneltest.NetNS(t)
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
 	_, err = unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 4096)
 	must(t, err)
-	cmd := command("trace", "-o", "json", "--states", "all", "-N", ns.Path())
+	cmd, orders := pipedCommand(t, "trace", "-o", "json", "--states", "all")
 	cmd.Stdout = w
 	must(t, cmd.Start())
 	must(t, w.Close())
 	if _, err := bufio.NewReader(r).ReadSlice('\n'); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, ns, connections)
+	orders.make(connections)
 	kerneltest.Eventually(t, patience, func() (bool, string) { return writing(t, cmd.Process.Pid), "it does not write" })
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()

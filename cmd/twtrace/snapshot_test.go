@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -10,7 +11,8 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kerneltest"
-	"github.com/twtrace/twtrace/internal/process"
+	"github.com/twtrace/twtrace/internal/live"
+	"github.com/twtrace/twtrace/internal/session"
 	"github.com/twtrace/twtrace/internal/tracer"
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -19,7 +21,8 @@ import (
 // this process, so that a test can look into its table.
 type reader struct {
 	t       *testing.T
-	session *session
+	session *session.Session
+	trace   *live.Trace // its source
 	ask     chan func() // run by the reader when the ring is empty
 	reads   chan struct{}
 	records []event.Event
@@ -38,16 +41,20 @@ func startTaking(t *testing.T, ns *kerneltest.NS, opts tracer.Options, take func
 	t.Helper()
 	opts.Filter = &filter.Filter{NetNS: filter.Set[uint32]{Items: []uint32{ns.Inum()}}}
 	opts.Hooks = tracer.HookSet(os.Getenv(hooksVariable))
-	s, err := newSession(opts, process.Options{})
+	trace, err := live.Open(live.Options{Tracer: opts})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reader{t: t, session: s, ask: make(chan func()), reads: make(chan struct{}), take: take}
+	s, err := session.New(trace, session.Options{Filter: opts.Filter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{t: t, session: s, trace: trace, ask: make(chan func()), reads: make(chan struct{}), take: take}
 	go func() {
 		defer close(r.reads)
-		r.err = s.read(r.handle, r.idle)
+		r.err = s.Run(context.Background(), r.handle, r.idle)
 	}()
-	t.Cleanup(func() { r.stop(); s.close() })
+	t.Cleanup(func() { r.stop(); s.Close() })
 	return r
 }
 
@@ -90,16 +97,17 @@ func (r *reader) do(f func()) {
 // namespace: other tests make theirs when they like.
 func (r *reader) stop() *event.EndInfo {
 	r.t.Helper()
-	r.session.stop("test")
+	r.session.Stop("test")
 	<-r.reads
 	if r.err != nil {
 		r.t.Fatal(r.err)
 	}
-	info, err := r.session.tracer.EndInfo("test")
+	end, err := r.session.EndRecord()
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	info.Drift = slices.DeleteFunc(info.Drift, func(d event.Drift) bool { return !r.session.tracedNetNS(d.NetNS) })
+	info := end.End
+	info.Drift = slices.DeleteFunc(info.Drift, func(d event.Drift) bool { return !r.session.Traces(d.NetNS) })
 	return info
 }
 
@@ -111,7 +119,7 @@ func (r *reader) difference(ns *kerneltest.NS) (text string) {
 	}
 	missing := len(inKernel)
 	excess := 0
-	for s := range r.session.table.Sockets() {
+	for s := range r.session.Table().Sockets() {
 		switch {
 		case s.State != event.TimeWait:
 		case inKernel[s.Cookie]:
@@ -140,10 +148,10 @@ func (r *reader) settled(ns *kerneltest.NS, within time.Duration) {
 	})
 }
 
-// TestStartInChurn starts a session in the middle of churn, with 20,000 sockets in
+// TestSlowStartInChurn starts a session in the middle of churn, with 20,000 sockets in
 // TIME_WAIT. With the churn at rest the table has to be that of ss, and each socket
 // begins once and ends once: by a snapshot or by an event.
-func TestStartInChurn(t *testing.T) {
+func TestSlowStartInChurn(t *testing.T) {
 	alone(t)
 	t.Attr("row", "started in the middle of churn")
 	ns := churnNS(t)
@@ -185,16 +193,16 @@ func TestStartInChurn(t *testing.T) {
 	// or the ends of all sockets that expire in one softirq.
 	wait := time.Second
 	if kerneltest.PID1Artefact() {
-		wait = reconcileEvery + 5*time.Second
+		wait = 35 * time.Second // a comparison every 30 s
 	}
 	r.settled(ns, wait)
-	r.do(func() { t.Logf("%d in TIME_WAIT, %v", r.session.table.Totals().TimeWait, r.session.drift) })
+	r.do(func() { t.Logf("%d in TIME_WAIT, %v", r.session.Table().Totals().TimeWait, r.session.Drift()) })
 
 	kerneltest.Eventually(t, timeWaitLength+patience, func() (bool, string) {
 		tw := ns.Sockstat(t)["TCP tw"]
 		return tw == 0, fmt.Sprintf("%d mini-sockets alive", tw)
 	})
-	r.settled(ns, wait+repairEvery)
+	r.settled(ns, wait+repairedWithin)
 	end := r.stop()
 	checkLosses(t, end.Lost)
 	checkOnce(t, r.records, end, births(t, ns), gone)
@@ -258,9 +266,9 @@ func checkOnce(t *testing.T, records []event.Event, end *event.EndInfo, total, g
 	}
 }
 
-// TestEstablishedBefore has connections that were there before the trace close in
+// TestEstablishedBeforeTraced has connections that were there before the trace close in
 // it: the opener cannot be known, and /proc tells whose they are.
-func TestEstablishedBefore(t *testing.T) {
+func TestEstablishedBeforeTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "connections from before: owners by /proc")
 	const n = 7
@@ -293,9 +301,9 @@ func TestEstablishedBefore(t *testing.T) {
 	tr.stop()
 }
 
-// TestParkedBefore has sockets that were parked in FIN_WAIT2 before the trace get
+// TestParkedBeforeTraced has sockets that were parked in FIN_WAIT2 before the trace get
 // their FIN in it.
-func TestParkedBefore(t *testing.T) {
+func TestParkedBeforeTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "parked sockets from before")
 	const n = 7
@@ -332,9 +340,9 @@ func TestParkedBefore(t *testing.T) {
 	}
 }
 
-// TestOwnerOfSnapshot has no owner for a socket from before, unless one process
+// TestOwnerOfSnapshotTraced has no owner for a socket from before, unless one process
 // alone connects to the same destination.
-func TestOwnerOfSnapshot(t *testing.T) {
+func TestOwnerOfSnapshotTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "sockets from before: owners inferred, or none")
 	const n = 5
@@ -383,49 +391,5 @@ func TestOwnerOfSnapshot(t *testing.T) {
 	want(owners(), "0 by ")
 	for _, p := range []*workload.Process{first, second, server} {
 		must(t, p.Kill())
-	}
-}
-
-// TestHandedOver tells the full socket that hands over to a mini-socket unseen from
-// every end that is one.
-func TestHandedOver(t *testing.T) {
-	closer := event.Proc{PID: 7, Comm: "client"}
-	tests := []struct {
-		name string
-		e    event.Event
-		want bool
-	}{
-		{"hand-over from FIN_WAIT2", event.Event{Kind: event.Close, Old: event.FinWait2}, true},
-		{"hand-over from CLOSING", event.Event{Kind: event.Close, Old: event.Closing}, true},
-		{"end of a parked mini-socket", event.Event{Kind: event.Close, Old: event.FinWait2, Stamps: event.No}, false},
-		{"whose closer was seen", event.Event{Kind: event.Close, Old: event.FinWait2, CloseProc: closer}, false},
-		{"whose opener was seen", event.Event{Kind: event.Close, Old: event.FinWait2, Opener: closer}, false},
-		{"reset", event.Event{Kind: event.Close, Old: event.FinWait2, Reason: event.ResetReceived}, false},
-		{"passive close", event.Event{Kind: event.Close, Old: event.LastAck}, false},
-		{"refused", event.Event{Kind: event.TimeWaitRefused, Old: event.FinWait2}, false},
-	}
-	for _, test := range tests {
-		if got := handedOver(&test.e); got != test.want {
-			t.Errorf("%s: %v, want %v", test.name, got, test.want)
-		}
-	}
-}
-
-// TestOwnersKnownIn has the screen say when every owner is known, if there are
-// sockets of which none is.
-func TestOwnersKnownIn(t *testing.T) {
-	s := session{began: time.Now(), stream: newNamer(nil, process.Options{})}
-	defer s.stream.stop()
-	if got := s.remarks(s.began); len(got) != 0 {
-		t.Errorf("remarks %q with no socket from before", got)
-	}
-	s.ownersKnown = s.began.Add(ownersKnownAfter)
-	for after, want := range map[time.Duration]string{0: "owners known in 62s", 21 * time.Second: "owners known in 41s"} {
-		if got := s.remarks(s.began.Add(after)); len(got) != 1 || got[0] != want {
-			t.Errorf("after %v: %q, want %q", after, got, want)
-		}
-	}
-	if got := s.remarks(s.ownersKnown); len(got) != 0 {
-		t.Errorf("remarks %q when all are known", got)
 	}
 }

@@ -24,10 +24,10 @@ var next = map[string][]string{
 	"TIME_WAIT":   {"CLOSE"},
 }
 
-// TestStates follows connections through every state: each transition starts
+// TestStatesTraced follows connections through every state: each transition starts
 // where the one before ended, and the times in the states add up to the time
 // that passed.
-func TestStates(t *testing.T) {
+func TestStatesTraced(t *testing.T) {
 	t.Parallel()
 	t.Attr("row", "`--states all`: every transition")
 	ns := churnNS(t)

@@ -8,80 +8,62 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
-	"github.com/twtrace/twtrace/internal/view"
+	"github.com/twtrace/twtrace/internal/rows"
 )
 
 func byFlag() cli.Flag {
 	return &cli.StringFlag{Name: "by", Value: "flow", Category: categoryOutput,
-		Usage: "one row for each `WHAT`: " + strings.Join(view.GroupingNames(), ", ")}
+		Usage: "one row per `WHAT`: " + strings.Join(rows.GroupingNames(), ", ")}
 }
 
-func parseBy(c *cli.Context) (view.Grouping, error) {
-	by, err := view.ParseGrouping(c.String("by"))
+func parseBy(c *cli.Context) (rows.Grouping, error) {
+	by, err := rows.ParseGrouping(c.String("by"))
 	if err != nil {
 		return 0, usagef("--by: %v", err)
 	}
 	return by, nil
 }
 
-// summary counts connections, to be printed as a table of groups.
-type summary struct {
-	by    view.Grouping
-	conns *conn.Table
-}
-
-// newSummary returns an empty one, that forgets nothing while there is room.
-func newSummary(by view.Grouping) *summary {
-	const ever = 100 * 365 * 24 * time.Hour
-	return &summary{by: by, conns: conn.New(conn.Options{Idle: ever})}
-}
-
-// add takes an event into account that has its owner.
-func (s *summary) add(e *event.Event) {
-	one := *e
-	s.conns.Apply(&one)
-}
-
 // column is a column of the table, and what a row has there.
 type column struct {
 	output.TableColumn
-	cell func(r *view.Row) output.Value
+	cell func(r *rows.Row) output.Value
 }
 
-// whoColumns say what a row is of.
+// whoColumns say who a row is about.
 var whoColumns = []column{
-	{output.TableColumn{Name: "group", Width: 8}, func(r *view.Row) output.Value { return output.String(r.Name()) }},
-	{output.TableColumn{Name: "pid", Width: 7, Right: true}, func(r *view.Row) output.Value { return known(r.Owner.PID) }},
-	{output.TableColumn{Name: "processes", Right: true}, func(r *view.Row) output.Value { return known(uint32(r.PIDs)) }},
-	{output.TableColumn{Name: "ppid", Width: 7, Right: true}, ofWho(func(w *event.Who) output.Value { return known(w.PPID) })},
-	{output.TableColumn{Name: "pcomm", Width: 8}, ofWho(func(w *event.Who) output.Value { return output.String(w.PComm) })},
-	{output.TableColumn{Name: "comm", Wide: true}, func(r *view.Row) output.Value { return output.String(r.Owner.Comm) }},
+	{output.TableColumn{Name: "group", Width: 8}, func(r *rows.Row) output.Value { return output.String(r.Name()) }},
+	{output.TableColumn{Name: "pid", Width: 7, Right: true}, func(r *rows.Row) output.Value { return known(r.Owner.PID) }},
+	{output.TableColumn{Name: "processes", Right: true, Drop: 5}, func(r *rows.Row) output.Value { return known(uint32(r.PIDs)) }},
+	{output.TableColumn{Name: "ppid", Width: 7, Right: true, Drop: 9}, ofWho(func(w *event.Who) output.Value { return known(w.PPID) })},
+	{output.TableColumn{Name: "pcomm", Width: 8, Drop: 8}, ofWho(func(w *event.Who) output.Value { return output.String(w.PComm) })},
+	{output.TableColumn{Name: "comm", Wide: true}, func(r *rows.Row) output.Value { return output.String(r.Owner.Comm) }},
 	{output.TableColumn{Name: "uid", Right: true, Wide: true}, ofWho(uidOf)},
 	{output.TableColumn{Name: "exe", Wide: true}, ofWho(func(w *event.Who) output.Value { return output.String(w.Exe) })},
 	{output.TableColumn{Name: "unit", Wide: true}, ofWho(func(w *event.Who) output.Value { return output.String(w.Unit) })},
 	{output.TableColumn{Name: "container", Wide: true}, ofWho(func(w *event.Who) output.Value { return output.String(w.Container) })},
 	{output.TableColumn{Name: "pod", Wide: true}, ofWho(func(w *event.Who) output.Value { return output.String(w.Pod) })},
-	{output.TableColumn{Name: "netns", Right: true, Wide: true}, func(r *view.Row) output.Value { return known(r.NetNS) }},
-	{output.TableColumn{Name: "role", Width: 6}, func(r *view.Row) output.Value { return output.Word(r.Role.String()) }},
-	{output.TableColumn{Name: "laddr", Wide: true}, func(r *view.Row) output.Value { return output.Addr(r.Local.Addr()) }},
-	{output.TableColumn{Name: "lport", Right: true}, func(r *view.Row) output.Value { return known(r.Local.Port()) }},
-	{output.TableColumn{Name: "raddr", Width: 9}, func(r *view.Row) output.Value { return output.Addr(r.Remote.Addr()) }},
-	{output.TableColumn{Name: "rport", Right: true}, func(r *view.Row) output.Value { return known(r.Remote.Port()) }},
-	{output.TableColumn{Name: "time_wait", Right: true}, func(r *view.Row) output.Value { return output.Uint(r.TimeWait) }},
+	{output.TableColumn{Name: "netns", Right: true, Data: true}, func(r *rows.Row) output.Value { return known(r.NetNS) }},
+	{output.TableColumn{Name: "netns_name", Wide: true}, func(r *rows.Row) output.Value { return output.String(r.Space) }},
+	{output.TableColumn{Name: "role", Width: 6, Drop: 4}, func(r *rows.Row) output.Value { return output.Word(r.Role.String()) }},
+	{output.TableColumn{Name: "laddr", Wide: true}, func(r *rows.Row) output.Value { return output.Addr(r.Local.Addr()) }},
+	{output.TableColumn{Name: "lport", Right: true, Drop: 3}, func(r *rows.Row) output.Value { return known(r.Local.Port()) }},
+	{output.TableColumn{Name: "raddr", Width: 9}, func(r *rows.Row) output.Value { return output.Addr(r.Remote.Addr()) }},
+	{output.TableColumn{Name: "rport", Right: true}, func(r *rows.Row) output.Value { return known(r.Remote.Port()) }},
+	{output.TableColumn{Name: "time_wait", Right: true}, func(r *rows.Row) output.Value { return output.Uint(r.TimeWait) }},
 }
 
 // countColumns say what happened.
 var countColumns = []column{
-	{output.TableColumn{Name: "opened", Right: true}, func(r *view.Row) output.Value { return output.Uint(r.Total.Opens) }},
-	{output.TableColumn{Name: "begins", Right: true}, func(r *view.Row) output.Value { return output.Uint(r.Total.Enters) }},
-	{output.TableColumn{Name: "ends", Right: true}, func(r *view.Row) output.Value { return output.Uint(r.Total.Exit()) }},
-	{output.TableColumn{Name: "closed", Right: true}, func(r *view.Row) output.Value { return output.Uint(r.Total.Closes) }},
-	{output.TableColumn{Name: "failed", Right: true}, func(r *view.Row) output.Value { return output.Uint(r.Total.Fails.Total()) }},
-	{output.TableColumn{Name: "refused", Right: true, Wide: true}, func(r *view.Row) output.Value { return output.Uint(r.Total.Refused) }},
-	{output.TableColumn{Name: "life_p50_ns", Right: true}, func(r *view.Row) output.Value {
+	{output.TableColumn{Name: "opens_total", Right: true}, func(r *rows.Row) output.Value { return output.Uint(r.Total.Opens) }},
+	{output.TableColumn{Name: "time_wait_enters_total", Right: true}, func(r *rows.Row) output.Value { return output.Uint(r.Total.Enters) }},
+	{output.TableColumn{Name: "time_wait_exits_total", Right: true, Drop: 6}, func(r *rows.Row) output.Value { return output.Uint(r.Total.Exit()) }},
+	{output.TableColumn{Name: "closes_total", Right: true, Drop: 7}, func(r *rows.Row) output.Value { return output.Uint(r.Total.Closes) }},
+	{output.TableColumn{Name: "fails_total", Right: true}, func(r *rows.Row) output.Value { return output.Uint(r.Total.Fails.Total()) }},
+	{output.TableColumn{Name: "time_wait_refused_total", Right: true, Wide: true}, func(r *rows.Row) output.Value { return output.Uint(r.Total.Refused) }},
+	{output.TableColumn{Name: "life_p50_ns", Right: true, Drop: 2}, func(r *rows.Row) output.Value {
 		if d, ok := r.Life.Quantile(0.5); ok {
 			return output.Nanos(int64(d))
 		}
@@ -89,7 +71,7 @@ var countColumns = []column{
 	}},
 }
 
-// known is a number of which 0 means that it is not known.
+// known is a number; 0 is unknown.
 func known[T ~uint16 | ~uint32](n T) output.Value {
 	if n == 0 {
 		return output.Value{}
@@ -104,8 +86,8 @@ func uidOf(w *event.Who) output.Value {
 	return output.Uint(uint64(w.UID))
 }
 
-func ofWho(value func(*event.Who) output.Value) func(*view.Row) output.Value {
-	return func(r *view.Row) output.Value {
+func ofWho(value func(*event.Who) output.Value) func(*rows.Row) output.Value {
+	return func(r *rows.Row) output.Value {
 		if r.Owner.Who == nil {
 			return output.Value{}
 		}
@@ -113,7 +95,20 @@ func ofWho(value func(*event.Who) output.Value) func(*view.Row) output.Value {
 	}
 }
 
-// newTable returns an empty table of these columns, of which o may pick some.
+// namedSpaces are columns for people: a network namespace without a name has its number.
+func namedSpaces(columns []column) []column {
+	columns = slices.Clone(columns)
+	i := slices.IndexFunc(columns, func(c column) bool { return c.Name == "netns_name" })
+	columns[i].cell = func(r *rows.Row) output.Value {
+		if r.Space == "" {
+			return known(r.NetNS)
+		}
+		return output.String(r.Space)
+	}
+	return columns
+}
+
+// newTable returns an empty table of the columns that o selects, or of all.
 func newTable(o output.Options, columns []column) (*output.Table, error) {
 	var heads []output.TableColumn
 	for _, c := range columns {
@@ -128,30 +123,22 @@ func newTable(o output.Options, columns []column) (*output.Table, error) {
 	return t, nil
 }
 
-// rows are the groups, as they are at now.
-func (s *summary) rows(now int64) []view.Row {
-	var snapshot conn.Snapshot
-	s.conns.Snapshot(now, &snapshot)
-	var b view.Builder
-	return b.Build(&snapshot).Rows
-}
-
-// fill puts the groups into a table, those with most sockets in TIME_WAIT first.
-func (s *summary) fill(t *output.Table, columns []column) {
-	rows := view.Arrange(s.rows(time.Now().UnixNano()), s.by, view.SortTimeWait)
-	for i := range rows {
+// fillTable puts the groups into a table, those with most sockets in TIME_WAIT first.
+func fillTable(t *output.Table, columns []column, groups []*rows.Row) {
+	for _, r := range groups {
 		cells := make([]output.Value, len(columns))
 		for j, c := range columns {
-			cells[j] = c.cell(rows[i])
+			cells[j] = c.cell(r)
 		}
 		t.Add(cells...)
 	}
 }
 
 // summarizer is an output.Writer that prints the table at the end alone: when the
-// trace has ended, or, with no trace, when it is flushed.
+// trace is finished, or, with no trace, when it is flushed.
 type summarizer struct {
-	*summary
+	by      rows.Grouping
+	counted *rows.Collector
 	out     io.Writer
 	format  output.Format
 	table   *output.Table
@@ -164,7 +151,7 @@ func newSummarizer(c *cli.Context, w io.Writer) (*summarizer, error) {
 	return summarize(c, w, slices.Concat(whoColumns, countColumns), true)
 }
 
-// newCounter returns one for sockets that there are.
+// newCounter returns one for the sockets alive now.
 func newCounter(c *cli.Context, w io.Writer) (*summarizer, error) {
 	return summarize(c, w, whoColumns, false)
 }
@@ -178,23 +165,29 @@ func summarize(c *cli.Context, w io.Writer, columns []column, traces bool) (*sum
 	if err != nil {
 		return nil, err
 	}
+	if o.Format == output.Text || o.Format == output.Wide {
+		columns = namedSpaces(columns)
+	}
 	t, err := newTable(o, columns)
 	if err != nil {
 		return nil, err
 	}
-	return &summarizer{newSummary(by), w, o.Format, t, columns, traces}, nil
+	t.SetWidth(o.Width)
+	return &summarizer{by, rows.NewCollector(), w, o.Format, t, columns, traces}, nil
 }
 
-// Write takes e into account, and with the end of a trace prints the table.
+// Write takes e into account.
 func (s *summarizer) Write(e *event.Event) error {
-	if e.Kind == event.End {
-		return s.print()
+	if e.Kind != event.End {
+		s.counted.Add(e)
 	}
-	s.add(e)
 	return nil
 }
 
-// Flush prints the table if no end comes.
+// Finish prints the table of a trace, whether it came to its end or a part was asked for.
+func (s *summarizer) Finish() error { return s.print() }
+
+// Flush prints the table if there is no trace to finish.
 func (s *summarizer) Flush() error {
 	if s.traces {
 		return nil
@@ -203,6 +196,6 @@ func (s *summarizer) Flush() error {
 }
 
 func (s *summarizer) print() error {
-	s.fill(s.table, s.columns)
+	fillTable(s.table, s.columns, rows.Arrange(s.counted.Rows(time.Now().UnixNano()), s.by, rows.SortTimeWait))
 	return s.table.Write(s.out, s.format)
 }

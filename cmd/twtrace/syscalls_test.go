@@ -36,9 +36,9 @@ func attached(t *testing.T, pid int) (points, kinds []string) {
 	return points, kinds
 }
 
-// TestSyscallHooks asks the kernel what is attached: nothing that is called for
+// TestSyscallHooksTraced asks the kernel what is attached: nothing that is called for
 // system calls, unless it was asked for.
-func TestSyscallHooks(t *testing.T) {
+func TestSyscallHooksTraced(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
 	hold(t, ns)

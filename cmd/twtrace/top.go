@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/twtrace/twtrace/internal/clipboard"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/view"
 )
@@ -26,21 +27,29 @@ func topFlags() []cli.Flag {
 
 func viewFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "batch", Aliases: []string{"b"}, Usage: "plain tables, also on a terminal", Category: categoryOutput},
-		&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: time.Second, Usage: "`TIME` between two views", Category: categoryOutput},
-		&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` views", Category: categoryOutput},
+		&cli.BoolFlag{Name: "batch", Aliases: []string{"b"}, Usage: "print plain tables, also on a terminal", Category: categoryOutput},
+		&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: time.Second, Usage: "refresh every `TIME`", Category: categoryOutput},
+		&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` refreshes", Category: categoryLimits},
 		byFlag(),
-		outputFlag("text, json (an object an interval)"),
-		&cli.BoolFlag{Name: "ascii", Usage: "no characters beyond ASCII", Category: categoryOutput},
+		outputFlag("text, json (one object per interval)"),
+		utcFlag(),
+		&cli.BoolFlag{Name: "ascii", Usage: "use ASCII characters only", Category: categoryOutput},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours", Category: categoryOutput},
-		&cli.BoolFlag{Name: "preserve-screen", Usage: "leave the last screen, not a summary", Category: categoryOutput},
+		&cli.BoolFlag{Name: "no-mouse", Usage: "leave the mouse to the terminal", Category: categoryOutput},
+		&cli.BoolFlag{Name: "preserve-screen", Usage: "on exit leave the last screen, not a summary", Category: categoryOutput},
 	}
 }
 
 func topCommand() *cli.Command {
 	return &cli.Command{
-		Name:   "top",
-		Usage:  "watch who opens and closes what (the default)",
+		Name:      "top",
+		ArgsUsage: "[FILTER]",
+		Usage:     "watch who opens and closes what (the default)",
+		Description: examples(
+			"twtrace                       all network namespaces of this host",
+			"twtrace -N web -i 5s          network namespace web, every 5 s",
+			"twtrace -r t.ndjson.zst       replay a recording",
+			"twtrace top -b -c 1 -o json   one interval as JSON, for a script"),
 		Flags:  topFlags(),
 		Action: runTop,
 	}
@@ -48,8 +57,7 @@ func topCommand() *cli.Command {
 
 func runTop(c *cli.Context) error {
 	defer catchSignals(c)()
-	interval, err := parseInterval(c)
-	if err != nil {
+	if _, err := parseInterval(c); err != nil {
 		return err
 	}
 	if err := checkCount(c); err != nil {
@@ -61,17 +69,20 @@ func runTop(c *cli.Context) error {
 	if _, err := wantsObjects(c); err != nil {
 		return err
 	}
-	s, err := openSession(c)
+	o, src, err := openTop(c)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	return watch(c, s, newLive(s, interval))
+	defer o.Close()
+	return watch(c, o, src)
 }
 
 // watch shows a session on the terminal, or as tables where there is none.
-func watch(c *cli.Context, s *session, src *live) error {
-	defer s.stopOn(c.Context)()
+func watch(c *cli.Context, s *opened, src *topSource) error {
+	defer s.stopOnContext(c)()
+	if err := src.prime(c.Context); err != nil {
+		return err
+	}
 	by, err := parseBy(c)
 	if err != nil {
 		return err
@@ -80,31 +91,50 @@ func watch(c *cli.Context, s *session, src *live) error {
 	if err != nil {
 		return err
 	}
-	look := view.NewLook(by)
-	out, isFile := c.App.Writer.(*os.File)
-	if objects || c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
+	display := view.NewDisplay(by)
+	display.Enter = src.enter
+	out, err := screenOf(c)
+	if err != nil {
+		return err
+	}
+	if out == nil {
 		signal.Ignore(unix.SIGHUP) // a table for a file goes on without the terminal
-		if err := view.RunBatch(c.Context, src, c.App.Writer, look, c.Int("count"), objects); err != nil {
+		if err := view.RunBatch(c.Context, src, c.App.Writer, display, c.Int("count"), objects); err != nil {
 			return err
 		}
 		return s.verdict(c)
 	}
-	o := view.LoopOptions{In: os.Stdin, Out: out, Look: look, Interval: src.interval(),
-		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Enter: enterNetNS, Name: peerName}
-	if s.tape != nil {
-		if s.tape.speed == 0 {
-			s.tape.speed = 1
+	o := view.LoopOptions{In: os.Stdin, Out: out, Display: display, Interval: src.monitor.Interval(),
+		Caps: terminalCaps(c.Bool("ascii"), c.Bool("no-color")), Preserve: c.Bool("preserve-screen"), Name: peerName,
+		Clipboard: clipboard.Find(), Mouse: !c.Bool("no-mouse")}
+	if s.files != nil {
+		if s.files.Speed() == 0 {
+			s.files.SetSpeed(1)
 		}
-		err = view.Loop(c.Context, replay{src, &s.tape.transport}, o)
+		err = view.Loop(c.Context, player{src, &s.files.Playback}, o)
 	} else {
-		o.Record = src.Record
+		o.Record, o.NetNS = src.recording.Record, netNSNames
 		err = view.Loop(c.Context, src, o)
-		err = errors.Join(err, src.closeRecording(func(format string, a ...any) { note(c, format, a...) }))
+		err = errors.Join(err, src.recording.Close(func(format string, a ...any) { note(c, format, a...) }))
 	}
 	if err != nil {
 		return err
 	}
 	return s.verdict(c)
+}
+
+// screenOf is the terminal that the view draws on, nil where tables are wanted or there
+// is none.
+func screenOf(c *cli.Context) (*os.File, error) {
+	objects, err := wantsObjects(c)
+	if err != nil {
+		return nil, err
+	}
+	out, isFile := c.App.Writer.(*os.File)
+	if objects || c.Bool("batch") || c.IsSet("count") || !isFile || !interactive(os.Stdin, out) {
+		return nil, nil
+	}
+	return out, nil
 }
 
 // wantsObjects tells whether the view is to be an object a line.
@@ -115,7 +145,7 @@ func wantsObjects(c *cli.Context) (bool, error) {
 	case "json":
 		return true, nil
 	default:
-		return false, usagef("bad output format %q: use text, json", s)
+		return false, usagef("--output: bad format %q: use text or json", s)
 	}
 }
 
@@ -130,6 +160,19 @@ func enterNetNS(inum uint32) string {
 		return ""
 	}
 	return list[i].Enter()
+}
+
+// netNSNames are the network namespaces of this host that have a name.
+func netNSNames() map[uint32]string {
+	list, err := kernel.ListNetNS()
+	if err != nil {
+		return nil
+	}
+	names := make(map[uint32]string)
+	for _, n := range list {
+		names[n.Inum] = n.Name
+	}
+	return names
 }
 
 // namePatience is how long the resolver may take for a name.

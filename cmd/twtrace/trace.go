@@ -7,34 +7,39 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/session"
 )
 
 func traceCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "trace",
-		Usage:     "print every begin and end of TIME_WAIT, with its owner, as it happens",
-		ArgsUsage: "[-- CMD [ARG...]]",
+		Usage:     "print every start and end of TIME_WAIT as it happens, with its owner",
+		ArgsUsage: "[FILTER] [-- CMD [ARG...]]",
 		Description: examples(
 			"twtrace trace -p 4242 --duration 30s              what process 4242 opens and closes",
-			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT towards port 3306, its begins only",
-			"twtrace trace -- curl -s http://db:8080/           what a command and its children open and close; it ends with it",
+			"twtrace trace -D 3306 --event time_wait_enter     TIME_WAIT to port 3306, only its starts",
+			"twtrace trace -- curl -s http://db:8080/           what a command and its children open and close, until it exits",
 			"twtrace trace --duration 1m --summary --by unit    which systemd units opened and closed what",
 			"twtrace trace -N web -c 1000 -o csv > web.csv     1,000 records of the network namespace web"),
 		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), readFlags(), []cli.Flag{
 			outputFlag("text, wide, json, csv"),
-			&cli.StringFlag{Name: "fields", Usage: "print only these `FIELDS`, in this order", Category: categoryOutput},
+			fieldsFlag(),
+			utcFlag(),
+			noHeaderFlag(),
+			&cli.BoolFlag{Name: "header", Usage: "first print what the trace is: host, kernel, hooks, limits", Category: categoryOutput},
+			&cli.BoolFlag{Name: "snapshot", Usage: "print the sockets that are in TIME_WAIT already, also in text", Category: categoryOutput},
 			cmdlineFlag(),
 			durationFlag(),
-			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryTrace},
-			&cli.BoolFlag{Name: "summary", Usage: "print no records, but a table of them at the end", Category: categoryOutput},
+			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryLimits},
+			&cli.BoolFlag{Name: "summary", Usage: "print a table at the end instead of records", Category: categoryOutput},
 			byFlag(),
-			&cli.StringFlag{Name: "states", Usage: "`all`: print every transition", Category: categoryOutput},
+			&cli.StringFlag{Name: "states", Usage: "`all`: print every state transition", Category: categoryOutput},
 		}),
 		Action: runTrace,
 	}
@@ -52,7 +57,7 @@ func runTrace(c *cli.Context) error {
 	if err := checkStates(c); err != nil {
 		return err
 	}
-	var job *job
+	var job *session.Job
 	if !c.IsSet("read") { // then what follows are files
 		if job, err = parseJob(c, c.App.ErrWriter); err != nil { // stdout is for records
 			return err
@@ -62,25 +67,24 @@ func runTrace(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c)
+	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Job: job}})
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	s.job = job
-	if s.tape == nil { // a recording has its storms
-		s.storms = newStormWatch(s, churn)
-	}
-	defer s.stopOn(c.Context)()
-	release, err := watchReader(c.App.Writer, func() { s.stop("pipe") })
+	defer s.Close()
+	defer s.stopOnContext(c)()
+	release, err := watchReader(c.App.Writer, func() { s.Stop("pipe") })
 	if err != nil {
 		return err
 	}
 	defer release()
-	p := printer{session: s, out: out, left: c.Int("count")}
-	err = p.run()
+	p := session.Printer{Session: s.Session, Out: out, Named: true, Left: c.Int("count")}
+	err = p.Run(c.Context)
+	if f, ok := out.(output.Finisher); ok && err == nil {
+		err = f.Finish()
+	}
 	if job != nil {
-		err = errors.Join(err, job.end())
+		err = errors.Join(err, job.End())
 	}
 	if err != nil {
 		return err
@@ -88,85 +92,22 @@ func runTrace(c *cli.Context) error {
 	return s.verdict(c)
 }
 
-// traceWriter is what the flags want to see of a trace.
+// traceWriter returns the writer that the flags ask for.
 func traceWriter(c *cli.Context) (output.Writer, error) {
 	switch {
 	case c.Bool("summary"):
 		return newSummarizer(c, c.App.Writer)
 	case c.IsSet("by"):
-		return nil, usagef("--by is of no use without --summary")
+		return nil, usagef("--by requires --summary")
 	}
 	opts, err := parseOutput(c)
 	if err != nil {
 		return nil, err
 	}
+	opts.States = c.String("states") == "all"
+	opts.Banner = c.Bool("header")
+	opts.Snapshots = c.Bool("snapshot") || strings.Contains(c.String("event"), "snapshot")
 	return output.New(c.App.Writer, opts)
-}
-
-// printer writes the records of a session.
-type printer struct {
-	session *session
-	out     output.Writer
-	left    int                // records still to print if there is a limit
-	also    func(*event.Event) // is told of each as well, if not nil
-	printed int                // but for start, lost, snapshot and end
-}
-
-func (p *printer) run() error {
-	first, err := p.session.startEvent()
-	if err != nil {
-		return err
-	}
-	if err := p.out.Write(&first); err != nil {
-		return err
-	}
-	if job := p.session.job; job != nil {
-		if err := errors.Join(p.out.Flush(), job.start()); err != nil {
-			return err
-		}
-	}
-	if err := p.session.read(p.print, p.out.Flush); err != nil {
-		return err
-	}
-	last, err := p.session.endEvent()
-	if err != nil {
-		return err
-	}
-	if last.Kind == event.KindNone {
-		return p.out.Flush()
-	}
-	return errors.Join(p.out.Write(&last), p.out.Flush())
-}
-
-// print writes e if it is a record the user wants, and ends the session with the
-// last one. What is still in the ring then is not printed.
-func (p *printer) print(e *event.Event) error {
-	if !e.Kind.Record() || !p.session.filter.Match(e) {
-		return nil
-	}
-	if p.session.job != nil {
-		p.session.job.witness(e)
-	}
-	counts := e.Kind != event.Lost && e.Kind != event.Snapshot
-	if counts && p.left < 0 {
-		return nil
-	}
-	if err := p.out.Write(e); err != nil {
-		return err
-	}
-	if counts {
-		p.printed++
-		if p.also != nil {
-			p.also(e)
-		}
-	}
-	if counts && p.left > 0 {
-		if p.left--; p.left == 0 {
-			p.left = -1
-			p.session.stop("count")
-		}
-	}
-	return nil
 }
 
 // watchReader calls gone once nobody can read out any more, if it is a pipe: the

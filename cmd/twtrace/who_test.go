@@ -35,7 +35,7 @@ func TestCgroup(t *testing.T) {
 			}
 		}
 	})
-	tr := startTrace(t, "-N", ns.Path(), "--container", id[:60])
+	tr := startTrace(t, "-N", ns.Path(), "--container", id[:60], "--role", "client")
 	inside := exec.Command("sh", "-c", "echo 0 > "+dir+"/cgroup.procs; "+curl+" & echo $!; wait")
 	outside := exec.Command("sh", "-c", curl)
 	var out strings.Builder
@@ -142,7 +142,7 @@ func TestTraceContained(t *testing.T) {
 		must(t, client.Wait())
 		must(t, cmd.Wait())
 		all := tr.all()
-		if missing := strings.Join(all[0].Missing, "\n"); !strings.Contains(missing, "/proc has not the host's process ids") {
+		if missing := strings.Join(all[0].Missing, "\n"); !strings.Contains(missing, "/proc does not have the host's process ids") {
 			t.Errorf("%s: missing: %s", proc, missing)
 		}
 		for _, r := range all[1 : len(all)-1] {
@@ -166,6 +166,7 @@ func TestReusedPID(t *testing.T) {
 	must(t, err)
 	defer silent.Close()
 	tr := startTrace(t, "-N", ns.Path(), "--role", "client")
+	kerneltest.RequireTool(t, "curl", "curl")
 	first := exec.Command("curl", "--noproxy", "*", "-s", "http://"+silent.Addr().String()+"/")
 	ns.Start(t, first)
 	held, err := silent.Accept()

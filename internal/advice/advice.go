@@ -1,81 +1,78 @@
 // Package advice finds what is wrong with the ports and the TIME_WAIT sockets
 // of a network namespace, and says what to do about it. Rules are pure
-// functions of Facts; Look gathers facts from /proc and sock_diag, as any user.
-// It prints commands and never runs one.
+// functions of Facts, one file each; ReadFacts reads facts from /proc and
+// sock_diag, as any user. It never runs a command that it advises.
 package advice
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
+	"strings"
+	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
 )
-
-// Severity says how much a finding matters.
-type Severity uint8
-
-// Severities. Crit: calls are refused now, or will be within five minutes. Warn:
-// a limit's steady state is at or above 80 %, or its use at or above 50 % and
-// rising, or data is at risk. Info: worth knowing, no harm.
-const (
-	Skip Severity = iota // could not be looked at
-	OK
-	Info
-	Warn
-	Crit
-)
-
-var severityNames = [...]string{Skip: "skip", OK: "ok", Info: "info", Warn: "warn", Crit: "crit"}
-
-func (s Severity) String() string {
-	if int(s) < len(severityNames) {
-		return severityNames[s]
-	}
-	return "unknown"
-}
-
-// MarshalText makes a severity a word in JSON.
-func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Finding is one thing that a rule found. Its texts are sentences or parts of
 // one, without a full stop, for people; Evidence is the same for machines.
 type Finding struct {
-	ID       string // never used again for something else: TW101
+	ID       string // never reused for another rule: TW101
 	Group    string // "trace" or "host"
-	Severity Severity
+	Severity event.Severity
 	Title    string
-	Short    string // the worst of it in a few words, "" if Title says it
-	What     string // numbers and their limit
-	Who      string // the owner, or why none is known
-	When     string // the forecast
-	Why      string // the evidence in words
+	Short    string    // the main point in a few words, "" if Title says it
+	What     string    // numbers and their limit
+	Who      Who       // who is behind it, or why that is not known
+	When     string    // the forecast
+	Since    time.Time // when calls started to fail; zero if none do, or nobody saw the start
+	Over     bool      // calls failed, and no longer do
+	Why      string    // the evidence in words
 	Now      []Remedy
 	Fix      []Remedy
 	Scope    Scope
-	Evidence []Evidence
-	Forecast *Forecast
+	Space    string // its network namespace by name; "" if it has none and is the shell's, or the finding is about several
+
+	Contributors []Share // the programs that Who names, and all others: by what they did, the largest part first
+	Likely       *Likely // who holds the ports by a guess, which nothing but Who rests on; nil if there is none
+	Evidence     []Evidence
+	Forecast     *Forecast
+	Under        []Finding // its consequences, and what adds nothing to it; none of these has any
+
+	lingering *Lingering // of TW207, what it is about
+	waitsFor  *Lingering // of TW207, what a process waits for that passes a close on
 }
 
-// general tells whether x is about the whole diagnosis, not one namespace.
-func (f *Finding) general() bool { return f.ID == limited.id || f.ID == nothing.id }
+// General reports whether x is about the whole diagnosis, not one namespace.
+func (f *Finding) General() bool {
+	r, ok := ruleOf(f.ID)
+	return ok && r.whole
+}
 
-// Line is the finding in one line: its ID, the worst of it, and who.
+// Line is the finding in one line: its ID, the main point, and who.
 func (f *Finding) Line() string {
 	line := f.ID + "  " + cmp.Or(f.Short, f.Title)
-	if f.Scope.Comm != "" {
-		line += fmt.Sprintf("  (%s[%d])", f.Scope.Comm, f.Scope.PID)
+	if who := f.whose(); who != "" {
+		line += "  (" + who + ")"
+	}
+	if len(f.Under) > 0 {
+		line += "  also " + strings.Join(f.also(), ", ")
 	}
 	return line
 }
 
-// Remedy is something to do. Commands are complete: they act on the namespace
-// of the finding when they are pasted into the user's shell as root.
-type Remedy struct {
-	Kind    string `json:"kind"` // "now": helps in this minute; "fix": mends the cause
-	Text    string `json:"text"`
-	Command string `json:"command,omitempty"`
-	Undo    string `json:"undo,omitempty"`
-	Risk    string `json:"risk,omitempty"`
+// also is the rules of its consequences, each once.
+func (f *Finding) also() []string {
+	var ids []string
+	for i := range f.Under {
+		if id := f.Under[i].ID; !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
+
+// Also is what a consequence comes to, in a line: its ID and the main point.
+func (f *Finding) Also() string { return f.ID + " " + cmp.Or(f.Short, f.Title) }
 
 // Scope is what a finding is about. Zero fields do not narrow it.
 type Scope struct {
@@ -102,82 +99,5 @@ type Evidence struct {
 // Forecast says when a limit will be reached.
 type Forecast struct {
 	Event string  `json:"event"` // "ports_exhausted", "buckets_exhausted"
-	InS   float64 `json:"in_s"`  // seconds from the look; 0 is now
-}
-
-// rule is one row of the table that Diagnose runs.
-type rule struct {
-	id    string
-	title string
-	find  func(Facts) []Finding // sets neither ID, title, group nor netns
-}
-
-// rules is every diagnosis that can be made from Facts, but for the two that
-// close a report.
-var rules = []rule{
-	{"TW101", "ports held by TIME_WAIT", portsHeldByTimeWait},
-	{"TW102", "bind before connect", boundPorts},
-	{"TW103", "connect() burns CPU", searching},
-	{"TW104", "bind fails on restart", bindFails},
-	{"TW105", "descriptors run out", descriptors},
-	{"TW106", "ports held by live connections", portsHeldByLive},
-	{"TW201", "a pool is missing", noPool},
-	{"TW202", "one-shot swarm", swarm},
-	{"TW203", "crawler", crawler},
-	{"TW204", "server closes first", serverClosesFirst},
-	{"TW205", "bucket limit", bucketLimit},
-	{"TW206", "closed by reset", resets},
-	{"TW207", "not TIME_WAIT", notTimeWait},
-	{"TW208", "longer than 62 s", staysLonger},
-	{"TW209", "SYNs answered by ACK", synsAnswered},
-	{"TW210", "connects fail otherwise", connectsFail},
-	{"TW211", "listen queue overflows", listenQueue},
-	{"TW301", "conntrack", conntrackFull},
-	{"TW302", "loopback and load tests", loadTest},
-	{"TW303", "useless or harmful settings", uselessSettings},
-	{"TW304", "namespaces come and go", namespacesGone},
-	{"TW305", "NAT beyond the host", natBeyond},
-}
-
-// Rules that are always there: limited says what was not looked at, nothing
-// that there is no trouble. They stand last.
-var (
-	limited = rule{"TW900", "twtrace itself is limited", whatIsNotSeen}
-	nothing = rule{"TW000", "TIME_WAIT is not the problem here", nothingIsWrong}
-)
-
-// Diagnose returns what the rules find in f, the worst first. It is never
-// empty: without a warning there is TW000, the verdict that nothing is wrong.
-func Diagnose(f Facts) []Finding {
-	var all []Finding
-	for _, r := range rules {
-		all = append(all, r.apply(f)...)
-	}
-	all = append(all, limited.apply(f)...)
-	if !slices.ContainsFunc(all, func(x Finding) bool { return x.Severity >= Warn }) {
-		all = append(all, nothing.apply(f)...)
-	}
-	sortFindings(all)
-	return all
-}
-
-// sortFindings puts the worst first.
-func sortFindings(all []Finding) {
-	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
-}
-
-func (r rule) apply(f Facts) []Finding {
-	found := r.find(f)
-	for i := range found {
-		found[i].ID, found[i].Group = r.id, "host"
-		found[i].Title = cmp.Or(found[i].Title, r.title)
-		found[i].Scope.NetNS = f.NetNS.Inum
-		for j := range found[i].Now {
-			found[i].Now[j].Kind = "now"
-		}
-		for j := range found[i].Fix {
-			found[i].Fix[j].Kind = "fix"
-		}
-	}
-	return found
+	InS   float64 `json:"in_s"`  // seconds from Facts.Time; 0 is now
 }

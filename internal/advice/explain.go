@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/xrash/smetrics"
 )
 
-// pages has the whole story of each finding, as ID.md: its title, and the parts that
-// pageParts names.
+// pages has a page about each finding, as ID.md: its title, and the parts that pageParts
+// names.
 //
 //go:embed explain/*.md
 var pages embed.FS
@@ -18,24 +20,45 @@ var pageParts = []string{
 	"What you see", "Why", "How to prove it", "What helps now", "The fix", "What does not help", "References",
 }
 
-// UnknownID says that there is no finding with an ID, and which one may be meant.
+// UnknownID says that no finding has an ID, and which one is nearest to it.
 type UnknownID struct{ ID, Nearest string }
 
 func (e *UnknownID) Error() string {
-	return fmt.Sprintf("no finding %q; the nearest is %s (explain without an ID lists them)", e.ID, e.Nearest)
+	return fmt.Sprintf("no finding %q; did you mean %s? (explain without an ID lists them all)", e.ID, e.Nearest)
 }
 
-// Explain returns the page of the finding with the ID, for a terminal. The error for
-// an ID that there is not is an *UnknownID.
+// Explain returns the page about the finding with the ID, for a terminal, or the one about
+// an error, by its name or its text, or about a state. The error for what is none of these
+// is an *UnknownID.
 func Explain(id string) (string, error) {
 	all, err := pageIDs()
 	if err != nil {
 		return "", err
 	}
-	id = strings.ToUpper(strings.TrimSpace(id))
-	if !slices.Contains(all, id) {
-		return "", &UnknownID{id, nearest(id, all)}
+	wanted := strings.ToUpper(strings.TrimSpace(id))
+	if slices.Contains(all, wanted) {
+		return page(wanted)
 	}
+	found := pagesNaming(id)
+	if len(found) == 0 {
+		return "", &UnknownID{wanted, nearest(wanted, all)}
+	}
+	text, err := page(found[0])
+	if len(found) > 1 {
+		text += "\nSEE ALSO\n"
+		for _, other := range found[1:] {
+			title, err := titleOf(other)
+			if err != nil {
+				return "", err
+			}
+			text += fmt.Sprintf("twtrace explain %s  %s\n", other, title)
+		}
+	}
+	return text, err
+}
+
+// page is the page of an ID.
+func page(id string) (string, error) {
 	text, err := pages.ReadFile("explain/" + id + ".md")
 	if err != nil {
 		return "", fmt.Errorf("explain %s: %w", id, err)
@@ -43,7 +66,18 @@ func Explain(id string) (string, error) {
 	return renderPage(string(text)), nil
 }
 
-// Explanations lists the pages that there are: an ID and what it is about on each line.
+// titleOf is the title of a page, without its ID.
+func titleOf(id string) (string, error) {
+	text, err := pages.ReadFile("explain/" + id + ".md")
+	if err != nil {
+		return "", fmt.Errorf("explain %s: %w", id, err)
+	}
+	title, _, _ := strings.Cut(string(text), "\n")
+	_, title, _ = strings.Cut(strings.TrimPrefix(title, "# "), " ")
+	return title, nil
+}
+
+// Explanations lists all pages: an ID and its title on each line.
 func Explanations() (string, error) {
 	all, err := pageIDs()
 	if err != nil {
@@ -51,12 +85,10 @@ func Explanations() (string, error) {
 	}
 	var b strings.Builder
 	for _, id := range all {
-		text, err := pages.ReadFile("explain/" + id + ".md")
+		title, err := titleOf(id)
 		if err != nil {
-			return "", fmt.Errorf("explain %s: %w", id, err)
+			return "", err
 		}
-		title, _, _ := strings.Cut(string(text), "\n")
-		_, title, _ = strings.Cut(strings.TrimPrefix(title, "# "), " ")
 		fmt.Fprintf(&b, "%-6s  %s\n", id, title)
 	}
 	return b.String(), nil
@@ -75,32 +107,12 @@ func pageIDs() ([]string, error) {
 	return all, nil
 }
 
-// nearest is the one of all that takes the fewest keys to make of id; a bare number
-// is that of a TW.
+// nearest is the one of all with the smallest edit distance to id; a bare number is that
+// of a TW.
 func nearest(id string, all []string) string {
 	if id != "" && strings.Trim(id, "0123456789") == "" {
 		id = "TW" + id
 	}
-	return slices.MinFunc(all, func(a, b string) int { return keys(id, a) - keys(id, b) })
-}
-
-// keys is the edit distance of two words.
-func keys(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(row[j+1]+1, row[j]+1, replace)
-		}
-	}
-	return row[len(b)]
+	distance := func(to string) int { return smetrics.WagnerFischer(id, to, 1, 1, 1) }
+	return slices.MinFunc(all, func(a, b string) int { return distance(a) - distance(b) })
 }

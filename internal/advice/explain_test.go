@@ -14,7 +14,7 @@ func TestEveryRuleHasAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := append(slices.Clone(rules), limited, nothing)
+	known := everyRule()
 	for _, id := range ids {
 		if !strings.HasPrefix(id, "TWD") && !slices.ContainsFunc(known, func(r rule) bool { return r.id == id }) {
 			t.Errorf("%s has a page, and no rule", id)
@@ -68,8 +68,8 @@ func TestPagesAreWhole(t *testing.T) {
 	}
 }
 
-// TestPagesDoNoHarm: what is no cure stands under "What does not help" only, or where
-// it says why.
+// TestPagesDoNoHarm: a page names what does no good only under "What does not help", or
+// where it says why.
 func TestPagesDoNoHarm(t *testing.T) {
 	ids, err := pageIDs()
 	if err != nil {
@@ -80,11 +80,11 @@ func TestPagesDoNoHarm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, cure, _ := strings.Cut(string(text), "## What helps now\n")
-		cure, _, _ = strings.Cut(cure, "## What does not help\n")
-		for line := range strings.Lines(cure) {
+		_, fixes, _ := strings.Cut(string(text), "## What helps now\n")
+		fixes, _, _ = strings.Cut(fixes, "## What does not help\n")
+		for line := range strings.Lines(fixes) {
 			if harmful.MatchString(line) && !strings.Contains(line, "Take SO_LINGER of 0 out") {
-				t.Errorf("%s names as a cure: %s", id, line)
+				t.Errorf("%s names as a fix: %s", id, line)
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func TestPagesFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(text) {
-			if len(line) > textWidth+1+4 || len(line) > textWidth+1 && !strings.HasPrefix(line, "    ") {
+			if len(line) > pageWidth+1+4 || len(line) > pageWidth+1 && !strings.HasPrefix(line, "    ") {
 				t.Errorf("%s: %d columns: %q", id, len(line)-1, line)
 			}
 			if strings.TrimRight(line, " \n")+"\n" != line || strings.Contains(line, fence) {
@@ -122,17 +122,60 @@ func TestRenderPage(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	long := renderPage("- " + strings.Repeat("word ", 40))
-	if lines := strings.Split(long, "\n"); len(lines) != 4 || len(lines[0]) > textWidth || !strings.HasPrefix(lines[1], "  word") {
+	if lines := strings.Split(long, "\n"); len(lines) != 4 || len(lines[0]) > pageWidth || !strings.HasPrefix(lines[1], "  word") {
 		t.Errorf("a long item:\n%s", long)
 	}
 }
 
 func TestUnknownID(t *testing.T) {
-	for id, want := range map[string]string{"TW107": "TW101", "tw90": "TW900", "204": "TW204", "TW 205": "TW205", "": "TW000"} {
+	for id, want := range map[string]string{"TW109": "TW101", "tw90": "TW900", "204": "TW204", "TW 205": "TW205", "": "TW000"} {
 		_, err := Explain(id)
 		var unknown *UnknownID
 		if !errors.As(err, &unknown) || unknown.Nearest != want || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s as the nearest", id, err, want)
+		}
+	}
+}
+
+// TestExplainWords: what programs print and people search for leads to the page about it.
+func TestExplainWords(t *testing.T) {
+	for words, want := range map[string][]string{
+		"EADDRNOTAVAIL": {"TW101", "TW106", "TW107", "TW108"}, "eaddrnotavail": {"TW101"}, "cannot assign requested address": {"TW101"},
+		"Address already in use": {"TW104"}, "Too many open files": {"TW105"}, "Connection reset by peer": {"TW212"},
+		"CLOSE_WAIT": {"TW207"}, "close-wait": {"TW207"}, "TIME_WAIT": {"TW101", "TW205"}, "xyzzy": nil, "TW": nil, "": nil, "99": nil,
+	} {
+		text, err := Explain(words)
+		if len(want) == 0 {
+			if err == nil {
+				t.Errorf("%q leads to %.40q", words, text)
+			}
+			continue
+		}
+		if err != nil || !strings.HasPrefix(text, want[0]+" ") {
+			t.Errorf("%q leads to %.40q (%v), want %s", words, text, err, want[0])
+		}
+		for _, id := range want[1:] {
+			if !strings.Contains(text, "\ntwtrace explain "+id+"  ") {
+				t.Errorf("%q does not name %s, too", words, id)
+			}
+		}
+	}
+}
+
+// TestNamedPagesExist: words lead to pages.
+func TestNamedPagesExist(t *testing.T) {
+	ids, err := pageIDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for words, list := range namedBy {
+		for _, id := range list {
+			if !slices.Contains(ids, id) {
+				t.Errorf("%s leads to %s, which has no page", words, id)
+			}
+		}
+		if strings.HasPrefix(words, "E") && errnoOf(words) == 0 {
+			t.Errorf("%s is no error", words)
 		}
 	}
 }

@@ -9,56 +9,48 @@ import (
 	"github.com/twtrace/twtrace/internal/pressure"
 )
 
-// use is how much of a limit is taken, and how that goes on.
+// use is how much of a limit is taken, and its forecast.
 type use struct {
 	pressure.Outlook
-	gauge *pressure.Gauge // that it is of; nil of a look
+	gauge *pressure.Gauge // where it comes from; nil without a trace
+	tw    pressure.Expiry // its sockets in TIME_WAIT, as far as they are known
 }
 
-// gauged is the use that a trace measures.
-func gauged(g *pressure.Gauge) use { return use{g.Outlook, g} }
+// gauged is the use that a trace measured.
+func gauged(g *pressure.Gauge) use { return use{Outlook: g.Outlook, gauge: g} }
 
-// use is that of the ports to d.
+// use is how much of the ports to d is taken.
 func (f *Facts) use(d *Destination) use {
 	if d.Gauge != nil {
-		return gauged(d.Gauge)
+		u := gauged(d.Gauge)
+		u.tw = d.Expiry
+		return u
 	}
-	return project(d.live(), d.Expiry, f.Limits.UsablePorts())
+	return project(d.live(), d.Expiry, f.usable())
 }
 
-// project foresees the use of a limit by live sockets, taken as constant, and by
-// sockets in TIME_WAIT, which go on beginning as they did.
+// usable is how many ports connect() may choose from: those that a program has bound are
+// taken for every destination.
+func (f *Facts) usable() int { return max(f.Limits.UsablePorts()-f.Traffic.Range.Ports, 0) }
+
+// project forecasts the use of a limit by live sockets, taken as constant, and by
+// sockets in TIME_WAIT, which keep coming at their current rate.
 func project(live int, tw pressure.Expiry, limit int) use {
-	return use{Outlook: pressure.Foresee(pressure.Load{
+	return use{Outlook: pressure.Forecast(pressure.Load{
 		Limit: float64(limit), Live: float64(live), TimeWait: tw, Rate: tw.Rate(),
-	})}
+	}), tw: tw}
 }
 
-// fullShare is crit even if it does not rise: calls that are refused are not seen here.
-const fullShare = 0.95
-
-// severity judges u by the rules that Severity states.
-func (u use) severity() Severity {
+// severity judges u by the rules that event.Severity states.
+func (u use) severity() event.Severity {
 	if u.gauge != nil {
-		switch u.gauge.Severity {
-		case event.Crit:
-			return Crit
-		case event.Warn:
-			return Warn
-		}
-		return OK
+		return max(event.OK, u.gauge.Severity)
 	}
-	switch s := u.Severity(); {
-	case s == event.Crit, u.Limit > 0 && u.Used >= fullShare*u.Limit:
-		return Crit
-	case s == event.Warn:
-		return Warn
-	}
-	return OK
+	return max(event.OK, u.Outlook.Severity())
 }
 
-// held reports whether most is taken by what does not count, since connect() may take
-// it over.
+// held reports whether most of the limit is taken by sockets that do not count, since
+// connect() may reuse their ports.
 func (u use) held() bool {
 	return u.gauge != nil && u.gauge.Limit > 0 && float64(u.gauge.Held()) >= pressure.HighShare*u.Limit
 }
@@ -66,39 +58,80 @@ func (u use) held() bool {
 // soon reports whether the limit is reached within the horizon of a forecast.
 func (u use) soon() bool { return u.Full && u.In <= pressure.Horizon }
 
-// full reports whether the limit is reached, or will be before this is read.
-func (u use) full() bool { return u.Full && u.In < time.Second/2 }
+// full reports whether the limit is reached: none is free.
+func (u use) full() bool { return u.Limit > 0 && u.Used >= u.Limit }
 
-// when words the forecast; then is what happens at the limit.
+// when is the forecast in words; then is what happens at the limit.
 func (u use) when(then string) string {
-	settles := u.settles()
+	settles, drains := u.settles(), u.drains()
 	switch {
+	case u.full() && drains != "":
+		return "full now: " + then + "; " + drains
 	case u.full():
-		return "full now: " + then
+		return "full now: " + then + u.fits()
+	case u.soon() && u.In < time.Second:
+		return "full within a second, then " + then + u.fits()
 	case u.soon():
-		return fmt.Sprintf("full in about %s, then %s", seconds(u.In), then)
+		return fmt.Sprintf("full in about %s, then %s", output.Seconds(u.In), then) + u.fits()
 	case u.Rising():
-		return "rising; at this rate it " + settles
+		return "rising; at this rate it " + settles + u.fits()
+	case u.Falling() && drains != "":
+		return "draining: " + drains
 	case u.Falling():
 		return "falling; at this rate it " + settles
 	}
 	return "steady; at this rate it " + settles
 }
 
-// settles is where it ends, were there no limit.
+// fits is the demand beside what fits, where that is less; it goes behind a forecast.
+func (u use) fits() string {
+	if u.gauge == nil || u.gauge.MaxRate <= 0 || u.gauge.Demand <= u.gauge.MaxRate {
+		return ""
+	}
+	return fmt.Sprintf("; demand %s, at most %s fit", output.Rate(u.gauge.Demand), output.Rate(u.gauge.MaxRate))
+}
+
+// drains says that nothing new enters TIME_WAIT, and when what is in it is over; ""
+// while some still enters.
+func (u use) drains() string {
+	quiet, last, ok := drains(&u.tw)
+	if !ok {
+		return ""
+	}
+	words := fmt.Sprintf("nothing new for %s; ", output.Seconds(quiet))
+	if rest := u.Used - float64(u.tw.Total()); rest >= 1 {
+		return words + fmt.Sprintf("all but %s free in about %s", output.Count(uint64(rest)), output.Seconds(last))
+	}
+	return words + "all free in about " + output.Seconds(last)
+}
+
+// resolved reports whether calls failed, and no longer do.
+func (u use) resolved() bool { return u.gauge != nil && u.gauge.Outage.Over() }
+
+// since is when calls started to fail, zero if none do.
+func (u use) since() time.Time {
+	if u.gauge == nil || !u.gauge.Outage.Lasts() {
+		return time.Time{}
+	}
+	return time.Unix(0, u.gauge.Outage.From)
+}
+
+// resolution says when an outage ended, and how long it lasted.
+func (u use) resolution(now time.Time) string {
+	o := &u.gauge.Outage
+	return fmt.Sprintf("resolved %s ago, after %s", output.Seconds(max(now.Sub(time.Unix(0, o.To)), time.Second)),
+		output.Seconds(max(o.Length(o.To), time.Second)))
+}
+
+// settles is where it would end if there were no limit.
 func (u use) settles() string {
+	if u.Steady < 0.5 {
+		return "drains"
+	}
 	return fmt.Sprintf("settles at about %s (%s)", output.Count(uint64(u.Steady)), output.Percent(uint64(u.Steady), uint64(u.Limit)))
 }
 
-// seconds words a duration that nobody wants in tenths: 41s, 2m30s.
-func seconds(d time.Duration) string {
-	if d < time.Minute {
-		return fmt.Sprintf("%.0fs", d.Seconds())
-	}
-	return output.Duration(int64(d))
-}
-
-// grown is by how much a counter has grown; one that went back has not.
+// grown is by how much a counter has grown; 0 if it went back.
 func grown(after, before uint64) uint64 {
 	if after < before {
 		return 0

@@ -2,9 +2,12 @@ package advice
 
 import "strings"
 
-// The little Markdown of the pages: headings, paragraphs, lists of two levels, blocks
-// of commands, and code in backquotes.
+// The Markdown that pages use: headings, paragraphs, lists of two levels, blocks of
+// commands, and code in backquotes.
 const fence = "```"
+
+// pageWidth is where a page is wrapped, in columns.
+const pageWidth = 80
 
 // renderPage wraps a page for a terminal. Commands keep their lines.
 func renderPage(text string) string {
@@ -20,7 +23,7 @@ func renderPage(text string) string {
 type pageWriter struct {
 	out    strings.Builder
 	words  []string
-	bullet string // what the first line of the paragraph begins with
+	bullet string // what starts the first line of the paragraph
 	in     int    // columns that the others are indented
 	code   bool
 	headed bool // the last line is a heading
@@ -73,7 +76,7 @@ func (p *pageWriter) flush() {
 		case i == 0:
 			p.out.WriteString(p.bullet)
 			column = p.in
-		case column+1+len(word) > textWidth:
+		case column+1+len(word) > pageWidth:
 			p.out.WriteString("\n" + strings.Repeat(" ", p.in))
 			column = p.in
 		default:

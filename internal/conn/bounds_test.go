@@ -1,12 +1,10 @@
 package conn
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 )
@@ -63,9 +61,9 @@ func TestSwarm(t *testing.T) {
 	}
 	check(t, tab)
 	if gs := tab.Groups(nil); len(gs) != 5 {
-		t.Fatalf("%d groups, want 4 and their crowd", len(gs))
+		t.Fatalf("%d groups, want 4 and that of many", len(gs))
 	} else if c := gs[4]; c.Kind != GroupComm || c.Owner != (event.Proc{Comm: "curl"}) || c.TimeWait != 996 || c.PIDs != 1000 || c.About {
-		t.Errorf("the crowd: kind %d %v, %d in TIME_WAIT, %d processes", c.Kind, c.Owner, c.TimeWait, c.PIDs)
+		t.Errorf("the group of many: kind %d %v, %d in TIME_WAIT, %d processes", c.Kind, c.Owner, c.TimeWait, c.PIDs)
 	}
 	for i := range 1000 {
 		conn(i, 60, event.TimeWaitExit)
@@ -190,61 +188,5 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(20_000, round); n != 0 {
 		t.Errorf("%v allocations for 4 events, want 0", n)
-	}
-}
-
-func TestHist(t *testing.T) {
-	var h Hist
-	if _, ok := h.Quantile(0.5); ok {
-		t.Error("an empty histogram has a median")
-	}
-	for i := range 100_000 { // halves on the way
-		h.Add(time.Duration(i+1) * 10 * time.Microsecond)
-	}
-	for _, q := range []float64{0.5, 0.99} {
-		want := time.Duration(q * float64(time.Second))
-		got, ok := h.Quantile(q)
-		if !ok || got < want*90/100 || got > want*110/100 {
-			t.Errorf("quantile %v is %v, want about %v", q, got, want)
-		}
-	}
-	var one Hist
-	one.Add(3100 * time.Microsecond)
-	if d, _ := one.Quantile(0.5); d < 2700*time.Microsecond || d > 3600*time.Microsecond {
-		t.Errorf("the median of 3.1ms alone is %v", d)
-	}
-	for i := range 3 {
-		m := h
-		m.Merge(&h)
-		a, _ := h.Quantile(0.25 * float64(i+1))
-		b, _ := m.Quantile(0.25 * float64(i+1))
-		if b < a*98/100 || b > a*102/100 {
-			t.Errorf("merged with itself: %v, was %v", b, a)
-		}
-	}
-	for i := 1; i < histBuckets-1; i++ {
-		low, next := histLowest(i), histLowest(i+1)
-		if histBucket(low) != i || histBucket(next-1) != i || low >= next {
-			t.Fatalf("bucket %d is %d to %d; %d, %d", i, low, next, histBucket(low), histBucket(next-1))
-		}
-	}
-	if histBucket(0) != 0 || histBucket(1<<histLow-1) != 0 || histBucket(1<<62) != histBuckets-1 {
-		t.Error("the ends of the range")
-	}
-}
-
-func TestSketch(t *testing.T) {
-	for _, n := range []int{0, 1, 10, 100, 1000, 10000} {
-		tab := New(Options{})
-		var s sketch
-		for i := range n {
-			var b [4]byte
-			binary.BigEndian.PutUint32(b[:], uint32(i))
-			tab.tallyAddr(&s, netip.AddrFrom4(b))
-			tab.tallyAddr(&s, netip.AddrFrom4(b))
-		}
-		if got := s.count(); got < n-n/8-2 || got > n+n/8+2 {
-			t.Errorf("%d distinct are counted as %d", n, got)
-		}
 	}
 }

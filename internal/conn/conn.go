@@ -4,19 +4,21 @@
 // reads no clock: time is that of the events, and of the caller for views.
 //
 // Memory is bounded. A socket costs 48 bytes and 11 to 21 more in the index that
-// finds it by its cookie, and at most Options.MaxSockets are held. A group (one
-// row: an owner and where it connects to) costs about 0.8 KiB with its histogram,
-// and 0.4 KiB more for its last closes, a destination 0.3 KiB, and one with more than a few sockets 0.8 KiB more for its
-// flow; both are capped, and dropped when nothing in them is alive and nothing
-// happened for Options.Idle. 262,144 sockets in TIME_WAIT and 100,000 live ones of
-// some hundred groups take 23 to 33 MiB; the full number of groups and destinations
-// would add 85 MiB, and 50 MiB more if all destinations were busy. When destinations
-// get scarce, those are held that are asked for often; the others are counted.
+// finds it by its cookie, and the table holds at most Options.MaxSockets. A group
+// (one row: an owner and where it connects to) costs about 0.8 KiB with its
+// histogram, 0.4 KiB more for its last closes, and 0.6 KiB more as a client that opened
+// more than a few connections; a destination costs 0.3 KiB, and
+// one with more than a few sockets 0.8 KiB more for its flow. Both are limited, and
+// dropped when nothing in them is alive and nothing happened for Options.Idle.
+// 262,144 sockets in TIME_WAIT and 100,000 live ones of some hundred groups take 23
+// to 33 MiB; the full number of groups and destinations would add 85 MiB, and 50 MiB
+// more if all destinations were busy. When few more destinations fit, the table
+// holds those that clients connect to often, and counts the others.
 //
 // Events come in ring order, which is not time order, so the end of a socket may
-// be seen just before its begin. States therefore only move forward, each fact
-// of a connection counts once, and the last few thousand sockets that ended are
-// remembered for what comes late.
+// come just before its start. States therefore only move forward, each fact of a
+// connection counts once, and the table remembers the last few thousand sockets
+// that ended, for events that come late.
 package conn
 
 import (
@@ -37,11 +39,11 @@ const (
 
 // Options bounds a Table. Zero values mean the defaults.
 type Options struct {
-	MaxSockets      int           // sockets held at once; more are counted as Totals.Untracked
-	MaxGroups       int           // groups; the rest is folded into one group of GroupOther
-	MaxDestinations int           // destinations; the rest is counted as Totals.DestinationsRefused
+	MaxSockets      int           // sockets held at once; Totals.Untracked counts the others
+	MaxGroups       int           // groups; the others share one group of GroupOther
+	MaxDestinations int           // destinations; Totals.DestinationsRefused counts the others
 	MaxPIDs         int           // processes of one comm and destination, before they share a group
-	Idle            time.Duration // how long a group without a socket is kept
+	Idle            time.Duration // how long the table keeps a group without a socket
 	Limits          LimitsFunc    // nil if no limit is known
 }
 
@@ -50,13 +52,18 @@ type Table struct {
 	opt       Options
 	seed      maphash.Seed
 	now       int64 // the latest time seen
-	swept     int64 // when idle groups were last looked for
+	swept     int64 // when idle groups were last dropped
 	sockets   socketSet
 	ended     recent
 	listeners listeners
+	listening map[listening]struct{}
+	taken     map[uint32]*takenPorts // by network namespace
+	boundIdle []BoundIdle
+	closeWait []uint64 // keys of the connections that the last poll showed so
+	tuples    map[fourNumbers]*TupleFail
 	groups    groupSet
 	dests     destSet
-	spaces    spaceSet
+	netns     netnsSet
 	total     Totals
 }
 
@@ -75,9 +82,12 @@ func New(o Options) *Table {
 		seed:      seed,
 		sockets:   socketSet{ids: newIndex(seed)},
 		listeners: listeners{at: make(map[listenKey][]listener)},
+		listening: make(map[listening]struct{}),
+		taken:     make(map[uint32]*takenPorts),
+		tuples:    make(map[fourNumbers]*TupleFail),
 		groups:    newGroupSet(seed),
 		dests:     newDestSet(),
-		spaces:    make(spaceSet),
+		netns:     make(netnsSet),
 	}
 }
 
@@ -90,7 +100,7 @@ func orDefault(n, def int) int {
 
 // Apply takes one event into account and completes it where the table knows
 // more than its source: Process and Owner, and InState of a TimeWaitExit. It
-// does not allocate but for what it sees for the first time.
+// allocates only for what it sees for the first time.
 func (t *Table) Apply(e *event.Event) {
 	if e.Time > t.now {
 		t.now = e.Time
@@ -111,23 +121,28 @@ func (t *Table) Apply(e *event.Event) {
 	case event.Fail:
 		t.fail(e)
 	case event.Listen:
+		t.pinListener(e)
 		if !t.listeners.note(e) {
 			t.total.ListenersRefused++
 		}
 	case event.Lost:
-		t.total.Lost[min(e.Stage, event.StageQueue)] += e.Count
+		t.total.Lost[e.Stage.Index()] += e.Count
 	}
 }
 
-// fail counts a call that failed. No socket is held for it: a connection that
-// never was has no state.
+// fail counts a call that failed. The table holds no socket for it: a connection
+// that never existed has no state.
 func (t *Table) fail(e *event.Event) {
 	var none socket
 	t.complete(e, &none)
+	t.failPort(e)
 	g := t.groups.get(t.group(e))
 	g.touch(e)
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
-		c.Fails.add(e.Call, e.Errno)
+		c.Fails.add(e.Call, e.Errno, e.Cause)
+		if e.Cause == event.NoPort {
+			c.NoPort++
+		}
+		c.GivenUp.add(e)
 	}
-	t.failPort(e)
 }

@@ -57,21 +57,26 @@ func check(tb testing.TB, t *Table) {
 	tb.Helper()
 	var want Counters
 	perGroup := map[uint32]Counters{}
-	perDest := map[uint32][ended]uint32{}
+	perDest, closing := map[uint32][ended]uint32{}, map[uint32]uint32{}
 	for s := range t.sockets.all {
 		if !s.alive() {
 			continue
 		}
-		*want.alive(s.phase)++
+		want.hold(s, 1)
 		g := perGroup[s.group]
-		*g.alive(s.phase)++
+		g.hold(s, 1)
 		perGroup[s.group] = g
 		d := perDest[s.dest]
 		d[s.phase]++
+		if s.seen&closeWait != 0 {
+			closing[s.dest]++
+		}
 		perDest[s.dest] = d
 	}
 	total := t.Totals()
-	gauges := func(c *Counters) [3]uint64 { return [3]uint64{c.TimeWait, c.Parked, c.Established} }
+	gauges := func(c *Counters) [6]uint64 {
+		return [6]uint64{c.TimeWait, c.Parked, c.Established, c.CloseWait, c.Bound, c.Guessed}
+	}
 	if gauges(&want) != gauges(&total.Counters) {
 		tb.Fatalf("totals %v, the sockets say %v", gauges(&total.Counters), gauges(&want))
 	}
@@ -84,8 +89,8 @@ func check(tb testing.TB, t *Table) {
 		}
 	}
 	for id, d := range t.dests.all {
-		if d != nil && d.alive != perDest[uint32(id)] {
-			tb.Fatalf("destination %d: %v, the sockets say %v", id, d.alive, perDest[uint32(id)])
+		if d != nil && (d.alive != perDest[uint32(id)] || d.closeWait != closing[uint32(id)]) {
+			tb.Fatalf("destination %d: %v, %d in CLOSE_WAIT, the sockets say %v, %d", id, d.alive, d.closeWait, perDest[uint32(id)], closing[uint32(id)])
 		}
 	}
 	sum := total.Retired
@@ -104,7 +109,7 @@ func check(tb testing.TB, t *Table) {
 	}
 }
 
-// balanced tells whether the begins and ends of TIME_WAIT account for what is alive.
+// balanced reports whether the starts and ends of TIME_WAIT account for what is alive.
 func balanced(v *Totals) bool {
 	in := v.Enters + v.Snapshots + v.Unmatched
 	out := v.Exit() + v.TimeWait
@@ -136,13 +141,15 @@ func TestLife(t *testing.T) {
 		{"passive close", []event.Event{at(0, event.Open), at(1, event.Close)}, "tw 0 parked 0 est 0; opens 1 closes 1 enters 0 exits 0"},
 		{"refused", []event.Event{at(0, event.Open), at(1, event.TimeWaitRefused)}, "tw 0 parked 0 est 0; opens 1 closes 0 enters 0 exits 0"},
 		{"open missed", []event.Event{at(1, event.TimeWaitEnter), expired}, "tw 0 parked 0 est 0; opens 0 closes 0 enters 1 exits 1"},
-		{"begin missed", []event.Event{at(0, event.Open), expired}, "tw 0 parked 0 est 0; opens 1 closes 0 enters 0 exits 1"},
-		{"told twice", []event.Event{at(0, event.Open), at(0, event.Open), at(1, event.TimeWaitEnter), at(1, event.TimeWaitEnter), expired, expired},
+		{"start missed", []event.Event{at(0, event.Open), expired}, "tw 0 parked 0 est 0; opens 1 closes 0 enters 0 exits 1"},
+		{"reported twice", []event.Event{at(0, event.Open), at(0, event.Open), at(1, event.TimeWaitEnter), at(1, event.TimeWaitEnter), expired, expired},
 			"tw 0 parked 0 est 0; opens 1 closes 0 enters 1 exits 1"},
-		{"end before its begin", []event.Event{at(0, event.Open), expired, at(1, event.TimeWaitEnter)}, "tw 0 parked 0 est 0; opens 1 closes 0 enters 1 exits 1"},
+		{"end before its start", []event.Event{at(0, event.Open), expired, at(1, event.TimeWaitEnter)}, "tw 0 parked 0 est 0; opens 1 closes 0 enters 1 exits 1"},
 		{"open after its close", []event.Event{at(1, event.Close), at(0, event.Open)}, "tw 0 parked 0 est 0; opens 1 closes 1 enters 0 exits 0"},
 		{"promoted before it is parked", []event.Event{at(1, event.TimeWaitEnter), at(1, event.Parked), at(0, event.Open)}, "tw 1 parked 0 est 0; opens 1 closes 0 enters 1 exits 0"},
 		{"snapshot", []event.Event{at(0, event.Snapshot)}, "tw 1 parked 0 est 0; opens 0 closes 0 enters 0 exits 0"},
+		{"start that was on its way to a snapshot", []event.Event{at(0, event.Open), at(1, event.Parked), at(3, event.Snapshot), at(2, event.TimeWaitEnter), expired},
+			"tw 0 parked 0 est 0; opens 1 closes 0 enters 1 exits 1"},
 		{"snapshot of what was traced", []event.Event{at(0, event.TimeWaitEnter), at(1, event.Snapshot)}, "tw 1 parked 0 est 0; opens 0 closes 0 enters 1 exits 0"},
 		{"snapshot of a parked one", []event.Event{with(at(0, event.Snapshot), func(e *event.Event) { e.New = event.FinWait2 }), at(2, event.TimeWaitEnter)},
 			"tw 1 parked 0 est 0; opens 0 closes 0 enters 1 exits 0"},
@@ -197,7 +204,7 @@ func TestNoCookie(t *testing.T) {
 	tab := New(Options{})
 	apply(tab, bare(0, event.Snapshot))
 	check(t, tab)
-	// ss -e gave it a cookie meanwhile
+	// ss -e gave it a cookie in the meantime
 	apply(tab, with(at(20, event.TimeWaitExit), func(e *event.Event) { e.Reason = event.Expired }))
 	check(t, tab)
 	if v := tab.Totals(); v.TimeWait != 0 || v.Unmatched != 0 {
@@ -222,7 +229,7 @@ func TestReconcile(t *testing.T) {
 		apply(tab, with(at(float64(i), event.TimeWaitEnter), func(e *event.Event) { e.Cookie = uint64(100 + i) }))
 	}
 	n := tab.Reconcile(time.Unix(0, t0+8*second), func(s Socket) bool { return s.Cookie%2 == 0 })
-	if n != 4 { // 101, 103, 105, 107; 109 began after the dump
+	if n != 4 { // 101, 103, 105, 107; 109 started after the dump
 		t.Errorf("dropped %d, want 4", n)
 	}
 	check(t, tab)
@@ -236,13 +243,14 @@ func TestLost(t *testing.T) {
 	apply(tab, event.Event{Kind: event.Lost, Stage: event.StageRing, Count: 5},
 		event.Event{Kind: event.Lost, Stage: event.StageRing, Count: 2},
 		event.Event{Kind: event.Lost, Stage: 200, Count: 1}) // of a newer version
-	if v := tab.Totals(); v.Lost[event.StageRing] != 7 || v.Lost[event.StageQueue] != 1 {
+	if v := tab.Totals(); v.Lost[event.StageRing] != 7 || v.Lost[event.StageNone] != 1 {
 		t.Errorf("lost %v", v.Lost)
 	}
 }
 
 func TestFails(t *testing.T) {
-	tab := New(Options{})
+	tab := New(Options{Limits: func(uint32) (Limits, bool) { return Limits{PortLow: 40000, PortHigh: 40000, Usable: 1}, true }})
+	apply(tab, with(at(0, event.Open), func(e *event.Event) { e.Cookie = 77 })) // the only port
 	fail := func(call event.Call, errno uint16) event.Event {
 		return with(at(0, event.Fail), func(e *event.Event) {
 			e.Call, e.Errno = call, errno
@@ -252,11 +260,11 @@ func TestFails(t *testing.T) {
 	apply(tab, fail(event.Connect, 99), fail(event.Connect, 99), fail(event.Connect, 111))
 	check(t, tab)
 	g := one(t, tab)
-	if g.Owner != checkout || g.Fails.Total() != 3 || g.Fails.By[0] != (FailCount{event.Connect, 99, 2}) {
+	if g.Owner != checkout || g.Fails.Total() != 3 || g.Fails.By[0] != (FailCount{event.Connect, event.NoPort, 99, 2}) {
 		t.Errorf("%+v", g)
 	}
 	d := tab.Destinations(nil)
-	if len(d) != 1 || d[0].Exhausted != 2 || d[0].Used() != 0 {
+	if len(d) != 1 || d[0].Exhausted != 2 || d[0].Used() != 1 {
 		t.Errorf("destinations %+v", d)
 	}
 	for errno := range uint16(6) {

@@ -18,21 +18,27 @@ type destKey struct {
 // dest counts the client sockets from one local address to one remote end. Each
 // holds another local port, so their number is the number of ports in use.
 type dest struct {
-	key     destKey
-	alive   [ended]uint32 // by phase
-	waiting uint32        // in SYN_SENT, at the last look
-	opens   uint64
-	fails   Fails
-	first   int64
-	last    int64
-	flow    *flow // nil as long as it never had busyPorts sockets
+	key       destKey
+	alive     [ended]uint32 // by phase
+	closeWait uint32        // of alive[live], those in CLOSE_WAIT; see SetCloseWait
+	synSent   uint32        // at the last dump, see SetSynSent
+	synSentBy []Holder
+	resent    uint32 // of synSent, those that have sent their SYN again
+	opens     uint64
+	fails     Fails
+	noPort    uint64      // connects that found no port
+	noneAt    int64       // the last call that found none, ns since the epoch
+	failer    *event.Proc // who made the last connect that found none
+	first     int64
+	last      int64
+	flow      *flow // nil as long as it never had busyPorts sockets
 }
 
-// busyPorts is how many sockets a destination must have for its flow to be
-// followed: a scan has a million destinations, of one each.
+// busyPorts is how many sockets a destination must have to get a flow: a scan has
+// a million destinations, with one socket each.
 const busyPorts = 8
 
-// shift takes note of a step of one socket; a nil d is no destination.
+// shift counts a step of one socket; a nil d is no destination.
 func (d *dest) shift(s step, e *event.Event) {
 	if d == nil {
 		return
@@ -48,20 +54,21 @@ func (d *dest) shift(s step, e *event.Event) {
 		if e != nil && e.Kind == event.Open {
 			before--
 		}
-		d.flow = d.follow(before, s.now)
+		d.flow = d.startFlow(before, s.now)
 	}
 	if d.flow == nil {
 		return
 	}
 	d.flow.shift(s)
 	if e != nil && s.from == unborn && s.to < ended {
-		d.flow.who.credit(e.Process)
+		d.flow.owners.credit(e.Process)
 	}
 }
 
-// follow begins a flow. If the destination is not much older, what was opened before
-// counts as opened evenly since its first: a slow one has its rate as soon as a fast one.
-func (d *dest) follow(before uint64, now int64) *flow {
+// startFlow starts a flow. If the destination is not much older, what was opened
+// before counts as opened evenly since its first activity: a slow destination then
+// has a rate as soon as a fast one.
+func (d *dest) startFlow(before uint64, now int64) *flow {
 	since := now - d.first
 	if since >= int64(LongWindow) {
 		return newFlow(now, now)
@@ -74,39 +81,57 @@ func (d *dest) follow(before uint64, now int64) *flow {
 	return f
 }
 
-// waits has p known as a holder if it is not yet: its connections may never open.
-func (d *dest) waits(p event.Proc, now int64) {
-	if d.flow == nil && d.waiting >= busyPorts {
-		d.flow = d.follow(d.opens, now)
-	}
-	if d.flow != nil && !d.flow.who.has(p) {
-		d.flow.who.credit(p)
-	}
-}
-
 // used is how many ports are known to be in use.
 func (d *dest) used() uint32 { return d.alive[live] + d.alive[parked] + d.alive[timeWait] }
 
-func (d *dest) empty() bool { return d.alive == ([ended]uint32{}) && d.waiting == 0 }
+func (d *dest) empty() bool { return d.alive == ([ended]uint32{}) && d.synSent == 0 }
 
 // destSet interns destinations as small numbers; 0 is none.
 type destSet struct {
-	ids     map[destKey]uint32
-	all     []*dest
-	free    []uint32
-	door    *doorman
-	bound   map[uint32]uint32 // by namespace, the last one of a port that was bound
-	cleared int64             // when empty ones were last dropped for want of room
+	numbered[dest]
+	ids      map[destKey]uint32
+	attempts *attempts
+	toward   map[remoteKey]uint32 // the last destination at a remote end
+	bound    map[uint32]uint32    // by namespace, the last destination of a bound port
+	cleared  int64                // when empty ones were last dropped to make room
+	most     int                  // that ids had, see shrunk
 }
 
 func newDestSet() destSet {
-	return destSet{ids: make(map[destKey]uint32), all: []*dest{nil}, bound: make(map[uint32]uint32)}
+	return destSet{numbered: numbered[dest]{all: []*dest{nil}}, ids: make(map[destKey]uint32),
+		toward: make(map[remoteKey]uint32), bound: make(map[uint32]uint32)}
 }
 
-func (s *destSet) get(id uint32) *dest { return s.all[id] }
+// remoteKey is a remote end, from any local address.
+type remoteKey struct {
+	raddr [16]byte
+	netns uint32
+	rport uint16
+	_     uint16
+}
 
-// keyOf is the destination of e. A port that was bound before is taken from all of
-// them: it counts as used at the local address, with no remote end.
+func (k *destKey) remote() remoteKey {
+	return remoteKey{raddr: k.raddr, netns: k.netns, rport: k.rport}
+}
+
+// of is the destination of e, 0 if the table holds none. A failed call may have no local
+// address, since the kernel takes that back: then it is the one to the same remote end.
+func (s *destSet) of(e *event.Event) uint32 {
+	k := keyOf(e)
+	if id := s.ids[k]; id != 0 || !nowhere(e) {
+		return id
+	}
+	return s.toward[k.remote()]
+}
+
+// nowhere reports whether e has no local address.
+func nowhere(e *event.Event) bool {
+	a := e.Local.Addr()
+	return !a.IsValid() || a.IsUnspecified()
+}
+
+// keyOf is the destination of e. A port that was bound before connect() is in use
+// for all of them: it counts as used at the local address, with no remote end.
 func keyOf(e *event.Event) destKey {
 	if e.Bound || !e.Remote.IsValid() {
 		return destKey{netns: e.NetNS, laddr: e.Local.Addr().As16()}
@@ -122,7 +147,7 @@ func (t *Table) destination(e *event.Event) uint32 {
 	}
 	if e.Bound {
 		if l, known := t.limits(e.NetNS); known && !l.Ephemeral(e.Local.Port()) {
-			return 0 // nobody wants that port
+			return 0 // connect() never chooses that port
 		}
 	}
 	id := t.destinationOf(keyOf(e), e.Time)
@@ -142,44 +167,62 @@ func (t *Table) destinationOf(k destKey, now int64) uint32 {
 		return 0
 	}
 	d := &dest{key: k, first: now, last: now}
-	id := uint32(len(s.all))
-	if n := len(s.free); n > 0 {
-		id, s.free = s.free[n-1], s.free[:n-1]
-		s.all[id] = d
-	} else {
-		s.all = append(s.all, d)
-	}
+	id := s.keep(d)
 	s.ids[k] = id
+	if k.rport != 0 {
+		s.toward[k.remote()] = id
+	}
 	return id
 }
 
-// failPort counts a call that failed for want of a port, or otherwise, for the
-// destination if that has any socket: a scan makes a million that never will.
+// failPort sets the cause of a failed call, and counts the call at its destination. A call
+// that found no free port makes the destination if need be; for any other failure the table
+// must hold it already: a scan has a million destinations that never open.
 func (t *Table) failPort(e *event.Event) {
-	id := t.dests.ids[keyOf(e)]
+	id := t.dests.of(e)
+	e.Cause = t.causeOf(e, t.dests.get(id))
 	switch {
-	case e.Call == event.Bind && (e.Errno != eaddrinuse || e.Local.Port() != 0):
-		return // that port is taken, and no other would do
+	case e.Cause == event.TupleTaken:
+		t.failTuple(e)
+		return // the program asked for that one port
+	case e.Call == event.Bind && (e.Errno != event.EADDRINUSE || e.Local.Port() != 0):
+		return // the program asked for that one port
 	case e.Call == event.Bind && id == 0:
 		if id = t.boundAt(e); id == 0 {
 			id = t.destinationOf(keyOf(e), e.Time)
 		}
 	case e.Call != event.Bind && e.Call != event.Connect:
 		return
-	case id == 0 && e.Errno == eaddrnotavail && e.Remote.IsValid():
+	case id == 0 && e.Cause == event.NoPort && e.Remote.IsValid():
 		id = t.destinationOf(keyOf(e), e.Time)
 	}
 	if d := t.dests.get(id); d != nil {
 		d.last = max(d.last, e.Time)
-		d.fails.add(e.Call, e.Errno)
-		if d.flow != nil {
-			d.flow.who.credit(e.Process)
+		d.fails.add(e.Call, e.Errno, e.Cause)
+		if e.Cause == event.NoPort {
+			d.noPort++
+			if e.Process.Known() && (d.failer == nil || !d.failer.Is(e.Process)) {
+				p := cloneName(e.Process)
+				d.failer = &p
+			}
+		}
+		if e.Cause == event.NoPort || e.Call == event.Bind {
+			d.refuse(e.Time, t.now)
 		}
 	}
 }
 
-// boundAt is where ports are bound in the namespace of a bind() to any address,
-// which has none of its own before it connects; 0 if that is not known.
+// refuse counts a call that found no free port as demand.
+func (d *dest) refuse(at, now int64) {
+	d.noneAt = max(d.noneAt, at)
+	if d.flow == nil {
+		d.flow = d.startFlow(d.opens, max(now, at))
+	}
+	d.flow.refuse(at, max(now, at))
+}
+
+// boundAt is the destination of bound ports in the namespace of e, a bind() to any
+// address, which has no address of its own before it connects; 0 if there is none.
 func (t *Table) boundAt(e *event.Event) uint32 {
 	id := t.dests.bound[e.NetNS]
 	d := t.dests.get(id)
@@ -198,35 +241,49 @@ func (s *destSet) sweep(idle int64) {
 			delete(s.bound, d.key.netns)
 		}
 		delete(s.ids, d.key)
-		s.all[id] = nil
-		s.free = append(s.free, uint32(id))
+		if k := d.key.remote(); s.toward[k] == uint32(id) {
+			delete(s.toward, k)
+		}
+		s.release(uint32(id))
 	}
+	most := s.most
+	s.ids, s.toward = shrunk(s.ids, &s.most), shrunk(s.toward, &most)
 }
 
-// Destination is what is in use of the local ports that connect() may use towards
-// one destination, and by what; or, if Remote is not valid, of those that clients
-// have bound at one local address before they connected, wherever to.
+// Destination says which local ports are in use towards one destination, and in
+// which state; or, if Remote is not valid, which ports clients bound at one local
+// address before they connected, whatever the destination.
 type Destination struct {
 	NetNS       uint32
 	Local       netip.Addr
 	Remote      netip.AddrPort
 	TimeWait    int
 	Parked      int
-	Established int
-	SynSent     int    // waiting for an answer, at the last look (see Waiting)
-	Opens       uint64 // connections opened; only grows
-	Fails       Fails  // calls that failed; only grows
-	Exhausted   uint64 // of those, connects that failed with EADDRNOTAVAIL
-	Low, High   uint16 // the ephemeral range, 0 if unknown
-	Usable      int    // ports of it that connect() may use, 0 if unknown
-	First, Last int64  // first and last activity, ns since the epoch
-	Flow        *Flow  // nil of one that never had more than a few sockets
+	Established int        // open, or closing without a mini-socket yet; not CloseWait
+	CloseWait   int        // at the last poll, see Totals.CloseWaitAt
+	SynSent     int        // no answer yet, at the last dump (see SetSynSent)
+	SynSentBy   []Holder   // whose these are, as far as that is known; never changed
+	Resent      int        // of SynSent, those that have sent their SYN again
+	Holders     []Holder   // whose the sockets are, as far as that is known, the most first; of one with a Flow
+	Opens       uint64     // connections opened; only grows
+	Fails       Fails      // calls that failed; only grows
+	Exhausted   uint64     // connects that found no free port (event.NoPort); only grows
+	LastNone    int64      // the last call that found no free port, ns since the epoch; 0 if there was none
+	Failer      event.Proc // who made the last of the connects that found none; the zero Proc if there is none
+	Low, High   uint16     // the ephemeral range, 0 if unknown
+	Usable      int        // ports of it that connect() may use, 0 if unknown or if all are reserved
+	Limited     bool       // Usable is known
+	Taken       int        // of Usable, those that connect() skips for every destination, since a program has bound them
+	First, Last int64      // first and last activity, ns since the epoch
+	Flow        *Flow      // nil if it never had more than a few sockets
 }
 
 // Used is how many local ports are in use.
-func (d *Destination) Used() int { return d.TimeWait + d.Parked + d.Established + d.SynSent }
+func (d *Destination) Used() int {
+	return d.TimeWait + d.Parked + d.Established + d.CloseWait + d.SynSent
+}
 
-// Share is how much of the usable ports is in use, 0 if the limit is not known.
+// Share is which share of the usable ports is in use, 0 if the limit is not known.
 // It may exceed 1 for a moment, or if sockets were bound outside the range.
 func (d *Destination) Share() float64 {
 	if d.Usable <= 0 {
@@ -238,24 +295,29 @@ func (d *Destination) Share() float64 {
 // Destinations appends every destination to list, the worst first: by share of
 // the usable ports, then by ports in use, then by address.
 func (t *Table) Destinations(list []Destination) []Destination {
-	begin := len(list)
+	start := len(list)
 	for _, d := range t.dests.all {
 		if d == nil {
 			continue
 		}
 		v := Destination{
-			NetNS: d.key.netns, Local: addrOf(d.key.laddr),
+			NetNS: d.key.netns, Local: netip.AddrFrom16(d.key.laddr).Unmap(),
 			Remote:   netip.AddrPortFrom(addrOf(d.key.raddr), d.key.rport),
-			TimeWait: int(d.alive[timeWait]), Parked: int(d.alive[parked]), Established: int(d.alive[live]),
-			SynSent: int(d.waiting), Opens: d.opens, Fails: d.fails, Exhausted: d.fails.Of(event.Connect, eaddrnotavail),
+			TimeWait: int(d.alive[timeWait]), Parked: int(d.alive[parked]), Established: int(d.alive[live] - d.closeWait), CloseWait: int(d.closeWait),
+			SynSent: int(d.synSent), SynSentBy: d.synSentBy, Resent: int(d.resent), Opens: d.opens, Fails: d.fails, Exhausted: d.noPort, LastNone: d.noneAt,
 			First: d.first, Last: d.last, Flow: d.flow.view(t.now),
 		}
+		if d.failer != nil {
+			v.Failer = *d.failer
+		}
 		if l, ok := t.limits(v.NetNS); ok {
-			v.Low, v.High, v.Usable = l.PortLow, l.PortHigh, l.Usable
+			v.Low, v.High, v.Usable, v.Limited = l.PortLow, l.PortHigh, l.Usable, true
+			v.Taken = t.takenFor(v.NetNS, &l)
 		}
 		list = append(list, v)
 	}
-	slices.SortFunc(list[begin:], compareDestinations)
+	slices.SortFunc(list[start:], compareDestinations)
+	t.hold(list[start:])
 	return list
 }
 

@@ -3,7 +3,7 @@ package conn
 import "time"
 
 // MaxAge is the age in seconds from which on sockets in TIME_WAIT are no longer
-// told apart: all but those whose timer was started anew are gone by then.
+// counted by age: all but those whose timer was restarted are gone by then.
 const MaxAge = 72
 
 // tickSeconds is how far back rates go.
@@ -13,23 +13,23 @@ const tickSeconds = 16
 type ticks struct {
 	opens  uint32 // ports taken
 	enters uint32 // full sockets that became mini-sockets
-	frees  uint32 // full sockets that ended without
+	frees  uint32 // full sockets that ended without TIME_WAIT
 	exits  uint32 // mini-sockets that ended
+	none   uint32 // calls that found nothing to take
 }
 
-// flow is how a limited resource is taken and given back: what happened in each
-// of the last seconds, since when its sockets are in TIME_WAIT, and for whom.
-// Counts of sockets may fall short of the truth by those that came before the
-// flow did; they never exceed it.
+// flow is how sockets take a limited resource and give it back: what happened in
+// each of the last seconds, and how long its sockets are in TIME_WAIT. Counts leave out the sockets that were there before the flow started, and
+// never exceed the truth.
 type flow struct {
-	begin int64 // ns since the epoch: rates know nothing of before
-	sec   int64 // the second that the rings have come to
-	ticks [tickSeconds]ticks
-	ages  [2][MaxAge]uint16 // TIME_WAIT by the second it began in; [1] of those with timestamps
-	who   who
+	start  int64 // ns since the epoch: rates know nothing earlier
+	sec    int64 // the second that the rings are at
+	ticks  [tickSeconds]ticks
+	ages   [2][MaxAge]uint16 // TIME_WAIT by the second it started in; [1] with timestamps
+	owners topOwners         // of a destination
 }
 
-func newFlow(begin, now int64) *flow { return &flow{begin: begin, sec: now / int64(time.Second)} }
+func newFlow(start, now int64) *flow { return &flow{start: start, sec: now / int64(time.Second)} }
 
 // advance turns the rings to the second of now.
 func (f *flow) advance(now int64) {
@@ -44,7 +44,7 @@ func (f *flow) advance(now int64) {
 			f.ages[i][f.sec%MaxAge] = 0
 		}
 		if f.sec%tickSeconds == 0 {
-			f.who.fade()
+			f.owners.fade()
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (f *flow) tick(at int64) *ticks {
 	return &f.ticks[min(sec, f.sec)%tickSeconds]
 }
 
-// age is the number of sockets whose TIME_WAIT began at since, nil if that is too long ago.
+// age is the number of sockets whose TIME_WAIT started at since, nil if that is too long ago.
 func (f *flow) age(since int64, stamped bool) *uint16 {
 	sec := since / int64(time.Second)
 	if sec <= f.sec-MaxAge || sec < 0 {
@@ -72,11 +72,11 @@ type step struct {
 	from, to  phase
 	since, at int64 // when it entered the one, and the other
 	now       int64 // the latest time of any event
-	stamped   bool  // of TIME_WAIT: the peer has timestamps
-	snapshot  bool  // it was there before, and was only now seen
+	stamped   bool  // in TIME_WAIT: the peer has timestamps
+	snapshot  bool  // it was there before the trace
 }
 
-// shift takes note of a step.
+// shift counts a step.
 func (f *flow) shift(s step) {
 	f.advance(s.now)
 	if s.from == timeWait {
@@ -108,6 +108,14 @@ func (f *flow) shift(s step) {
 	}
 }
 
+// refuse counts a call that found nothing to take.
+func (f *flow) refuse(at, now int64) {
+	f.advance(now)
+	if t := f.tick(at); t != nil {
+		t.none++
+	}
+}
+
 func b2i(b bool) int {
 	if b {
 		return 1
@@ -115,22 +123,25 @@ func b2i(b bool) int {
 	return 0
 }
 
-// PerSecond are rates of what happens at a limited resource.
+// PerSecond are the rates at a limited resource.
 type PerSecond struct {
 	Opens  float64 // ports taken by new connections
-	Enters float64 // full sockets that became mini-sockets: their ports stay taken for a minute
-	Frees  float64 // full sockets that ended without, and gave back their port at once
+	Enters float64 // full sockets that became mini-sockets: their ports stay in use for a minute
+	Frees  float64 // full sockets that ended without TIME_WAIT, and freed their port at once
 	Exits  float64 // mini-sockets that ended
+	None   float64 // calls that found no free port, or mini-sockets that the kernel refused
 }
 
-// Flow is how a limited resource is taken and given back.
+// Demand is how many ports are wanted per second: those taken, and those that nobody could have.
+func (r PerSecond) Demand() float64 { return r.Opens + r.None }
+
+// Flow is how sockets take a limited resource and give it back.
 type Flow struct {
-	Known   time.Duration  // how long it was watched; rates are over no more
+	Known   time.Duration  // how long the table has followed it; rates cover no more
 	Long    PerSecond      // over the last LongWindow
 	Short   PerSecond      // over the last ShortWindow
 	Age     [MaxAge]uint16 // sockets in TIME_WAIT by their age in seconds, without timestamps or not known to have them
 	Stamped [MaxAge]uint16 // ... with timestamps
-	Holders []Holder       // who opened most of late, the first one most
 }
 
 // The windows of a Flow's rates.
@@ -145,7 +156,7 @@ func (f *flow) view(now int64) *Flow {
 		return nil
 	}
 	f.advance(now)
-	v := &Flow{Known: time.Duration(max(now-f.begin, 0)), Holders: f.who.list()}
+	v := &Flow{Known: time.Duration(max(now-f.start, 0))}
 	v.Long, v.Short = f.rates(now, LongWindow), f.rates(now, ShortWindow)
 	for i := range int64(MaxAge) {
 		if sec := f.sec - i; sec >= 0 {
@@ -155,14 +166,14 @@ func (f *flow) view(now int64) *Flow {
 	return v
 }
 
-// rates are those over a window that ends at now, or since the begin.
+// rates are those over a window that ends at now, or since the start.
 func (f *flow) rates(now int64, window time.Duration) PerSecond {
 	from := now - int64(window)
-	// Whole seconds: the first one that lies in the window altogether.
+	// Whole seconds: the first one that lies wholly in the window.
 	first := (from + int64(time.Second) - 1) / int64(time.Second)
 	over := now - first*int64(time.Second)
-	if f.begin >= from {
-		first, over = f.begin/int64(time.Second), now-f.begin
+	if f.start >= from {
+		first, over = f.start/int64(time.Second), now-f.start
 	}
 	var sum ticks
 	for sec := max(first, f.sec-tickSeconds+1, 0); sec <= f.sec; sec++ {
@@ -171,10 +182,11 @@ func (f *flow) rates(now int64, window time.Duration) PerSecond {
 		sum.enters += t.enters
 		sum.frees += t.frees
 		sum.exits += t.exits
+		sum.none += t.none
 	}
 	seconds := max(float64(over)/float64(time.Second), 1)
 	return PerSecond{
 		Opens: float64(sum.opens) / seconds, Enters: float64(sum.enters) / seconds,
-		Frees: float64(sum.frees) / seconds, Exits: float64(sum.exits) / seconds,
+		Frees: float64(sum.frees) / seconds, Exits: float64(sum.exits) / seconds, None: float64(sum.none) / seconds,
 	}
 }

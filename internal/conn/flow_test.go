@@ -2,6 +2,7 @@ package conn
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -50,10 +51,10 @@ func TestFlow(t *testing.T) {
 	if want := (PerSecond{Opens: 20.0 / 3, Enters: 10.0 / 3, Frees: 20.0 / 3, Exits: 5.0 / 3}); f.Short != want {
 		t.Errorf("rates of 3 s %+v, want %+v", f.Short, want)
 	}
-	if h := f.Holders; len(h) != 2 || h[0].Process != big || h[0].N != 100-busyPorts+1 || h[1].Process != small || h[1].PIDs != 1 {
+	if h := d[0].Holders; len(h) != 1 || h[0] != (Holder{Process: big, PIDs: 1, N: 95}) {
 		t.Errorf("holders %+v", h)
 	}
-	s := tab.Spaces(nil)
+	s := tab.Buckets(nil)
 	if len(s) != 1 || s[0].TimeWait != 65 || s[0].OfClient != 65 || s[0].Flow.Stamped[4] != 55 {
 		t.Errorf("spaces %+v", s)
 	}
@@ -85,25 +86,66 @@ func TestFlowBegins(t *testing.T) {
 	}
 }
 
-// Processes of one name are one holder in one cgroup, and two in two.
+// Processes of one name are one holder in one cgroup, and two in two, one by one or in a
+// group of many; the sum is what is held, but for those whose owner is not known. Ports
+// that are bound before connect() are held at their address.
 func TestHolders(t *testing.T) {
-	var w who
+	tab := New(Options{MaxPIDs: 4})
+	cookie := uint64(0)
+	open := func(p event.Proc, n int, k event.Kind, bound bool) {
+		for range n {
+			cookie++
+			apply(tab, with(at(0, event.Open), func(e *event.Event) { e.Cookie, e.Opener, e.CloseProc, e.Bound = cookie, p, p, bound }))
+			if k != event.Open {
+				apply(tab, with(at(1, k), func(e *event.Event) { e.Cookie, e.Opener, e.CloseProc, e.Bound = cookie, p, p, bound }))
+			}
+		}
+	}
 	for pid := range uint32(30) {
 		unit := uint64(1)
 		if pid >= 20 {
 			unit = 2
 		}
-		w.credit(event.Proc{PID: 100 + pid, Comm: "python3", Who: &event.Who{CgroupID: unit}})
+		open(event.Proc{PID: 100 + pid, Comm: "python3", Who: &event.Who{CgroupID: unit}}, 2, event.TimeWaitEnter, false)
 	}
-	got := w.list()
-	if len(got) != 2 || got[0].N != 20 || got[0].Process.PID != 119 || got[0].Process.Cgroup() != 1 ||
-		got[1].N != 10 || got[1].Process.PID != 129 || got[1].Process.Cgroup() != 2 {
-		t.Errorf("holders %+v", got)
+	open(event.Proc{PID: 7, Comm: "api"}, 5, event.Open, false)
+	open(event.Proc{PID: 7, Comm: "api"}, 9, event.Open, true)
+	open(event.Proc{}, 10, event.TimeWaitEnter, false)
+	apply(tab, with(at(2, event.Fail), func(e *event.Event) { // who fails holds nothing
+		e.Opener, e.Call, e.Errno = event.Proc{PID: 9, Comm: "victim"}, event.Connect, event.EADDRNOTAVAIL
+	}))
+	check(t, tab)
+	words := func(list []Holder) (out string) {
+		for _, h := range list {
+			out += fmt.Sprintf("%s/%d %dx %d ", h.Process.Comm, h.Process.Cgroup(), h.PIDs, h.N)
+		}
+		return out
+	}
+	for _, d := range tab.Destinations(nil) {
+		want := "python3/1 20x 40 python3/2 10x 20 api/0 1x 5 "
+		if !d.Remote.IsValid() {
+			want = "api/0 1x 9 "
+		}
+		if got := words(d.Holders); got != want {
+			t.Errorf("%v: %s, want %s", d.Remote, got, want)
+		}
+	}
+	if got, want := words(tab.Buckets(nil)[0].Holders), "python3/1 20x 40 python3/2 10x 20 "; got != want {
+		t.Errorf("buckets: %s, want %s", got, want)
+	}
+	wait := func(pid uint32, n uint64) Holder {
+		return Holder{Process: event.Proc{PID: pid, Comm: "api"}, PIDs: 1, N: n}
+	}
+	tab.SetSynSent(t0, []SynSent{{NetNS: 4026531840, Local: clientEnd.Addr(), Remote: database, N: 80, By: []Holder{wait(7, 30), wait(8, 20)}}})
+	for _, d := range tab.Destinations(nil) {
+		if got, want := words(d.Holders), "api/0 2x 55 python3/1 20x 40 python3/2 10x 20 "; d.Remote.IsValid() && got != want {
+			t.Errorf("with those that wait: %s, want %s", got, want)
+		}
 	}
 }
 
 // A scan of a million destinations takes the room of some thousand, and does not
-// hide the one that is asked for often.
+// hide the one that clients try often.
 func TestScan(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -137,34 +179,34 @@ func TestScan(t *testing.T) {
 		if d.Remote != victim {
 			continue
 		}
-		if n := scanned / 2 / 50; d.TimeWait < n-2*doorKnocks || d.Flow.Holders[0].Process.Comm != "checkout" {
-			t.Errorf("%d of %d held, by %+v", d.TimeWait, n, d.Flow.Holders)
+		if n := scanned / 2 / 50; d.TimeWait < n-2*enough || d.Holders[0].Process.Comm != "checkout" {
+			t.Errorf("%d of %d held, by %+v", d.TimeWait, n, d.Holders)
 		}
 		return
 	}
-	t.Error("the destination that is asked for often is not held")
+	t.Error("the destination that clients try often is not held")
 }
 
-// Connects that get no answer are told by a look at the sockets.
-func TestWaiting(t *testing.T) {
+// Connects that get no answer come from a dump of the sockets.
+func TestSynSent(t *testing.T) {
 	tab := New(Options{})
-	w := Waiting{NetNS: 1, Local: clientEnd.Addr(), Remote: database, N: 12}
-	tab.SetWaiting(t0, []Waiting{w})
+	s := SynSent{NetNS: 1, Local: clientEnd.Addr(), Remote: database, N: 12}
+	tab.SetSynSent(t0, []SynSent{s})
 	if d := tab.Destinations(nil); len(d) != 1 || d[0].SynSent != 12 || d[0].Used() != 12 {
 		t.Errorf("%+v", d)
 	}
 	tab.Sweep(t0 + 1000*second)
 	if len(tab.Destinations(nil)) != 1 {
-		t.Error("dropped while somebody waits")
+		t.Error("dropped while sockets are in SYN_SENT")
 	}
-	tab.SetWaiting(t0, nil)
+	tab.SetSynSent(t0, nil)
 	tab.Sweep(t0 + 1000*second)
 	if d := tab.Destinations(nil); len(d) != 0 {
 		t.Errorf("still there: %+v", d)
 	}
 }
 
-// Ports that clients bind before they connect are taken from every destination, and
+// Ports that clients bind before they connect are in use for every destination, and
 // are no pressure on the one they go to.
 func TestBound(t *testing.T) {
 	tab := New(Options{})
@@ -177,13 +219,13 @@ func TestBound(t *testing.T) {
 	for _, local := range []string{clientEnd.Addr().String() + ":0", "0.0.0.0:0", "0.0.0.0:8080"} {
 		apply(tab, with(at(1, event.Fail), func(e *event.Event) {
 			e.Local, e.Remote = netip.MustParseAddrPort(local), netip.AddrPort{}
-			e.Call, e.Errno = event.Bind, eaddrinuse
+			e.Call, e.Errno = event.Bind, event.EADDRINUSE
 		}))
 	}
 	check(t, tab)
 	d := tab.Destinations(nil)
 	if len(d) != 1 || d[0].Remote.IsValid() || d[0].Local != clientEnd.Addr() || d[0].Established != 20 ||
-		d[0].Fails.Of(event.Bind, eaddrinuse) != 2 {
+		d[0].Fails.Of(event.Bind, event.EADDRINUSE) != 2 {
 		t.Errorf("%+v", d)
 	}
 }

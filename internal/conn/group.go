@@ -8,7 +8,7 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// sweepEvery is how often idle groups are looked for.
+// sweepEvery is how often idle groups are dropped.
 const sweepEvery = int64(10 * time.Second)
 
 // youth is the age up to which an opening follows its connection to another
@@ -21,14 +21,14 @@ type GroupKind uint8
 // The kinds of groups.
 const (
 	GroupProcess GroupKind = iota // connections of one process
-	GroupComm                     // of many processes of one comm, too many for a group each
-	GroupOther                    // of everything there was no group for
+	GroupComm                     // connections of many processes of one comm, too many for a group each
+	GroupOther                    // all connections that found no room for a group
 )
 
 // groupKey has no pointers and no padding, so that it hashes in one go. Clients
-// have lport 0; servers and unknown roles have raddr and rport 0. A process is one by
-// pid, start and comm; one of many by the comm and what they have in common, which is
-// their parent, user and cgroup.
+// have lport 0; servers and unknown roles have raddr and rport 0. The key of one
+// process has pid, start and comm; that of many has the comm, and the parent, user
+// and cgroup that they share.
 type groupKey struct {
 	laddr, raddr [16]byte
 	comm         [16]byte // TASK_COMM_LEN
@@ -51,11 +51,13 @@ type group struct {
 	first   int64
 	last    int64
 	life    Hist
-	family  uint64  // hash of what it has in common with others
-	pids    *crowd  // of GroupComm
-	clients *sketch // of servers
-	mixed   bool    // of GroupComm: they have different executables
-	closes  *closes // nil if there was none
+	family  uint64        // hash of the key that it shares with others of its comm
+	pids    *processCount // of GroupComm
+	clients *sketch       // of servers
+	mixed   bool          // of GroupComm: its processes have different executables
+	closes  *closes       // nil if there was none
+	idle    *Hist         // how long those of IdleResets had been idle; nil if there was none
+	pool    *pool         // nil of servers, and of clients that opened only a few connections
 }
 
 func (g *group) touch(e *event.Event) {
@@ -65,49 +67,41 @@ func (g *group) touch(e *event.Event) {
 	}
 }
 
-// groupSet interns groups as small numbers. Number 0 is none, 1 is the rest.
+// groupSet interns groups as small numbers. Number 0 is none, 1 is that of GroupOther.
 type groupSet struct {
-	seed   maphash.Seed
+	seed maphash.Seed
+	numbered[group]
 	ids    map[groupKey]uint32
-	all    []*group // by number; nil if free
-	free   []uint32
 	pids   map[uint64]int32 // groups of one process, by family
-	exact  int              // processes counted one by one in all crowds
+	exact  int              // processes counted one by one, in all groups of many
 	serial uint64
+	most   int // that ids had, see shrunk
 }
 
-const restGroup = 1
+const otherGroup = 1
 
 func newGroupSet(seed maphash.Seed) groupSet {
 	return groupSet{
-		seed: seed,
-		ids:  make(map[groupKey]uint32),
-		all:  []*group{nil, {key: groupKey{kind: GroupOther}}},
-		pids: make(map[uint64]int32),
+		seed:     seed,
+		numbered: numbered[group]{all: []*group{nil, {key: groupKey{kind: GroupOther}}}},
+		ids:      make(map[groupKey]uint32),
+		pids:     make(map[uint64]int32),
 	}
 }
-
-func (s *groupSet) get(id uint32) *group { return s.all[id] }
 
 func (s *groupSet) add(k groupKey, e *event.Event) uint32 {
 	s.serial++
 	g := &group{key: k, serial: s.serial, first: e.Time, last: e.Time, from: e.Owner}
-	g.proc = kept(e.Process)
+	g.proc = cloneName(e.Process)
 	g.proc.PID = k.pid
 	if k.kind == GroupComm {
-		g.pids = &crowd{exact: make(map[uint64]struct{})}
-		g.proc.Who = common(e.Process.Who)
+		g.pids = &processCount{exact: make(map[uint64]struct{})}
+		g.proc.Who = shared(e.Process.Who)
 	}
 	if k.role == event.Server {
 		g.clients = new(sketch)
 	}
-	id := uint32(len(s.all))
-	if n := len(s.free); n > 0 {
-		id, s.free = s.free[n-1], s.free[:n-1]
-		s.all[id] = g
-	} else {
-		s.all = append(s.all, g)
-	}
+	id := s.keep(g)
 	s.ids[k] = id
 	if k.kind == GroupProcess && k.pid != 0 {
 		g.family = s.hash(k.family(e))
@@ -119,8 +113,7 @@ func (s *groupSet) add(k groupKey, e *event.Event) uint32 {
 func (s *groupSet) remove(id uint32) {
 	g := s.all[id]
 	delete(s.ids, g.key)
-	s.all[id] = nil
-	s.free = append(s.free, id)
+	s.release(id)
 	if g.pids != nil {
 		s.exact -= len(g.pids.exact)
 	}
@@ -143,8 +136,8 @@ func (k groupKey) family(e *event.Event) groupKey {
 	return k
 }
 
-// common is what is said of many processes, going by one of them.
-func common(w *event.Who) *event.Who {
+// shared is what one process has in common with the others of its group of many.
+func shared(w *event.Who) *event.Who {
 	if w == nil {
 		return nil
 	}
@@ -154,7 +147,7 @@ func common(w *event.Who) *event.Who {
 }
 
 // learn takes over what an event knows of the group's process that the group does
-// not. Of many, an executable that they do not share is none.
+// not. A group of many has an executable only if all share it.
 func (g *group) learn(p event.Proc) {
 	if p.Who == nil || p.Who == g.proc.Who {
 		return
@@ -172,7 +165,7 @@ func (g *group) learn(p event.Proc) {
 	case have.Exe != "":
 		g.mixed = true
 	}
-	c := common(p.Who)
+	c := shared(p.Who)
 	if g.mixed {
 		c.Exe = ""
 	}
@@ -203,7 +196,7 @@ func (t *Table) group(e *event.Event) uint32 {
 	if k.pid != 0 {
 		family := k.family(e)
 		if id, ok = s.ids[family]; ok {
-			t.join(s.all[id].pids, e.Process)
+			t.countProcess(s.all[id].pids, e.Process)
 			return id
 		}
 		if int(s.pids[s.hash(family)]) >= t.opt.MaxPIDs {
@@ -212,18 +205,18 @@ func (t *Table) group(e *event.Event) uint32 {
 	}
 	if len(s.ids) >= t.opt.MaxGroups {
 		t.total.GroupsRefused++
-		return restGroup
+		return otherGroup
 	}
 	id = s.add(k, e)
 	if k.kind == GroupComm {
-		t.gather(s.all[id], s.hash(k))
-		t.join(s.all[id].pids, e.Process)
+		t.countFamily(s.all[id], s.hash(k))
+		t.countProcess(s.all[id].pids, e.Process)
 	}
 	return id
 }
 
-// place returns the group of the connection, after moving it there if e tells
-// its owner better than what came before.
+// place returns the group of the connection, after moving it there if e knows
+// its owner better than the events before.
 func (t *Table) place(e *event.Event, s *socket) *group {
 	if s.alive() && rank(s.owner) >= rank(e.Owner) {
 		g := t.groups.get(s.group)
@@ -239,39 +232,56 @@ func (t *Table) place(e *event.Event, s *socket) *group {
 	if g.clients != nil && (s.phase == unborn || id != s.group) {
 		t.tallyAddr(g.clients, e.Remote.Addr())
 	}
-	if s.alive() && id != s.group {
-		was := t.groups.get(s.group)
-		*was.alive(s.phase)--
-		*g.alive(s.phase)++
-		if s.seen&sawOpen != 0 && e.Time-s.since < youth && was.Opens > 0 {
+	t.total.hold(s, -1)
+	var was *group
+	if s.alive() {
+		was = t.groups.get(s.group)
+		was.hold(s, -1)
+		if id != s.group && s.seen&sawOpen != 0 && e.Time-s.since < youth && was.Opens > 0 {
 			was.Opens--
 			g.Opens++
 		}
 	}
-	if !s.alive() { // of one that ended, both may be gone since
+	if !s.alive() { // after its end, both may be gone
 		s.dest = t.destination(e)
+		if s.seen &^= bound; e.Bound {
+			s.seen |= bound
+		}
 	}
 	s.group, s.owner = id, e.Owner
+	g.hold(s, 1)
+	t.total.hold(s, 1)
+	if was != nil && was != g {
+		was.pool.hold(t.now, was.Open())
+		g.pool.hold(t.now, g.Open())
+	}
 	return g
 }
 
 func (t *Table) tallyAddr(s *sketch, a netip.Addr) { s.add(maphash.Comparable(t.seed, a)) }
 
-// Sweep drops the groups and destinations that are idle at now. Apply does it by
-// itself as time goes on; views do it when no event comes.
+// Sweep drops the groups and destinations that are idle at now. Apply does it as
+// time goes on; views do it when no event comes.
 func (t *Table) Sweep(now int64) {
 	t.swept = now
 	idle := now - int64(t.opt.Idle)
+	t.groups.most, t.dests.most = max(t.groups.most, len(t.groups.ids)), max(t.dests.most, len(t.dests.ids))
 	for id, g := range t.groups.all {
-		if id <= restGroup || g == nil || g.last > idle || g.Alive() != 0 {
+		if id <= otherGroup || g == nil || g.last > idle || g.Alive() != 0 {
 			continue
 		}
 		t.total.Retired.Add(&g.Counters)
 		t.total.GroupsIdle++
 		t.groups.remove(uint32(id))
 	}
+	t.groups.ids = shrunk(t.groups.ids, &t.groups.most)
 	t.dests.sweep(idle)
-	t.spaces.sweep(idle)
+	for k, f := range t.tuples {
+		if f.Event.Time < idle {
+			delete(t.tuples, k)
+		}
+	}
+	t.netns.sweep(idle)
 }
 
 // addrOf undoes Addr.As16; no connection has the address ::, which stands for none.

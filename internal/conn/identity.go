@@ -2,13 +2,12 @@ package conn
 
 import (
 	"hash/maphash"
-	"net/netip"
 
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// socketSet holds sockets by key, in chunks that are never moved. Memory is kept for
-// the next ones.
+// socketSet holds sockets by key, in chunks that never move. The memory of those that
+// are gone serves the next ones.
 type socketSet struct {
 	ids    index
 	chunks []*[chunkLen]socket
@@ -61,7 +60,7 @@ func (s *socketSet) remove(k uint64) {
 	}
 }
 
-// all yields every socket. None may be put or removed meanwhile.
+// all yields every socket. The caller must not put or remove any meanwhile.
 func (s *socketSet) all(yield func(*socket) bool) {
 	for _, at := range s.ids.slots {
 		if at.id != 0 && !yield(s.at(at.id-1)) {
@@ -74,21 +73,16 @@ func (s *socketSet) all(yield func(*socket) bool) {
 // cookies up from 1, so that none has this bit.
 const tupleKey = 1 << 63
 
-type tuple struct {
-	netns         uint32
-	local, remote netip.AddrPort
-}
-
-// key returns the identity of the connection: its cookie, or a hash of
-// its tuple if the source knew none. A socket first seen without a cookie may
-// get one later, when somebody asks the kernel for it (ss -e does).
+// key returns the identity of the connection: its cookie, or a hash of its tuple
+// if the event has none. A socket without a cookie may get one later, when somebody
+// asks the kernel for it (ss -e does).
 func (t *Table) key(e *event.Event) uint64 {
 	if e.Cookie != 0 {
 		if t.sockets.tuples == 0 || t.sockets.get(e.Cookie) != nil {
 			return e.Cookie
 		}
 	}
-	k := tupleKey | maphash.Comparable(t.seed, tuple{e.NetNS, unmap(e.Local), unmap(e.Remote)})
+	k := tupleKey | maphash.Comparable(t.seed, e.Tuple())
 	if e.Cookie == 0 {
 		return k
 	}
@@ -100,14 +94,14 @@ func (t *Table) key(e *event.Event) uint64 {
 	return e.Cookie
 }
 
-// recent remembers the keys of sockets that ended, so that what comes late for
-// one of them is known to be late. The oldest is forgotten first.
+// recent remembers the keys of the last sockets that ended, so that an event which
+// comes late for one of them is known to be late.
 type recent struct {
 	keys [4096]uint64
 	next int
 }
 
-// push returns the key that is forgotten for k, 0 if none.
+// push remembers k, and returns the key that it replaces, 0 if none.
 func (r *recent) push(k uint64) uint64 {
 	old := r.keys[r.next]
 	r.keys[r.next] = k

@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// index finds numbers by key, with linear probing, in eight bytes a slot: a map would
-// take thrice that, and grow under churn, since keys that are gone leave marks in it.
-// The keys themselves are where the numbers lead to.
+// index finds the number of a key, with linear probing, in eight bytes a slot: a map
+// would take thrice that, and grow under churn, since deleted keys leave marks in it.
+// The caller keeps the keys themselves.
 type index struct {
 	seed  maphash.Seed
 	slots []slot // a power of two of them, at least a quarter empty
@@ -19,10 +19,10 @@ type slot struct {
 	id   uint32 // plus one; 0: empty
 }
 
-// leastSlots is the size of an index that is hardly used.
-const leastSlots = 1024
+// minSlots is the size of an empty index, and the smallest one.
+const minSlots = 1024
 
-func newIndex(seed maphash.Seed) index { return index{seed: seed, slots: make([]slot, leastSlots)} }
+func newIndex(seed maphash.Seed) index { return index{seed: seed, slots: make([]slot, minSlots)} }
 
 func (x *index) hash(k uint64) uint32 { return uint32(maphash.Comparable(x.seed, k)) }
 
@@ -31,8 +31,8 @@ func (x *index) after(i uint32) uint32 { return (i + 1) & uint32(len(x.slots)-1)
 
 func (x *index) home(hash uint32) uint32 { return hash & uint32(len(x.slots)-1) }
 
-// find returns the slot of k, or the empty one where it would go; is tells whether a
-// number has that key.
+// find returns the slot of k, or the empty one where it would go; is reports whether
+// a number has that key.
 func (x *index) find(k uint64, is func(id uint32, k uint64) bool) (i uint32, found bool) {
 	hash := x.hash(k)
 	for i = x.home(hash); x.slots[i].id != 0; i = x.after(i) {
@@ -60,7 +60,7 @@ func (x *index) place(s slot) {
 	x.slots[i] = s
 }
 
-// removeAt empties a slot, and closes the gap: what stands behind it may belong there.
+// removeAt empties a slot, and closes the gap: later slots may belong there.
 func (x *index) removeAt(gap uint32) {
 	x.n--
 	for i := x.after(gap); x.slots[i].id != 0; i = x.after(i) {
@@ -72,8 +72,8 @@ func (x *index) removeAt(gap uint32) {
 		}
 	}
 	x.slots[gap] = slot{}
-	if len(x.slots) > leastSlots && x.n < len(x.slots)/8 {
-		x.resize(max(leastSlots, 1<<bits.Len(uint(2*x.n))))
+	if len(x.slots) > minSlots && x.n < len(x.slots)/8 {
+		x.resize(max(minSlots, 1<<bits.Len(uint(2*x.n))))
 	}
 }
 

@@ -42,7 +42,7 @@ func TestIndex(t *testing.T) {
 		i, _ := x.find(k, is)
 		x.removeAt(i)
 	}
-	if x.n != 0 || len(x.slots) != leastSlots {
+	if x.n != 0 || len(x.slots) != minSlots {
 		t.Errorf("emptied, it has %d keys in %d slots", x.n, len(x.slots))
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// TestLongWaits counts those that were started anew, once each, in the group and in all.
+// TestLongWaits counts those whose timer was restarted, once each, in the group and in all.
 func TestLongWaits(t *testing.T) {
 	tab := New(Options{})
 	for i, tt := range []struct {

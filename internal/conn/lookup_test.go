@@ -3,28 +3,9 @@ package conn
 import (
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
 )
-
-func TestHistShare(t *testing.T) {
-	var h Hist
-	if got := h.Share(time.Second); got != 0 {
-		t.Errorf("of no lifetimes %v are short", got)
-	}
-	for _, d := range []time.Duration{time.Microsecond, time.Millisecond, time.Minute, time.Hour} {
-		h.Add(d)
-	}
-	for _, tt := range []struct {
-		d    time.Duration
-		want float64
-	}{{time.Nanosecond, 0}, {10 * time.Millisecond, 0.5}, {time.Second, 0.5}, {10 * time.Minute, 0.75}, {2 * time.Hour, 1}} {
-		if got := h.Share(tt.d); got < tt.want-0.001 || got > tt.want+0.001 {
-			t.Errorf("%v of the lifetimes are at most %v, want %v", got, tt.d, tt.want)
-		}
-	}
-}
 
 func TestLookup(t *testing.T) {
 	tab := New(Options{})
@@ -45,28 +26,34 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-func TestListening(t *testing.T) {
-	tab := New(Options{})
-	server := event.Proc{PID: 80, Comm: "server"}
-	listen := event.Event{Kind: event.Listen, Cookie: 3, NetNS: 1, Local: netip.MustParseAddrPort("10.0.0.9:80"), Process: server}
-	tab.Apply(&listen)
-	for at, want := range map[string]bool{"10.0.0.9:80": true, "0.0.0.0:80": true, "[::]:80": true, "10.0.0.8:80": false, "10.0.0.9:81": false} {
-		if by, ok := tab.Listening(1, netip.MustParseAddrPort(at)); ok != want || ok && !by.Is(server) {
-			t.Errorf("%s is taken by %+v, %v; want %v", at, by, ok, want)
-		}
+func TestHeld(t *testing.T) {
+	parked := func(e event.Event) event.Event { e.New = event.FinWait2; return e }
+	tests := []struct {
+		name   string
+		events []event.Event
+		state  event.State
+	}{
+		{"nothing", nil, event.StateNone},
+		{"open", []event.Event{at(0, event.Open)}, event.Established},
+		{"parked", []event.Event{at(0, event.Open), at(1, event.Parked)}, event.FinWait2},
+		{"in TIME_WAIT", []event.Event{at(0, event.TimeWaitEnter)}, event.TimeWait},
+		{"from before", []event.Event{at(0, event.Snapshot)}, event.TimeWait},
+		{"parked before", []event.Event{parked(at(0, event.Snapshot))}, event.FinWait2},
+		{"parked before, and promoted", []event.Event{parked(at(0, event.Snapshot)), at(1, event.TimeWaitEnter)}, event.TimeWait},
+		{"found after a loss", []event.Event{at(0, event.Open), at(1, event.Snapshot)}, event.TimeWait},
+		{"ended", []event.Event{at(0, event.TimeWaitEnter), at(61, event.TimeWaitExit)}, event.StateNone},
 	}
-	if _, ok := tab.Listening(2, listen.Local); ok {
-		t.Error("a listener of one namespace stands in the way in another")
-	}
-	if all := tab.Listeners(1); len(all) != 1 || all[0].Local != listen.Local || !all[0].Process.Is(server) || len(tab.Listeners(2)) != 0 {
-		t.Errorf("listeners %+v, and of another namespace %+v", all, tab.Listeners(2))
-	}
-	listen.New = event.Closed
-	tab.Apply(&listen)
-	if by, ok := tab.Listening(1, listen.Local); ok {
-		t.Errorf("%+v still listens after it closed", by)
-	}
-	if all := tab.Listeners(1); len(all) != 0 {
-		t.Errorf("after the close there are %+v", all)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			tab := New(Options{})
+			for i := range test.events {
+				e := test.events[i]
+				tab.Apply(&e)
+			}
+			e := at(2, event.TimeWaitExit)
+			if state := tab.Held(&e); state != test.state {
+				t.Errorf("got %v, want %v", state, test.state)
+			}
+		})
 	}
 }

@@ -78,7 +78,7 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-// A server's connection begins as the listener's and is the worker's once that
+// A server's connection belongs to the listener at first, and to the worker once that
 // closes it: it moves, with its opening, and leaves nothing behind.
 func TestOwnerBecomesKnown(t *testing.T) {
 	tab := New(Options{})
@@ -119,8 +119,8 @@ func TestRoleOfSnapshot(t *testing.T) {
 		{"10.0.0.7:40001", "10.2.0.9:5432", event.Client},
 		{"10.0.0.7:443", "192.0.2.5:51000", event.Server},
 		{"127.0.0.1:40000", "127.0.0.1:41000", event.RoleNone},
-		{"10.0.0.7:50000", "192.0.2.5:51000", event.Server}, // somebody listens on 50000
-		{"10.0.0.7:8080", "10.2.0.9:80", event.Server},      // cannot be told from a server
+		{"10.0.0.7:50000", "192.0.2.5:51000", event.Server}, // a listener is on 50000
+		{"10.0.0.7:8080", "10.2.0.9:80", event.Server},      // the same as for a server
 	}
 	for _, tt := range tests {
 		tab := New(Options{})

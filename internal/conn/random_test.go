@@ -11,9 +11,9 @@ import (
 
 // history returns the events of one connection in their true order, whether it
 // ends, and where it is at last.
-func history(r *rand.Rand, cookie uint64, begin int64) ([]event.Event, phase) {
+func history(r *rand.Rand, cookie uint64, start int64) ([]event.Event, phase) {
 	e := event.Event{
-		Cookie: cookie, NetNS: 1 + uint32(r.IntN(2)), Role: event.Client, Time: begin,
+		Cookie: cookie, NetNS: 1 + uint32(r.IntN(2)), Role: event.Client, Time: start,
 		Local:  netip.AddrPortFrom(clientEnd.Addr(), uint16(1+cookie)),
 		Remote: netip.AddrPortFrom(database.Addr(), uint16(5000+r.IntN(4))),
 	}
@@ -114,10 +114,13 @@ func TestRandomStreams(t *testing.T) {
 			if r.IntN(200) == 0 {
 				tab.Sweep(t0 + r.Int64N(400*second))
 			}
+			if r.IntN(20) == 0 {
+				tab.SetCloseWait(e.Time, []uint64{e.Cookie, r.Uint64N(60)})
+			}
 			check(t, tab)
 		}
 		v := tab.Totals()
-		got := map[phase]uint64{live: v.Established, parked: v.Parked, timeWait: v.TimeWait}
+		got := map[phase]uint64{live: v.Open(), parked: v.Parked, timeWait: v.TimeWait}
 		for p := live; p < ended; p++ {
 			if got[p] != want[p] {
 				t.Fatalf("seed %d: %d sockets in phase %d, want %d; %+v", seed, got[p], p, want[p], v)
@@ -163,6 +166,10 @@ func FuzzApply(f *testing.F) {
 			}
 			tab.Apply(&e)
 			check(t, tab)
+			if b&32 != 0 {
+				tab.SetCloseWait(e.Time, []uint64{uint64(b & 7), uint64(data[i] & 7)})
+				check(t, tab)
+			}
 		}
 	})
 }

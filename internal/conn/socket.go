@@ -6,9 +6,6 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// timeWaitLen is TCP_TIMEWAIT_LEN, a constant of the kernel.
-const timeWaitLen = int64(60 * time.Second)
-
 // phase is how far a connection has come. It never goes back.
 type phase uint8
 
@@ -20,7 +17,7 @@ const (
 	ended
 )
 
-// What was already counted of a connection.
+// What the table has counted for a connection already.
 const (
 	sawOpen uint16 = 1 << iota
 	sawParked
@@ -31,21 +28,26 @@ const (
 	sawLife
 	sawCloser
 	sawEnding
-	unmatched // ended with its begin not seen yet
+	unmatched // ended, and its start has not come yet
 	stamped   // in TIME_WAIT, and its peer has timestamps
+	bound     // its port was bound before connect()
+	pinned    // its port is taken for all destinations, and counts so
+	guessed   // its role is only what its ports imply
+	takenIn   // the kernel has said by which listener
+	closeWait // in CLOSE_WAIT at the last poll; see SetCloseWait
 
-	sawBegin = sawEnter | sawSnapshot
+	sawStart = sawEnter | sawSnapshot
 	sawEnd   = sawExit | sawClose
 )
 
-// socket is what is held of one connection. Its local address and, of a client,
-// its owner and remote end are those of its group.
+// socket is one connection as the table holds it. Its group has its local address
+// and, for a client, its owner and remote end.
 type socket struct {
 	key   uint64   // see Table.key
-	since int64    // when it entered its phase; of a snapshot, when it must have
+	since int64    // when it entered its phase; after a snapshot, when it must have
 	raddr [16]byte // remote address; IPv4 in its mapped form
 	group uint32
-	dest  uint32 // 0 if it is no client's
+	dest  uint32 // 0 if this is no client
 	lport uint16
 	rport uint16
 	seen  uint16
@@ -55,8 +57,8 @@ type socket struct {
 
 func (s *socket) alive() bool { return s.phase > unborn && s.phase < ended }
 
-// leads says where an event takes a connection, and which fact it is.
-func leads(e *event.Event) (to phase, fact uint16) {
+// transition is the phase that an event takes a connection to, and which fact it is.
+func transition(e *event.Event) (to phase, fact uint16) {
 	switch e.Kind {
 	case event.Open:
 		return live, sawOpen
@@ -81,7 +83,7 @@ func leads(e *event.Event) (to phase, fact uint16) {
 // advance moves a connection by one event about it.
 func (t *Table) advance(e *event.Event) {
 	k := t.key(e)
-	to, fact := leads(e)
+	to, fact := transition(e)
 	s := t.sockets.get(k)
 	if s != nil && k&tupleKey != 0 && t.reborn(s, e, to) {
 		t.sockets.remove(k)
@@ -90,9 +92,12 @@ func (t *Table) advance(e *event.Event) {
 	known := s != nil
 	if !known {
 		s = new(socket) // on the stack
+		if e.Role == event.RoleNone {
+			s.seen = guessed
+		}
 	}
 	t.complete(e, s)
-	if s.told(fact) {
+	if s.counted(fact) && !(fact == sawEnter && t.takeBack(s)) {
 		t.total.Duplicates++
 		return
 	}
@@ -100,6 +105,9 @@ func (t *Table) advance(e *event.Event) {
 	t.count(e, s, g, fact)
 	t.settle(s, fact)
 	s.seen |= fact
+	if e.Listener.IsValid() {
+		s.seen |= takenIn
+	}
 	if to <= s.phase { // late: it counts, and changes nothing
 		return
 	}
@@ -107,10 +115,12 @@ func (t *Table) advance(e *event.Event) {
 		t.total.Untracked++
 		return
 	}
-	t.move(s, g, to, e)
-	s.since = begin(e)
 	if !known {
 		s.remember(e)
+	}
+	t.move(s, g, to, e)
+	s.since = startOf(e)
+	if !known {
 		s.key = k
 		t.sockets.put(*s)
 	}
@@ -119,9 +129,29 @@ func (t *Table) advance(e *event.Event) {
 	}
 }
 
-// told tells whether the same was counted before.
-func (s *socket) told(fact uint16) bool {
-	for _, same := range [...]uint16{sawOpen, sawParked, sawBegin, sawEnd} {
+// takeBack forgets the snapshot of a socket whose start has come after all: it was on
+// its way when a dump showed the socket, and it is the start that counts. It reports
+// whether there was a snapshot to forget: its group may be another one since.
+func (t *Table) takeBack(s *socket) bool {
+	if s.phase != timeWait || s.seen&sawStart != sawSnapshot {
+		return false
+	}
+	g := t.groups.get(s.group)
+	if g.Snapshots == 0 {
+		return false
+	}
+	g.Snapshots--
+	t.total.Snapshots--
+	s.seen &^= sawSnapshot
+	if s.seen&sawParked == 0 {
+		s.seen &^= sawEnding
+	}
+	return true
+}
+
+// counted reports whether the table has counted the same fact before.
+func (s *socket) counted(fact uint16) bool {
+	for _, same := range [...]uint16{sawOpen, sawParked, sawStart, sawEnd} {
 		if fact&same != 0 && s.seen&same != 0 {
 			return true
 		}
@@ -129,8 +159,8 @@ func (s *socket) told(fact uint16) bool {
 	return false
 }
 
-// reborn tells whether e is about another connection than s, on the same tuple,
-// and takes s out of the table if so. A cookie is never used twice.
+// reborn reports whether e is about another connection than s, on the same tuple,
+// and takes s out of the gauges if it is alive. A cookie is never used twice.
 func (t *Table) reborn(s *socket, e *event.Event, to phase) bool {
 	if e.Time <= s.since || e.Cookie != 0 {
 		return false
@@ -150,10 +180,10 @@ func (s *socket) remember(e *event.Event) {
 	s.lport, s.rport = e.Local.Port(), e.Remote.Port()
 }
 
-// begin is when the phase began that e leads to.
-func begin(e *event.Event) int64 {
+// startOf is when the phase started that e leads to.
+func startOf(e *event.Event) int64 {
 	if e.Kind == event.Snapshot && e.Remaining > 0 {
-		return e.Time + min(e.Remaining-timeWaitLen, 0)
+		return e.Time + min(e.Remaining-int64(event.TimeWaitLen), 0)
 	}
 	return e.Time
 }
@@ -165,27 +195,35 @@ func (t *Table) forget(k uint64) {
 	}
 }
 
-// move takes s to another phase in every gauge, by e, or by nothing that was seen.
+// move takes s to another phase in every gauge; e is the reason, nil if there is no
+// event.
 func (t *Table) move(s *socket, g *group, to phase, e *event.Event) {
+	from := s.phase
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {
-		if n := c.alive(s.phase); n != nil {
-			*n--
-		}
-		if n := c.alive(to); n != nil {
-			*n++
-		}
+		s.phase = from
+		c.hold(s, -1)
+		s.phase = to
+		c.hold(s, 1)
+	}
+	if from == live && to != live {
+		t.leaveCloseWait(s)
 	}
 	at, snapshot := t.now, false
 	if e != nil {
-		at, snapshot = begin(e), e.Kind == event.Snapshot
+		at, snapshot = startOf(e), e.Kind == event.Snapshot
 		if to == timeWait && e.Stamps == event.Yes {
 			s.seen |= stamped
 		}
 	}
-	was := step{s.phase, to, s.since, at, t.now, s.seen&stamped != 0, snapshot}
+	was := step{from, to, s.since, at, t.now, s.seen&stamped != 0, snapshot}
 	t.dests.get(s.dest).shift(was, e)
-	t.spaces.of(g.key, t.now).shift(was, e)
-	s.phase = to
+	t.netns.of(g.key, t.now).shift(was)
+	if g.pool == nil && g.key.role == event.Client && g.Opens >= poolOpens {
+		g.pool = newPool(g.Open(), t.now)
+	} else if g.pool != nil {
+		g.pool.shift(was, g.Open(), e)
+	}
+	t.pinSocket(s, g, from, to, e)
 }
 
 // drop takes a socket that is alive out of the gauges, without an end.
@@ -194,22 +232,22 @@ func (t *Table) drop(s *socket) {
 	t.total.Dropped++
 }
 
-// settle keeps the balance of begins and ends where they come in the wrong
-// order, or contradict each other after a loss.
+// settle keeps the balance of starts and ends where they come in the wrong order,
+// or contradict each other after a loss.
 func (t *Table) settle(s *socket, fact uint16) {
 	switch {
-	case fact == sawExit && s.seen&sawBegin == 0:
+	case fact == sawExit && s.seen&sawStart == 0:
 		s.seen |= unmatched
 		t.total.Unmatched++
-	case fact&sawBegin != 0 && s.seen&unmatched != 0:
+	case fact&sawStart != 0 && s.seen&unmatched != 0:
 		s.seen &^= unmatched
 		t.total.Unmatched--
-	case fact == sawClose && s.phase == timeWait, fact&sawBegin != 0 && s.phase == ended:
+	case fact == sawClose && s.phase == timeWait, fact&sawStart != 0 && s.phase == ended:
 		t.total.Dropped++
 	}
 }
 
-// count adds what e tells of its connection, once each.
+// count counts each fact that e reports about its connection, once.
 func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	life := e.Life > 0 && s.seen&sawLife == 0
 	closer := e.Closer != event.SideNone && e.Closer <= event.BothSides && s.seen&sawCloser == 0
@@ -250,6 +288,7 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	}
 	if over {
 		g.close(e)
+		t.countReset(e, g)
 	}
 	if life {
 		g.life.Add(time.Duration(e.Life))
@@ -262,7 +301,7 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 		s.seen |= sawEnding
 	}
 	if e.Kind == event.TimeWaitRefused {
-		t.spaces.of(g.key, t.now).refuse(e)
+		t.netns.of(g.key, t.now).refuse(e)
 	}
 	if d := t.dests.get(s.dest); d != nil {
 		d.last = max(d.last, e.Time)

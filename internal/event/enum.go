@@ -2,8 +2,8 @@ package event
 
 import "strconv"
 
-// Kind says what an Event reports. Parked, Listen and Held are facts the
-// tables need; they are never printed as records, and trace files have them.
+// Kind is what an Event reports. Parked, Listen and Held are facts for the table of
+// connections: trace files have them, and they are never printed as records.
 type Kind uint8
 
 // The kinds, in the words of the record contract.
@@ -24,7 +24,7 @@ const (
 	Lost
 	End
 
-	Parked // a mini-socket was born in FIN_WAIT2
+	Parked // the kernel created a mini-socket in FIN_WAIT2
 	Listen // a process called listen(), or the listener is closed (New)
 	Held   // in trace files, a Snapshot of a connection that is not in TIME_WAIT
 )
@@ -70,10 +70,11 @@ var stateNames = [...]string{
 
 func (s State) String() string { return name(stateNames[:], int(s)) }
 
-// Reason says why something began or ended.
+// Reason is why something started or ended.
 type Reason uint8
 
-// Reasons of begins, refusals, ends and closes; Buckets is one of storms too.
+// Reasons of starts, refusals and ends of TIME_WAIT, and of closes. Buckets is one of
+// storms too.
 const (
 	ReasonNone Reason = iota
 	ActiveClose
@@ -93,7 +94,7 @@ const (
 	Timeout
 	FinWait2Timeout
 	Ports // of storms: local ports run out
-	Churn // of storms: short-lived connections, fast
+	Churn // of storms: many short-lived connections per second
 )
 
 var reasonNames = [...]string{
@@ -106,7 +107,7 @@ var reasonNames = [...]string{
 
 func (r Reason) String() string { return name(reasonNames[:], int(r)) }
 
-// Role says which end of the connection the socket is.
+// Role is which end of the connection the socket is.
 type Role uint8
 
 // Roles.
@@ -120,7 +121,7 @@ var roleNames = [...]string{Client: "client", Server: "server"}
 
 func (r Role) String() string { return name(roleNames[:], int(r)) }
 
-// Side says whose FIN came first, as the socket saw it.
+// Side is whose FIN came first, as the socket saw it.
 type Side uint8
 
 // Sides.
@@ -135,7 +136,7 @@ var sideNames = [...]string{LocalSide: "local", RemoteSide: "remote", BothSides:
 
 func (s Side) String() string { return name(sideNames[:], int(s)) }
 
-// OwnerFrom says how an owner is known.
+// OwnerFrom is how an owner is known.
 type OwnerFrom uint8
 
 // Sources of an owner.
@@ -157,7 +158,7 @@ var ownerNames = [...]string{
 
 func (o OwnerFrom) String() string { return name(ownerNames[:], int(o)) }
 
-// Call is a system call that can fail for want of a port or a descriptor.
+// Call is a system call that can fail because ports or descriptors run out.
 type Call uint8
 
 // Calls.
@@ -173,6 +174,23 @@ var callNames = [...]string{Connect: "connect", Bind: "bind", Accept: "accept", 
 
 func (c Call) String() string { return name(callNames[:], int(c)) }
 
+// Cause is why a call failed, where the errno alone does not say.
+type Cause uint8
+
+// Causes of EADDRNOTAVAIL, and of a connect() without an errno. CauseNone is "not known".
+const (
+	CauseNone  Cause = iota
+	NoPort           // connect(): no local port was free to that destination
+	NoAddress        // connect(): the host has no address from which to reach it: IPv6 is off, for example
+	NotLocal         // bind(): the address is not one of this host
+	TupleTaken       // connect(): the socket was bound to a port, and that port has a connection to the destination
+	GaveUp           // connect(): the process closed the socket before an answer came
+)
+
+var causeNames = [...]string{NoPort: "no_port", NoAddress: "no_address", NotLocal: "not_local", TupleTaken: "tuple_taken", GaveUp: "gave_up"}
+
+func (c Cause) String() string { return name(causeNames[:], int(c)) }
+
 // Stage is a place where events can be lost.
 type Stage uint8
 
@@ -182,30 +200,46 @@ const (
 	StageRing          // the ring buffer was full
 	StageMap           // a kernel map was full: owner or identity unknown
 	StageSkipped       // the kernel skipped a program that interrupted itself
-	StageTW            // a begin or end of TIME_WAIT was not seen
-	StageDecode        // a sample could not be understood
-	StageQueue         // a consumer in this process was too slow
+	StageTW            // a start or end of TIME_WAIT was missed
+	StageDecode        // a sample or a record could not be decoded
 )
+
+// Stages is the length of an array by stage. Losses at a stage that this version does
+// not know count as StageNone's.
+const Stages = int(StageDecode) + 1
 
 var stageNames = [...]string{
 	StageRing: "ring", StageMap: "map", StageSkipped: "recursion", StageTW: "time_wait",
-	StageDecode: "decode", StageQueue: "queue",
+	StageDecode: "decode",
 }
 
 func (s Stage) String() string { return name(stageNames[:], int(s)) }
 
-// Severity says how bad something is. Crit: calls are refused, or will be within
-// five minutes. Warn: a limit comes near.
+// Index is s as an index into an array of [Stages].
+func (s Stage) Index() int {
+	if int(s) < Stages {
+		return int(s)
+	}
+	return int(StageNone)
+}
+
+// Severity says how bad something is, of storms, of limits and of findings. Crit:
+// calls are refused now, or will be within five minutes. Warn: a limit's steady state
+// is at or above 80 %, or its use at or above 50 % and rising, or data is at risk.
+// Info: worth knowing, no harm.
 type Severity uint8
 
-// Severities of storms.
+// Severities. Storms and limits are Warn, Crit or not judged; findings are any but that.
 const (
-	SeverityNone Severity = iota
+	SeverityNone Severity = iota // not judged
+	Skip                         // could not be checked
+	OK
+	Info
 	Warn
 	Crit
 )
 
-var severityNames = [...]string{Warn: "warn", Crit: "crit"}
+var severityNames = [...]string{Skip: "skip", OK: "ok", Info: "info", Warn: "warn", Crit: "crit"}
 
 func (s Severity) String() string { return name(severityNames[:], int(s)) }
 
@@ -219,8 +253,8 @@ const (
 	Yes
 )
 
-// name looks i up in names; "" is what an unknown value (0) prints as, and a
-// value of a newer version prints as its number.
+// name returns the name of i: "" for 0, which is not known, and the number for a value
+// of a newer version.
 func name(names []string, i int) string {
 	if i < len(names) {
 		return names[i]
@@ -228,8 +262,8 @@ func name(names []string, i int) string {
 	return strconv.Itoa(i)
 }
 
-// Parse returns the value whose name is s, of any of the enumerations here, and
-// whether there is one: Parse[event.Kind]("open").
+// Parse returns the value of the enumeration T that is called s, and whether there is
+// one: Parse[event.Kind]("open").
 func Parse[T Enum](s string) (T, bool) {
 	var zero T
 	for i, n := range zero.names() {
@@ -253,6 +287,7 @@ func (Role) names() []string      { return roleNames[:] }
 func (Side) names() []string      { return sideNames[:] }
 func (OwnerFrom) names() []string { return ownerNames[:] }
 func (Call) names() []string      { return callNames[:] }
+func (Cause) names() []string     { return causeNames[:] }
 func (Stage) names() []string     { return stageNames[:] }
 func (Severity) names() []string  { return severityNames[:] }
 

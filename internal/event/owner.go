@@ -1,8 +1,8 @@
 package event
 
-// KnownOwner tells the owner of the connection from e alone, best source first:
-// of a client who opened it, of a server who accepted it, else what /proc says,
-// else who closed it, else what e already says.
+// KnownOwner returns the owner of the connection from e alone, and how it is known:
+// the opener of a client, the accepter of a server, else the process in /proc, else
+// the closer, else the owner that e already has.
 func (e *Event) KnownOwner() (Proc, OwnerFrom) {
 	switch {
 	case e.Role != Server && e.Opener.Known():

@@ -1,7 +1,7 @@
 package event
 
-// Who says more of a process. It may be shared by many events, so it is never
-// changed; who learns more makes another.
+// Who describes a process. Many events may share one, so it never changes: whoever
+// learns more makes a new one.
 type Who struct {
 	Start  uint64 // when the process started, in clock ticks after boot as /proc has it
 	HasUID bool   // UID is known
@@ -10,10 +10,10 @@ type Who struct {
 	PComm  string // the parent's
 
 	CgroupID uint64 // id of its cgroup v2
-	Followed bool   // it is one of the processes that the trace was told to follow
+	Followed bool   // it is one of the processes that --follow selects
 
 	Exe           string // path of the executable
-	Cmdline       string // arguments with blanks between, only if asked for
+	Cmdline       string // arguments separated by spaces, only with --cmdline
 	Cgroup        string // path of its cgroup
 	Unit          string // systemd unit
 	Container     string // id of the container
@@ -23,7 +23,7 @@ type Who struct {
 	PodName       string // with its namespace, "shop/checkout-0"
 }
 
-// Common returns what w and o both are.
+// Common returns what w and o have in common.
 func (w *Who) Common(o *Who) *Who {
 	c := *w
 	keep(&c.Start, o.Start)
@@ -46,7 +46,7 @@ func (w *Who) Common(o *Who) *Who {
 	return &c
 }
 
-// keep takes away what is not the same.
+// keep clears v unless it equals o.
 func keep[T comparable](v *T, o T) {
 	if *v != o {
 		var zero T

@@ -1,6 +1,6 @@
-// Package filter says which records the user wants to see. [Filter.Match] is
-// the whole answer; [Filter.Kernel] is the part of it that the BPF programs can
-// give early, and never refuses what Match accepts.
+// Package filter decides which records the user wants to see. [Filter.Match] is
+// the whole decision; [Filter.Kernel] is the part of it that the BPF programs can
+// make early, and never refuses a record that Match accepts.
 package filter
 
 import (
@@ -11,14 +11,14 @@ import (
 )
 
 // Set is a list of alternatives, or with Not everything else. The zero Set
-// matches all. A value that is not known is in no list, so a list without Not
-// hides the record and one with Not shows it.
+// matches all. An unknown value is in no list, so a list without Not hides the
+// record and one with Not shows it.
 type Set[T any] struct {
 	Not   bool
 	Items []T
 }
 
-// Active reports whether s says anything.
+// Active reports whether s restricts anything.
 func (s Set[T]) Active() bool { return len(s.Items) > 0 }
 
 // Ports is a range of ports, both ends included, in host order.
@@ -26,33 +26,39 @@ type Ports struct {
 	First, Last uint16
 }
 
-// Filter is what the user wants to see: a record has to satisfy every part.
-// The zero Filter matches all, and so does a nil one. A Filter must not be
-// changed while it is in use; then any number of goroutines can use it.
+// Filter is what the user wants to see: a record has to satisfy every field. The
+// zero Filter matches all, and so does nil. Nobody may change a Filter that is in
+// use; any number of goroutines can use it.
 type Filter struct {
 	PIDs       Set[uint32] // of the owner, the opener, the accepter or the closer
-	Follow     bool        // of a process that the trace was told to follow; PIDs are those it began with
-	Comms      Set[Glob]   // of the same four, as are the next
+	Follow     bool        // only followed processes: the PIDs, with which the trace started, and their children
+	Comms      Set[Glob]   // of the same four processes, as are the next ones
 	UIDs       Set[uint32]
 	Exes       Set[Path]   // executables
 	Parents    Set[Parent] // pids or comms of parents
-	Cgroups    Set[Path]   // or what is below it
+	Cgroups    Set[Path]   // cgroups, with all below them
 	Units      Set[Glob]   // systemd units
 	Containers Set[ID]
 	Pods       Set[ID]
-	LPorts     Set[Ports]        // local port
-	RPorts     Set[Ports]        // remote port
-	LAddrs     Set[netip.Prefix] // local address; as ParsePrefixes makes them: masked, none IPv4-mapped
-	RAddrs     Set[netip.Prefix] // remote address
+	LPorts     Set[Ports]        // local ports
+	RPorts     Set[Ports]        // remote ports
+	LAddrs     Set[netip.Prefix] // local addresses; as ParsePrefixes makes them: masked, none IPv4-mapped
+	RAddrs     Set[netip.Prefix] // remote addresses
+	Ends       Set[End]          // the local or the remote end
 	Family     uint8             // 4 or 6, 0 for both; an IPv4-mapped connection is 4
 	NetNS      Set[uint32]       // inode numbers
 	Roles      Set[event.Role]
 	Closers    Set[event.Side]
 	Events     Set[event.Kind]
 	Reasons    Set[event.Reason]
+
+	All     []*Filter // that a record has to satisfy too
+	Inverse bool      // what does not satisfy all of the above
+
+	NetNSNames map[uint32]string // for String; nil if none has a name
 }
 
-// Match reports whether e is to be shown. It never hides what is about the
+// Match reports whether the user wants to see e. It never hides records about the
 // trace itself: start, lost, end. It allocates nothing.
 func (f *Filter) Match(e *event.Event) bool {
 	if f == nil {
@@ -62,6 +68,23 @@ func (f *Filter) Match(e *event.Event) bool {
 	case event.Start, event.Lost, event.End:
 		return true
 	}
+	return f.matches(e)
+}
+
+// matches is Match for a record that is not about the trace.
+func (f *Filter) matches(e *event.Event) bool {
+	if !f.matchFields(e) {
+		return f.Inverse
+	}
+	for _, g := range f.All {
+		if !g.matches(e) {
+			return f.Inverse
+		}
+	}
+	return !f.Inverse
+}
+
+func (f *Filter) matchFields(e *event.Event) bool {
 	return has(&f.Events, e.Kind) &&
 		has(&f.Reasons, e.Reason) &&
 		has(&f.Roles, e.Role) &&
@@ -72,12 +95,13 @@ func (f *Filter) Match(e *event.Event) bool {
 		hasPort(&f.RPorts, e.Remote.Port()) &&
 		hasAddr(&f.LAddrs, e.Local.Addr()) &&
 		hasAddr(&f.RAddrs, e.Remote.Addr()) &&
+		hasEnd(&f.Ends, e) &&
 		f.matchPID(e) &&
 		f.matchProcesses(e)
 }
 
-// has reports whether v is in s. The zero value is "not known" in every type
-// that is used here, and is in no list that the parsers make.
+// has reports whether s matches v. The zero value means "unknown" in every type
+// here, and the parsers put it in no list.
 func has[T comparable](s *Set[T], v T) bool {
 	return len(s.Items) == 0 || slices.Contains(s.Items, v) != s.Not
 }
@@ -107,6 +131,18 @@ func hasAddr(s *Set[netip.Prefix], a netip.Addr) bool {
 	return s.Not
 }
 
+func hasEnd(s *Set[End], e *event.Event) bool {
+	if len(s.Items) == 0 {
+		return true
+	}
+	for _, x := range s.Items {
+		if x.match(e.Local) || x.match(e.Remote) {
+			return !s.Not
+		}
+	}
+	return s.Not
+}
+
 // plain returns a as the parsers make addresses: none IPv4-mapped, no zone.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
@@ -127,7 +163,8 @@ func (f *Filter) matchPID(e *event.Event) bool {
 	return s.Not
 }
 
-// followed goes by the pid where nothing else is known of a process.
+// followed reports whether a process of e is followed. Where only the pid of a
+// process is known, it goes by that.
 func (f *Filter) followed(e *event.Event) bool {
 	for _, p := range processes(e) {
 		if p.Who != nil && p.Who.Followed || p.Who == nil && slices.Contains(f.PIDs.Items, p.PID) {
@@ -137,7 +174,7 @@ func (f *Filter) followed(e *event.Event) bool {
 	return false
 }
 
-// processes are those whose e may be.
+// processes are all processes of e.
 func processes(e *event.Event) [4]*event.Proc {
 	return [...]*event.Proc{&e.Process, &e.Opener, &e.Accepter, &e.CloseProc}
 }
@@ -153,7 +190,7 @@ func (f *Filter) matchProcesses(e *event.Event) bool {
 		hasWho(&f.Pods, e, func(x ID, w *event.Who) bool { return x.match(w.Pod, w.PodName) })
 }
 
-// hasProc reports whether one of the processes of e is in s.
+// hasProc reports whether s matches one of the processes of e.
 func hasProc[T any](s *Set[T], e *event.Event, match func(T, *event.Proc) bool) bool {
 	if len(s.Items) == 0 {
 		return true
@@ -168,12 +205,7 @@ func hasProc[T any](s *Set[T], e *event.Event, match func(T, *event.Proc) bool) 
 	return s.Not
 }
 
-// hasWho is hasProc for what may be known of a process or not.
+// hasWho is hasProc for facts that may be unknown of a process.
 func hasWho[T any](s *Set[T], e *event.Event, match func(T, *event.Who) bool) bool {
 	return hasProc(s, e, func(item T, p *event.Proc) bool { return p.Who != nil && match(item, p.Who) })
-}
-
-// Names reports whether f asks for what has to be looked up outside of the kernel.
-func (f *Filter) Names() bool {
-	return f != nil && (f.Exes.Active() || f.Cgroups.Active() || f.Units.Active() || f.Containers.Active() || f.Pods.Active())
 }

@@ -130,7 +130,7 @@ func TestString(t *testing.T) {
 		Closers: enum[event.Side]("!remote"), Events: enum[event.Kind]("open"), Reasons: enum[event.Reason]("expired,syn"),
 	}
 	want := "pid 4242 or 1, not comm ssh* or b, local port 80, remote port 3306 or 8000-8099, local address 10.0.0.1, " +
-		"not remote address 10.0.0.0/8 or ::1, IPv4, netns 4026531840, role client, not closer remote, event open, reason expired or syn"
+		"not remote address 10.0.0.0/8 or ::1, IPv4, netns 4026531840, role client, not closed by remote, event open, reason expired or syn"
 	if got := f.String(); got != want {
 		t.Errorf("String() = %q\nwant       %q", got, want)
 	}

@@ -9,10 +9,10 @@ import (
 // commBytes is what the kernel keeps of a comm: TASK_COMM_LEN less the NUL.
 const commBytes = 15
 
-// Glob is a pattern for a comm or another name: * stands for any bytes and ? for any one byte;
-// \xNN is that byte, so that a comm can be pasted as text prints it, and \
-// before any other byte is that byte. The zero Glob matches nothing, and no
-// Glob matches what is unknown (empty).
+// Glob is a pattern for a comm or another name: * stands for any bytes and ? for any
+// one byte; \xNN is that byte, so that users can paste a comm as text output prints
+// it; and \ before any other byte is that byte. The zero Glob matches nothing, and no
+// Glob matches an unknown (empty) name.
 type Glob struct {
 	pattern string
 	ops     []op
@@ -29,8 +29,8 @@ const (
 // String returns the pattern.
 func (g Glob) String() string { return g.pattern }
 
-// Match reports whether the pattern matches all of comm. Its time is at most
-// proportional to the product of the lengths.
+// Match reports whether the pattern matches all of comm. Its time grows at most with
+// the product of the lengths.
 func (g Glob) Match(comm string) bool {
 	if comm == "" || len(g.ops) == 0 {
 		return false
@@ -64,8 +64,8 @@ func ParseComms(value string) (Set[Glob], error) {
 	return each(value, "comm", "nginx,php*", func(item string) (Glob, error) { return parseGlob(item, "comm", commBytes) })
 }
 
-// parseGlob parses a pattern for what is a value of; of a value the kernel keeps the
-// first longest bytes, if that is not 0.
+// parseGlob parses a pattern; what names the pattern's kind in errors. If longest is
+// not 0, the kernel keeps only so many bytes of a value.
 func parseGlob(pattern, what string, longest int) (Glob, error) {
 	g := Glob{pattern: pattern}
 	least := 0
@@ -97,13 +97,13 @@ func parseOp(s string) (op, int, error) {
 	case s[0] != '\\':
 		return op(s[0]), 1, nil
 	case len(s) == 1:
-		return 0, 0, fmt.Errorf(`a backslash at the end stands for nothing; use \\`)
+		return 0, 0, fmt.Errorf(`nothing follows the last backslash; for a backslash itself use \\`)
 	case s[1] != 'x':
 		return op(s[1]), 2, nil
 	}
 	n, err := strconv.ParseUint(s[2:min(4, len(s))], 16, 8)
 	if err != nil || len(s) < 4 {
-		return 0, 0, fmt.Errorf(`after \x come two hexadecimal digits, as in \x20`)
+		return 0, 0, fmt.Errorf(`\x needs two hexadecimal digits, as in \x20`)
 	}
 	return op(n), 4, nil
 }

@@ -18,6 +18,7 @@ func (k *KernelFilter) accepts(e *event.Event) bool {
 		portAccepted(k.RPorts[:k.RPortCount], e.Remote.Port()) &&
 		addrAccepted(k.LAddrs[:k.LAddrCount], e.Local.Addr()) &&
 		addrAccepted(k.RAddrs[:k.RAddrCount], e.Remote.Addr()) &&
+		k.endsAccepted(e) &&
 		k.procsAccepted(e)
 }
 
@@ -53,11 +54,19 @@ func addrAccepted(prefixes []KernelPrefix, a netip.Addr) bool {
 	})
 }
 
+// endsAccepted is end_in().
+func (k *KernelFilter) endsAccepted(e *event.Event) bool {
+	is := func(x KernelEnd, a netip.AddrPort) bool {
+		return portAccepted([]Ports{x.Ports}, a.Port()) && addrAccepted([]KernelPrefix{x.KernelPrefix}, a.Addr())
+	}
+	return k.EndCount == 0 || slices.ContainsFunc(k.Ends[:k.EndCount], func(x KernelEnd) bool { return is(x, e.Local) || is(x, e.Remote) })
+}
+
 func TestKernel(t *testing.T) {
 	f := Filter{Family: 4, PIDs: pids("1"), LPorts: ports("80,90-95"), RPorts: ports("!80"),
 		LAddrs: addrs("10.0.0.0/9"), RAddrs: addrs("2001:db8::/33"), NetNS: Set[uint32]{Items: []uint32{7, 8}}}
 	k := f.Kernel()
-	if !k.Active() || k.Family != 4 || k.NetNSCount != 2 || k.NetNS[1] != 8 || k.LPortCount != 2 || k.LPorts[1] != (Ports{90, 95}) {
+	if k.Family != 4 || k.NetNSCount != 2 || k.NetNS[1] != 8 || k.LPortCount != 2 || k.LPorts[1] != (Ports{90, 95}) {
 		t.Errorf("Kernel() = %+v", k)
 	}
 	if k.RPortCount != 0 {
@@ -78,7 +87,7 @@ func TestKernel(t *testing.T) {
 		t.Errorf("the kernel got %d pids of 1", k.PIDCount)
 	}
 	for _, f := range []*Filter{nil, {}, {PIDs: pids("!1"), Comms: comms("a"), RPorts: ports("!80"), Roles: enum[event.Role]("client")}} {
-		if k := f.Kernel(); k.Active() {
+		if k := f.Kernel(); k != (KernelFilter{}) {
 			t.Errorf("%v: the kernel has something to do: %+v", f, k)
 		}
 	}
@@ -107,7 +116,7 @@ func TestKernelFull(t *testing.T) {
 	}
 }
 
-// TestKernelFollow: with --follow the pids are where it begins, not all there is.
+// TestKernelFollow: with --follow the trace starts with the pids, and they are not all.
 func TestKernelFollow(t *testing.T) {
 	k := (&Filter{PIDs: pids("1"), Follow: true}).Kernel()
 	if k.PIDCount != 0 || !k.Follow || !k.Processes() {
@@ -172,6 +181,11 @@ func randomFilter(rng *rand.Rand) *Filter {
 		NetNS:  randomSet(rng, ParsePIDs, []string{"1", "2", "3"}),
 		Family: []uint8{0, 0, 0, 4, 6}[rng.IntN(5)],
 	}
+	f.Ends = randomSet(rng, ParseEnds, []string{":2-3", ":9-20", "10.0.0.1", "10.0.0.0/9:1-9", "[2001:db8::]/33:5", "[::1]:7-20", "0.0.0.0/0"})
+	if rng.IntN(4) == 0 {
+		f.All = []*Filter{{RPorts: randomSet(rng, ParsePorts, worldPorts), Inverse: rng.IntN(2) == 0}}
+	}
+	f.Inverse = rng.IntN(8) == 0
 	f.PIDs = randomSet(rng, ParsePIDs, []string{"1", "2", "3"})
 	f.UIDs = randomSet(rng, ParseUIDs, []string{"0", "1", "2"})
 	f.Follow = rng.IntN(8) == 0 && !f.PIDs.Not
@@ -220,4 +234,33 @@ func randomEnd(rng *rand.Rand) netip.AddrPort {
 		return netip.AddrPortFrom(netip.Addr{}, port)
 	}
 	return netip.AddrPortFrom(netip.MustParseAddr(s), port)
+}
+
+// A filter in words is for the kernel what the flags are.
+func TestKernelOfWords(t *testing.T) {
+	l := &Language{NetNS: spaces}
+	for _, tt := range []struct {
+		line  string
+		flags Filter
+	}{
+		{"pid 42 rport 443", Filter{PIDs: pids("42"), RPorts: ports("443")}},
+		{"-p 42,43 -L 80 -4", Filter{PIDs: pids("42,43"), LPorts: ports("80"), Family: 4}},
+		{"laddr 10.77 raddr ::1 uid 0", Filter{LAddrs: addrs("10.77.0.0/16"), RAddrs: addrs("::1"), UIDs: must(ParseUIDs("0"))}},
+		{"netns ux-web nginx", Filter{NetNS: Set[uint32]{Items: []uint32{4026532247}}}},
+		{":8080", Filter{Ends: Set[End]{Items: []End{{Ports: Ports{8080, 8080}}}}}},
+		{"10.77.0.2:8080 !:80", Filter{Ends: Set[End]{Items: []End{{netip.MustParsePrefix("10.77.0.2/32"), Ports{8080, 8080}}}}}},
+		{"nginx comm x role client", Filter{}}, {"! :8080", Filter{}},
+	} {
+		f, err := l.ParseLine(tt.line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Kernel() != tt.flags.Kernel() {
+			t.Errorf("%q: the kernel gets %+v, and by flags %+v", tt.line, f.Kernel(), tt.flags.Kernel())
+		}
+	}
+	f, _ := l.ParseLine(":8080 10.77")
+	if k := f.Kernel(); k.EndCount != 1 || k.Ends[0].Ports != (Ports{8080, 8080}) || k.Ends[0].Mask != [16]byte{} {
+		t.Errorf("the kernel gets %+v", k)
+	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // list splits a flag's value at the commas that have no backslash before them,
-// and takes the "!" from its front. Spaces around an item do not count.
+// and cuts the "!" off its front. It ignores spaces around an item.
 func list(value, what, example string, not *bool) ([]string, error) {
 	rest := strings.TrimSpace(value)
 	rest, *not = strings.CutPrefix(rest, "!")
@@ -45,23 +45,41 @@ func cut(s string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// ParsePorts parses a list of ports and ranges: "3306,8000-8099". A "!" in
-// front means all others. The ranges come back sorted and merged.
-func ParsePorts(value string) (Set[Ports], error) {
-	var out Set[Ports]
-	items, err := list(value, "port", "3306,8000-8099", &out.Not)
+// each parses a list item by item.
+func each[T any](value, what, example string, parse func(string) (T, error)) (Set[T], error) {
+	var out Set[T]
+	items, err := list(value, what, example, &out.Not)
 	if err != nil {
-		return Set[Ports]{}, err
+		return Set[T]{}, err
 	}
 	for _, item := range items {
-		r, err := parseRange(item)
+		v, err := parse(item)
 		if err != nil {
-			return Set[Ports]{}, err
+			return Set[T]{}, err
 		}
-		out.Items = append(out.Items, r)
+		out.Items = append(out.Items, v)
 	}
-	out.Items = merge(out.Items)
 	return out, nil
+}
+
+// unique drops the items of s that it has before; it passes err on.
+func unique[T comparable](s Set[T], err error) (Set[T], error) {
+	var items []T
+	for _, v := range s.Items {
+		if !slices.Contains(items, v) {
+			items = append(items, v)
+		}
+	}
+	s.Items = items
+	return s, err
+}
+
+// ParsePorts parses a list of ports and ranges: "3306,8000-8099". A "!" in
+// front means all others. It returns the ranges sorted and merged.
+func ParsePorts(value string) (Set[Ports], error) {
+	out, err := each(value, "port", "3306,8000-8099", parseRange)
+	out.Items = merge(out.Items)
+	return out, err
 }
 
 func parseRange(item string) (Ports, error) {
@@ -78,7 +96,7 @@ func parseRange(item string) (Ports, error) {
 		return Ports{}, err
 	}
 	if first > last {
-		return Ports{}, fmt.Errorf("bad port range %q: it ends before it begins; did you mean %d-%d?", item, last, first)
+		return Ports{}, fmt.Errorf("bad port range %q: the first port is above the last; did you mean %d-%d?", item, last, first)
 	}
 	return Ports{first, last}, nil
 }
@@ -95,13 +113,13 @@ func parsePort(s, item string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// digits parses decimal digits and nothing else, no sign. A number that is too
-// large comes back as the largest.
+// digits parses decimal digits and nothing else, no sign. For a number that is too
+// large it returns the largest.
 func digits(s string) (uint64, bool) {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0, false
 	}
-	n, _ := strconv.ParseUint(s, 10, 64) // the only error left is the range
+	n, _ := strconv.ParseUint(s, 10, 64) // out of range is the only possible error
 	return n, true
 }
 
@@ -123,44 +141,39 @@ func merge(in []Ports) []Ports {
 // A "!" in front means all others. A bare address is the prefix of that one
 // address, host bits are cleared, and IPv4-mapped IPv6 becomes IPv4.
 func ParsePrefixes(value string) (Set[netip.Prefix], error) {
-	var out Set[netip.Prefix]
-	items, err := list(value, "address", "10.0.0.0/8,2001:db8::1", &out.Not)
-	if err != nil {
-		return Set[netip.Prefix]{}, err
-	}
-	for _, item := range items {
-		p, err := parsePrefix(item)
-		if err != nil {
-			return Set[netip.Prefix]{}, err
-		}
-		if !slices.Contains(out.Items, p) {
-			out.Items = append(out.Items, p)
-		}
-	}
-	return out, nil
+	return unique(each(value, "address", "10.0.0.0/8,2001:db8::1", parsePrefix))
 }
 
 func parsePrefix(item string) (netip.Prefix, error) {
 	addr, length, isPrefix := strings.Cut(item, "/")
+	addr, front, short := wholeAddress(addr)
 	a, err := netip.ParseAddr(addr)
+	if end, port := splitEnd(item); err != nil && port != "" {
+		if _, err := parsePrefix(end); err == nil && end != "" {
+			return netip.Prefix{}, fmt.Errorf("bad address %q: it has a port; give %s here, and %s to lport or rport", item, end, port)
+		}
+	}
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("bad address %q: not an IP address; example: 10.0.0.0/8,2001:db8::1", item)
 	}
 	if a.Zone() != "" {
-		return netip.Prefix{}, fmt.Errorf("bad address %q: leave out the zone %%%s; it is no part of an address on the wire",
+		return netip.Prefix{}, fmt.Errorf("bad address %q: traced addresses have no zone; leave out %%%s",
 			item, a.Zone())
 	}
 	bits := uint64(a.BitLen())
+	if short {
+		bits = uint64(front)
+	}
 	if isPrefix {
 		n, ok := digits(length)
-		if !ok || n > bits {
-			return netip.Prefix{}, fmt.Errorf("bad prefix %q: its length goes from 0 to %d", item, bits)
+		if !ok || n > uint64(a.BitLen()) {
+			return netip.Prefix{}, fmt.Errorf("bad prefix %q: the length must be 0 to %d", item, a.BitLen())
 		}
 		bits = n
 	}
 	if a.Is4In6() {
 		if bits < 96 {
-			return netip.Prefix{}, fmt.Errorf("bad prefix %q: of IPv4-mapped addresses it has 96 bits or more; for all of IPv4 use 0.0.0.0/0",
+			return netip.Prefix{}, fmt.Errorf("bad prefix %q: the length must be 96 or more for an IPv4-mapped address; for all of IPv4 use 0.0.0.0/0",
 				item)
 		}
 		a, bits = a.Unmap(), bits-96
@@ -171,24 +184,16 @@ func parsePrefix(item string) (netip.Prefix, error) {
 // ParsePIDs parses a list of process ids: "4242,4243". A "!" in front means
 // all others.
 func ParsePIDs(value string) (Set[uint32], error) {
-	var out Set[uint32]
-	items, err := list(value, "pid", "4242,4243", &out.Not)
-	if err != nil {
-		return Set[uint32]{}, err
-	}
-	for _, item := range items {
+	return unique(each(value, "pid", "4242,4243", func(item string) (uint32, error) {
 		n, ok := digits(item)
 		switch {
 		case !ok:
-			return Set[uint32]{}, fmt.Errorf("bad pid %q: not a number (names go to --comm); example: 4242,4243", item)
+			return 0, fmt.Errorf("bad pid %q: not a number; for a name use --comm; example: 4242,4243", item)
 		case n < 1 || n > maxPID:
-			return Set[uint32]{}, fmt.Errorf("bad pid %q: pids go from 1 to %d", item, maxPID)
+			return 0, fmt.Errorf("bad pid %q: pids go from 1 to %d", item, maxPID)
 		}
-		if !slices.Contains(out.Items, uint32(n)) {
-			out.Items = append(out.Items, uint32(n))
-		}
-	}
-	return out, nil
+		return uint32(n), nil
+	}))
 }
 
 // maxPID is the largest pid of a 64-bit kernel: PID_MAX_LIMIT less one.
@@ -197,47 +202,31 @@ const maxPID = 4<<20 - 1
 // ParseEnum parses a list of names of T: "expired,reused" for event.Reason. A
 // "!" in front means all others.
 func ParseEnum[T event.Enum](value string) (Set[T], error) {
-	var out Set[T]
 	what, all := enumName[T](), event.Names[T]()
-	items, err := list(value, what, all[0], &out.Not)
-	if err != nil {
-		return Set[T]{}, err
-	}
-	for _, item := range items {
+	return unique(each(value, what, all[0], func(item string) (T, error) {
 		v, ok := event.Parse[T](item)
 		if rest, short := strings.CutPrefix(item, "tw_"); !ok && short {
-			v, ok = event.Parse[T]("time_wait_" + rest) // as text prints it
+			v, ok = event.Parse[T]("time_wait_" + rest) // as text output prints it
 		}
 		if !ok {
-			return Set[T]{}, fmt.Errorf("bad %s %q: use %s", what, item, strings.Join(all, ", "))
+			return v, fmt.Errorf("bad %s %q: use %s", what, item, strings.Join(all, ", "))
 		}
-		if !slices.Contains(out.Items, v) {
-			out.Items = append(out.Items, v)
-		}
-	}
-	return out, nil
+		return v, nil
+	}))
 }
 
-// enumName is what a user calls a value of T.
+// enumName is the name of T in errors, as the flag of it has it.
 func enumName[T event.Enum]() string {
 	var zero T
 	switch any(zero).(type) {
 	case event.Kind:
 		return "event"
-	case event.State:
-		return "state"
 	case event.Reason:
 		return "reason"
 	case event.Role:
 		return "role"
 	case event.Side:
-		return "closer"
-	case event.OwnerFrom:
-		return "owner"
-	case event.Call:
-		return "call"
-	case event.Stage:
-		return "stage"
+		return "closed-by"
 	}
 	return "value"
 }

@@ -47,7 +47,7 @@ func TestParsePorts(t *testing.T) {
 		{in: "0", wantErr: `bad port "0": ports go from 1 to 65535`},
 		{in: "99999999999999999999", wantErr: `bad port "99999999999999999999": ports go from 1 to 65535`},
 		{in: "80-70000", wantErr: `bad port "80-70000": ports go from 1 to 65535`},
-		{in: "90-80", wantErr: `bad port range "90-80": it ends before it begins; did you mean 80-90?`},
+		{in: "90-80", wantErr: `bad port range "90-80": the first port is above the last; did you mean 80-90?`},
 		{in: "http", wantErr: `bad port "http": not a number; example: 3306,8000-8099`},
 		{in: "+80", wantErr: `bad port "+80": not a number; example: 3306,8000-8099`},
 		{in: "80-", wantErr: `bad port "80-": not a number; example: 3306,8000-8099`},
@@ -67,12 +67,13 @@ func TestParsePrefixes(t *testing.T) {
 		{in: "::ffff:10.1.2.3/104", want: "10.0.0.0/8"},
 		{in: "!0.0.0.0/0", want: "not  0.0.0.0/0"},
 		{in: "::/0", want: "::/0"},
-		{in: "10.0.0", wantErr: `bad address "10.0.0": not an IP address; example: 10.0.0.0/8,2001:db8::1`},
-		{in: "10.0.0.0/33", wantErr: `bad prefix "10.0.0.0/33": its length goes from 0 to 32`},
-		{in: "10.0.0.0/", wantErr: `bad prefix "10.0.0.0/": its length goes from 0 to 32`},
-		{in: "::1/129", wantErr: `bad prefix "::1/129": its length goes from 0 to 128`},
-		{in: "::ffff:0.0.0.0/95", wantErr: `bad prefix "::ffff:0.0.0.0/95": of IPv4-mapped addresses it has 96 bits or more; for all of IPv4 use 0.0.0.0/0`},
-		{in: "fe80::1%eth0", wantErr: `bad address "fe80::1%eth0": leave out the zone %eth0; it is no part of an address on the wire`},
+		{in: "10.0.0", want: "10.0.0.0/24"},
+		{in: "10.77,10.", want: "10.77.0.0/16 or 10.0.0.0/8"},
+		{in: "10.0.0.0/33", wantErr: `bad prefix "10.0.0.0/33": the length must be 0 to 32`},
+		{in: "10.0.0.0/", wantErr: `bad prefix "10.0.0.0/": the length must be 0 to 32`},
+		{in: "::1/129", wantErr: `bad prefix "::1/129": the length must be 0 to 128`},
+		{in: "::ffff:0.0.0.0/95", wantErr: `bad prefix "::ffff:0.0.0.0/95": the length must be 96 or more for an IPv4-mapped address; for all of IPv4 use 0.0.0.0/0`},
+		{in: "fe80::1%eth0", wantErr: `bad address "fe80::1%eth0": traced addresses have no zone; leave out %eth0`},
 		{in: ",", wantErr: `bad address list ",": an item is empty; example: 10.0.0.0/8,2001:db8::1`},
 	})
 }
@@ -83,8 +84,8 @@ func TestParsePIDs(t *testing.T) {
 		{in: "!1,4194303,1", want: "not  1 or 4194303"},
 		{in: "0", wantErr: `bad pid "0": pids go from 1 to 4194303`},
 		{in: "4194304", wantErr: `bad pid "4194304": pids go from 1 to 4194303`},
-		{in: "nginx", wantErr: `bad pid "nginx": not a number (names go to --comm); example: 4242,4243`},
-		{in: "-1", wantErr: `bad pid "-1": not a number (names go to --comm); example: 4242,4243`},
+		{in: "nginx", wantErr: `bad pid "nginx": not a number; for a name use --comm; example: 4242,4243`},
+		{in: "-1", wantErr: `bad pid "-1": not a number; for a name use --comm; example: 4242,4243`},
 	})
 }
 
@@ -97,9 +98,9 @@ func TestParseComms(t *testing.T) {
 		{in: "exactly-fifteen*", want: "exactly-fifteen*"},
 		{in: "my-long-service-name", wantErr: `bad comm "my-long-service-name": the kernel keeps 15 bytes of a comm; use "my-long-service"`},
 		{in: `npm\x20run\x20start\x20all`, wantErr: `bad comm "npm\\x20run\\x20start\\x20all": the kernel keeps 15 bytes of a comm; use "npm\\x20run\\x20start\\x20a"`},
-		{in: `a\`, wantErr: `bad comm "a\\": a backslash at the end stands for nothing; use \\`},
-		{in: `a\x2`, wantErr: `bad comm "a\\x2": after \x come two hexadecimal digits, as in \x20`},
-		{in: `a\xgg`, wantErr: `bad comm "a\\xgg": after \x come two hexadecimal digits, as in \x20`},
+		{in: `a\`, wantErr: `bad comm "a\\": nothing follows the last backslash; for a backslash itself use \\`},
+		{in: `a\x2`, wantErr: `bad comm "a\\x2": \x needs two hexadecimal digits, as in \x20`},
+		{in: `a\xgg`, wantErr: `bad comm "a\\xgg": \x needs two hexadecimal digits, as in \x20`},
 		{in: "a,,b", wantErr: `bad comm list "a,,b": an item is empty; example: nginx,php*`},
 	})
 }
@@ -111,8 +112,8 @@ func TestParseEnum(t *testing.T) {
 	})
 	runParse(t, ParseEnum[event.Side], event.Side.String, []parseCase{
 		{in: "local", want: "local"},
-		{in: "me", wantErr: `bad closer "me": use local, remote, both`},
-		{in: "", wantErr: `bad closer list "": an item is empty; example: local`},
+		{in: "me", wantErr: `bad closed-by "me": use local, remote, both`},
+		{in: "", wantErr: `bad closed-by list "": an item is empty; example: local`},
 	})
 	runParse(t, ParseEnum[event.Kind], event.Kind.String, []parseCase{
 		{in: "time_wait_enter,tw_enter,tw_exit,open", want: "time_wait_enter or time_wait_exit or open"},
@@ -122,9 +123,8 @@ func TestParseEnum(t *testing.T) {
 }
 
 func TestEnumNames(t *testing.T) {
-	got := []string{enumName[event.Kind](), enumName[event.State](), enumName[event.Reason](), enumName[event.Role](),
-		enumName[event.Side](), enumName[event.OwnerFrom](), enumName[event.Call](), enumName[event.Stage]()}
-	want := []string{"event", "state", "reason", "role", "closer", "owner", "call", "stage"}
+	got := []string{enumName[event.Kind](), enumName[event.Reason](), enumName[event.Role](), enumName[event.Side]()}
+	want := []string{"event", "reason", "role", "closed-by"}
 	if !slices.Equal(got, want) {
 		t.Errorf("enum names %q, want %q", got, want)
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BPFProgram is a BPF program that is loaded, whoever loaded it.
+// BPFProgram is a loaded BPF program, of twtrace or of any other process.
 type BPFProgram struct {
 	ID   uint32 // ascending; the kernel does not use it again soon
 	Name string // at most 15 bytes
@@ -26,8 +26,8 @@ type BPFProgram struct {
 	Misses uint64
 }
 
-// BPFPrograms returns all BPF programs that are loaded, by ascending ID. It
-// needs CAP_SYS_ADMIN.
+// BPFPrograms returns all loaded BPF programs, by ascending ID. It needs
+// CAP_SYS_ADMIN.
 func BPFPrograms() ([]BPFProgram, error) {
 	var all []BPFProgram
 	for id := ebpf.ProgramID(0); ; {
@@ -40,7 +40,7 @@ func BPFPrograms() ([]BPFProgram, error) {
 		}
 		id = next
 		p, err := readBPFProgram(id)
-		if errors.Is(err, fs.ErrNotExist) { // unloaded since
+		if errors.Is(err, fs.ErrNotExist) { // unloaded in the meantime
 			continue
 		}
 		if err != nil {
@@ -88,7 +88,7 @@ func EnableBPFStats() (io.Closer, error) {
 	return c, nil
 }
 
-// sysctlStats is the file that holds the switch, and what it held before.
+// sysctlStats is the file of the switch, and its content before.
 type sysctlStats struct{ path, before string }
 
 func enableStatsSysctl(path string) (io.Closer, error) {

@@ -5,10 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
 )
 
 // loadProgram loads a BPF program that is never attached, and returns its ID.
@@ -53,7 +57,7 @@ func findProgram(t *testing.T, id uint32) (BPFProgram, bool) {
 }
 
 func TestBPFPrograms(t *testing.T) {
-	needRoot(t)
+	kerneltest.RequireRoot(t)
 	const runs = 17
 	p, id := loadProgram(t, "twtrace_stats")
 	stats, err := EnableBPFStats()
@@ -84,7 +88,7 @@ func TestBPFPrograms(t *testing.T) {
 
 // A program may be unloaded after its ID was read; BPFPrograms leaves it out.
 func TestReadBPFProgramUnloaded(t *testing.T) {
-	needRoot(t)
+	kerneltest.RequireRoot(t)
 	// IDs ascend from 1, so no program has this one.
 	if _, err := readBPFProgram(1 << 31); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a program that is not there: %v, want fs.ErrNotExist", err)
@@ -113,5 +117,22 @@ func TestEnableStatsSysctl(t *testing.T) {
 	}
 	if _, err := enableStatsSysctl(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("no error without the sysctl")
+	}
+}
+
+// TestBPFStatsAsUser: both need rights, and say what failed without.
+func TestBPFStatsAsUser(t *testing.T) {
+	caps, err := Capabilities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if caps.Has(unix.CAP_SYS_ADMIN) {
+		t.Skip("is about users without CAP_SYS_ADMIN")
+	}
+	if all, err := BPFPrograms(); !errors.Is(err, unix.EPERM) || all != nil {
+		t.Errorf("programs %v, %v", all, err)
+	}
+	if _, err := EnableBPFStats(); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "enable BPF statistics") {
+		t.Errorf("statistics: %v", err)
 	}
 }

@@ -11,9 +11,8 @@ import (
 // kernelBTF is where a kernel built with CONFIG_DEBUG_INFO_BTF describes its types.
 const kernelBTF = "/sys/kernel/btf/vmlinux"
 
-// BTFAvailable returns nil if the file at path holds type information that can
-// be read; "" stands for that of the running kernel. The error says what is
-// missing and what to do.
+// BTFAvailable returns nil if the file at path has readable type information; ""
+// means that of the running kernel. The error says what is missing and what to do.
 func BTFAvailable(path string) error {
 	own := path == "" || path == kernelBTF
 	if own {
@@ -34,8 +33,8 @@ func BTFAvailable(path string) error {
 
 // TimeWaitCountedAtBirth reports whether the counters TW and TWKilled grow when
 // a mini-socket is born (5.18 and later) rather than when it expires. The change
-// took the flag tw_kill out of the mini-socket, so its absence from the kernel's
-// types tells, on kernels with back-ports too.
+// removed the flag tw_kill from the mini-socket, so the kernel's types show which it
+// is, on kernels with back-ports too.
 func TimeWaitCountedAtBirth(types *btf.Spec) (bool, error) {
 	var tw *btf.Struct
 	if err := types.TypeByName("inet_timewait_sock", &tw); err != nil {

@@ -21,32 +21,38 @@ import (
 type Conntrack struct {
 	Count uint64 // entries of this namespace
 	Max   uint64 // net.netfilter.nf_conntrack_max
-	// MaxIsHere tells that the limit can be set in this namespace; others can only
-	// read that of the initial one.
+	// MaxIsHere says that this namespace can set the limit; all but the initial one
+	// can only read it.
 	MaxIsHere bool
 
-	InsertFailed uint64 // entries that were not made: another had the tuple, or a chain was too long
-	Drop         uint64 // packets dropped because the table was full, and none could be thrown out
-	EarlyDrop    uint64 // entries thrown out early to make room
+	InsertFailed uint64 // entries not inserted: another had the tuple, or a chain was too long
+	Drop         uint64 // packets dropped because the table was full and no entry could be evicted
+	EarlyDrop    uint64 // entries evicted early to make room
 
 	TimeWait    time.Duration // net.netfilter.nf_conntrack_tcp_timeout_time_wait
 	Established time.Duration // net.netfilter.nf_conntrack_tcp_timeout_established
 }
 
-const conntrackSysctls = "/proc/sys/net/netfilter/nf_conntrack_"
+// Both show the network namespace of the thread that reads.
+const (
+	conntrackSysctls = "/proc/sys/net/netfilter/nf_conntrack_"
+	conntrackStat    = "/proc/thread-self/net/stat/nf_conntrack"
+)
 
 // Conntrack reads the connection tracking of n. The error is fs.ErrNotExist if the
 // kernel has none, or has not loaded it.
 func (n NetNS) Conntrack() (Conntrack, error) {
 	var c Conntrack
-	err := n.Do(func() (err error) { c, err = readConntrack(); return err })
+	err := n.Do(func() (err error) { c, err = readConntrack(conntrackSysctls, conntrackStat); return err })
 	if err != nil {
 		return Conntrack{}, fmt.Errorf("read conntrack of network namespace %s: %w", n, err)
 	}
 	return c, nil
 }
 
-func readConntrack() (Conntrack, error) {
+// readConntrack reads the sysctls, whose paths start with sysctls, and the counters
+// in the file stat, which some kernels do not have.
+func readConntrack(sysctls, stat string) (Conntrack, error) {
 	var c Conntrack
 	var timeWait, established uint64
 	for _, v := range []struct {
@@ -56,7 +62,7 @@ func readConntrack() (Conntrack, error) {
 		{"count", &c.Count}, {"max", &c.Max},
 		{"tcp_timeout_time_wait", &timeWait}, {"tcp_timeout_established", &established},
 	} {
-		b, err := os.ReadFile(conntrackSysctls + v.name)
+		b, err := os.ReadFile(sysctls + v.name)
 		if err != nil {
 			return c, err
 		}
@@ -65,13 +71,13 @@ func readConntrack() (Conntrack, error) {
 		}
 	}
 	c.TimeWait, c.Established = time.Duration(timeWait)*time.Second, time.Duration(established)*time.Second
-	st, err := os.Stat(conntrackSysctls + "max")
+	st, err := os.Stat(sysctls + "max")
 	if err != nil {
 		return c, err
 	}
 	c.MaxIsHere = st.Mode()&0o200 != 0
 
-	f, err := os.Open("/proc/thread-self/net/stat/nf_conntrack")
+	f, err := os.Open(stat)
 	if errors.Is(err, fs.ErrNotExist) { // CONFIG_NF_CONNTRACK_PROCFS
 		return c, nil
 	}
@@ -83,7 +89,7 @@ func readConntrack() (Conntrack, error) {
 }
 
 // parseConntrackStat adds up the counters of all CPUs: one line of names, and one of
-// hexadecimal numbers for each CPU. Which there are differs from kernel to kernel.
+// hexadecimal numbers for each CPU. Kernels differ in which counters they have.
 func parseConntrackStat(r io.Reader, c *Conntrack) error {
 	to := map[string]*uint64{"insert_failed": &c.InsertFailed, "drop": &c.Drop, "early_drop": &c.EarlyDrop}
 	lines := bufio.NewScanner(r)
@@ -122,12 +128,12 @@ const (
 	ctaTCPState  = 1                                 // CTA_PROTOINFO_TCP_STATE
 )
 
-// conntrackStates are enum tcp_conntrack, in the words of conntrack(8).
+// conntrackStates are the values of enum tcp_conntrack, named as conntrack(8) does.
 var conntrackStates = [...]string{"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT",
 	"LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"}
 
-// ConntrackStates counts the entries of n by TCP state; those of other protocols are
-// "other". It reads the whole table, and needs CAP_NET_ADMIN.
+// ConntrackStates counts the entries of n by TCP state; those of other protocols
+// count as "other". It reads the whole table, and needs CAP_NET_ADMIN.
 func (n NetNS) ConntrackStates() (map[string]uint64, error) {
 	var conn *netlink.Conn
 	err := n.Do(func() (err error) {
@@ -170,7 +176,7 @@ func dumpConntrack(conn *netlink.Conn) (map[string]uint64, error) {
 	return states, nil
 }
 
-// parseConntrackState is the state that the attributes of an entry tell.
+// parseConntrackState returns the state among the attributes of an entry.
 func parseConntrackState(b []byte) (string, error) {
 	for _, kind := range []uint16{ctaProtoInfo, ctaTCP, ctaTCPState} {
 		attrs, err := netlink.NewAttributeDecoder(b)
@@ -188,7 +194,7 @@ func parseConntrackState(b []byte) (string, error) {
 	return conntrackState(b[0]), nil
 }
 
-// seek goes to the next attribute of that type, and reports whether there is one.
+// seek advances to the next attribute of that type, and reports whether there is one.
 func seek(attrs *netlink.AttributeDecoder, kind uint16) bool {
 	for attrs.Next() {
 		if attrs.Type() == kind {

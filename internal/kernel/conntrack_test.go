@@ -92,9 +92,9 @@ func TestConntrackOfNamespace(t *testing.T) {
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
 		if os.Getenv("CI") != "" && os.Getenv("TWTRACE_VM") != "1" {
-			t.Fatal(err)
+			t.Fatal("needs nft (apt-get install nftables), and CI has to run it")
 		}
-		t.Skip("nothing here has conntrack follow connections: ", err)
+		t.Skip("needs nft (apt-get install nftables), which has conntrack follow connections")
 	}
 	n.exec(t, "nft", "add table inet t; add chain inet t o { type filter hook output priority 0; ct state invalid drop; }")
 	const made = 7

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -10,25 +11,27 @@ import (
 	"strings"
 )
 
-// Counters are what the kernel counts for one network namespace. A counter
-// that a kernel does not have reads 0.
+// Counters are the kernel's counters of one network namespace. A counter that a
+// kernel does not have is 0.
 type Counters struct {
 	// TW and TWKilled together grow by one at every birth of a mini-socket, in
-	// TIME_WAIT or parked in FIN_WAIT2; before 5.18 at natural expiry instead
-	// (TimeWaitCountedAtBirth tells). TWKilled are those with a timeout of at
-	// most 4 s; nobody killed them.
+	// TIME_WAIT or parked in FIN_WAIT2; before 5.18 when it expires instead (see
+	// TimeWaitCountedAtBirth). TWKilled counts those with a timeout of at most 4 s;
+	// nothing killed them.
 	TW, TWKilled uint64
 	TWRecycled   uint64 // mini-sockets whose port connect() took over
-	TWOverflow   uint64 // TCPTimeWaitOverflow: births refused, by the bucket limit or for want of memory
+	TWOverflow   uint64 // TCPTimeWaitOverflow: births refused, by the bucket limit or without memory
 
-	PAWSActive, PAWSEstab, PAWSTimewait uint64 // segments refused by their timestamps
-	ACKSkippedTimeWait                  uint64 // answers out of TIME_WAIT that the rate limit left out
-	AbortOnData, AbortOnClose           uint64 // resets sent because data was left unread, or came after close
+	PAWSActive, PAWSEstab, PAWSTimewait uint64 // segments refused because of their timestamps
+	ACKSkippedTimeWait                  uint64 // ACKs that TIME_WAIT did not send because of the rate limit
+	AbortOnData, AbortOnClose           uint64 // resets sent because data was unread, or arrived after close
 	AbortOnLinger, AbortOnTimeout       uint64
 	ListenOverflows, ListenDrops        uint64
 	SyncookiesSent                      uint64
-	ReqQFullDrop, ReqQFullCookies       uint64 // SYNs beyond tcp_max_syn_backlog: dropped, or answered by a cookie
-	SYNRetrans                          uint64 // SYNs and SYN-ACKs that were sent again
+	ReqQFullDrop, ReqQFullCookies       uint64 // SYNs beyond tcp_max_syn_backlog: dropped, or answered with a cookie
+	SYNRetrans                          uint64 // SYNs and SYN-ACKs sent again
+	MemoryPressures                     uint64 // times that TCP came under memory pressure (tcp_mem)
+	OutNoRoutes                         uint64 // packets with no route to their destination, of both families
 
 	ActiveOpens, PassiveOpens uint64 // connect() calls that sent a SYN; connections accepted
 	AttemptFails, EstabResets uint64
@@ -43,8 +46,8 @@ type Counters struct {
 	Orphans, Alloc uint64
 }
 
-// Counters reads the counters of n: without joining it where a process that
-// lives in it is known, so that it can be called often and by any user.
+// Counters reads the counters of n. If a process in n is known, it does not join n:
+// it is cheap then, and works for any user.
 func (n NetNS) Counters() (Counters, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -68,7 +71,7 @@ func (n NetNS) Counters() (Counters, error) {
 
 // holds reports whether the namespace file at path is n.
 func (n NetNS) holds(path string) bool {
-	inum, err := netNSInum(path)
+	inum, err := nsInum(path)
 	return err == nil && inum == n.Inum
 }
 
@@ -84,6 +87,7 @@ func readCounters(dir string) (Counters, error) {
 		{"snmp", parseSNMP, false},
 		{"sockstat", parseSockstat, false},
 		{"sockstat6", parseSockstat, true}, // absent with ipv6.disable=1
+		{"snmp6", parseSNMP6, true},        // likewise
 	} {
 		f, err := os.Open(dir + file.name)
 		if os.IsNotExist(err) && file.optional {
@@ -112,21 +116,46 @@ func parseNetstat(r io.Reader, c *Counters) error {
 		"TCPAbortOnLinger": &c.AbortOnLinger, "TCPAbortOnTimeout": &c.AbortOnTimeout,
 		"ListenOverflows": &c.ListenOverflows, "ListenDrops": &c.ListenDrops,
 		"SyncookiesSent": &c.SyncookiesSent, "TCPReqQFullDrop": &c.ReqQFullDrop, "TCPReqQFullDoCookies": &c.ReqQFullCookies,
-		"TCPSynRetrans": &c.SYNRetrans,
+		"TCPSynRetrans": &c.SYNRetrans, "TCPMemoryPressures": &c.MemoryPressures,
 	})
 }
 
-// parseSNMP reads the Tcp counters of /proc/net/snmp into c.
+// parseSNMP reads the Ip and Tcp counters of /proc/net/snmp into c.
 func parseSNMP(r io.Reader, c *Counters) error {
-	return parsePairs(r, "Tcp:", "ActiveOpens", map[string]*uint64{
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if err := parsePairs(bytes.NewReader(text), "Ip:", "OutNoRoutes", map[string]*uint64{"OutNoRoutes": &c.OutNoRoutes}); err != nil {
+		return err
+	}
+	return parsePairs(bytes.NewReader(text), "Tcp:", "ActiveOpens", map[string]*uint64{
 		"ActiveOpens": &c.ActiveOpens, "PassiveOpens": &c.PassiveOpens,
 		"AttemptFails": &c.AttemptFails, "EstabResets": &c.EstabResets, "OutRsts": &c.OutRsts,
 	})
 }
 
-// parsePairs reads the two lines that begin with prefix, names and then
-// values, into the counters named in to. Which counters there are, and in which
-// order, differs from kernel to kernel; must is one that all have.
+// parseSNMP6 adds the counter of /proc/net/snmp6 to c: a name and a value on each line.
+func parseSNMP6(r io.Reader, c *Counters) error {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) != 2 || f[0] != "Ip6OutNoRoutes" {
+			continue
+		}
+		v, err := strconv.ParseUint(f[1], 10, 64)
+		if err != nil {
+			return fmt.Errorf("counter %s: %w", f[0], err)
+		}
+		c.OutNoRoutes += v
+		break
+	}
+	return lines.Err()
+}
+
+// parsePairs reads the two lines that start with prefix, names and then values,
+// into the counters named in to. Kernels differ in which counters they have, and in
+// which order; must is one that all have.
 func parsePairs(r io.Reader, prefix, must string, to map[string]*uint64) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)

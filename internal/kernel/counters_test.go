@@ -36,7 +36,7 @@ func TestParseCounters(t *testing.T) {
 		"netstat-6.18": {TW: 6010, TWRecycled: 6011, TWKilled: 6012, TWOverflow: 6077, PAWSActive: 6013, PAWSEstab: 6014,
 			PAWSTimewait: 6018, ListenOverflows: 6022, ListenDrops: 6023, AbortOnData: 6054, AbortOnClose: 6055,
 			AbortOnTimeout: 6057, AbortOnLinger: 6058, SyncookiesSent: 6000, ReqQFullCookies: 6078, ReqQFullDrop: 6079,
-			SYNRetrans: 6100, ACKSkippedTimeWait: 6110},
+			SYNRetrans: 6100, MemoryPressures: 6060, ACKSkippedTimeWait: 6110},
 	} {
 		var got Counters
 		parseFile(t, &got, parseNetstat, file)
@@ -49,7 +49,8 @@ func TestParseCounters(t *testing.T) {
 	parseFile(t, &got, parseSNMP, "snmp")
 	parseFile(t, &got, parseSockstat, "sockstat")
 	parseFile(t, &got, parseSockstat, "sockstat6")
-	want := Counters{ActiveOpens: 101, PassiveOpens: 102, AttemptFails: 103, EstabResets: 104, OutRsts: 110,
+	parseFile(t, &got, parseSNMP6, "snmp6")
+	want := Counters{ActiveOpens: 101, PassiveOpens: 102, AttemptFails: 103, EstabResets: 104, OutRsts: 110, OutNoRoutes: 123,
 		TimeWait: 28411, InUse: 42, Orphans: 3, Alloc: 61}
 	if got != want {
 		t.Errorf("snmp and sockstat:\ngot  %+v\nwant %+v", got, want)
@@ -125,7 +126,7 @@ func TestCountersAgainstNstat(t *testing.T) {
 	}
 }
 
-// TestCountersCountBothFamilies: full sockets of IPv4 and IPv6 stand in two files.
+// TestCountersCountBothFamilies: full sockets of IPv4 and IPv6 are in two files.
 func TestCountersCountBothFamilies(t *testing.T) {
 	n := newNetNS(t)
 	_ = listen(t, n, "127.0.0.1:0")

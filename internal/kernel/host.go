@@ -20,9 +20,9 @@ type Host struct {
 	Release  string // uname -r
 	Version  string // uname -v
 	Machine  string // uname -m
-	BootID   string // changes at every boot
+	BootID   string // new at every boot
 	PageSize int    // bytes
-	CPUs     int    // online, whatever this process may use
+	CPUs     int    // online, even if this process may use only some
 	HZ       int    // timer ticks a second: 100, 250, 300 or 1000
 }
 
@@ -45,7 +45,7 @@ func ThisHost() (Host, error) {
 	if err != nil {
 		return Host{}, fmt.Errorf("read online CPUs: %w", err)
 	}
-	hz, err := tickRate()
+	tick, err := Tick()
 	if err != nil {
 		return Host{}, err
 	}
@@ -57,13 +57,14 @@ func ThisHost() (Host, error) {
 		BootID:   strings.TrimSpace(string(boot)),
 		PageSize: os.Getpagesize(),
 		CPUs:     cpus,
-		HZ:       hz,
+		HZ:       int(math.Round(float64(time.Second) / float64(tick))),
 	}, nil
 }
 
-// tickRate returns CONFIG_HZ. sysconf(_SC_CLK_TCK) is USER_HZ, always 100; but
-// the coarse clocks advance once a tick, and so have a tick as their resolution.
-func tickRate() (int, error) {
+// Tick is the time between two ticks of the kernel's timer: what jiffies count.
+// sysconf(_SC_CLK_TCK) is USER_HZ, always 100; but the coarse clocks advance once a
+// tick, so their resolution is a tick.
+func Tick() (time.Duration, error) {
 	var res unix.Timespec
 	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &res); err != nil {
 		return 0, fmt.Errorf("read the resolution of the coarse clock: %w", err)
@@ -71,7 +72,7 @@ func tickRate() (int, error) {
 	if res.Nano() <= 0 {
 		return 0, fmt.Errorf("the coarse clock has a resolution of %d ns", res.Nano())
 	}
-	return int(math.Round(1e9 / float64(res.Nano()))), nil
+	return time.Duration(res.Nano()), nil
 }
 
 // parseCPUList counts the CPUs of a list like "0-3,8-11\n".
@@ -95,7 +96,7 @@ func parseCPUList(s string) (int, error) {
 	return n, nil
 }
 
-// MemAvailable returns the bytes of memory that could be used without swapping.
+// MemAvailable returns how many bytes of memory programs could use without swapping.
 func MemAvailable() (uint64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -124,8 +125,8 @@ func parseMemAvailable(r io.Reader) (uint64, error) {
 	return 0, errors.New("no MemAvailable line")
 }
 
-// ClockOffset returns the nanoseconds to add to CLOCK_MONOTONIC, in which BPF
-// programs stamp events, to get CLOCK_REALTIME. It holds until the clock is set.
+// ClockOffset returns the nanoseconds to add to CLOCK_MONOTONIC, the clock of the
+// events of BPF programs, to get CLOCK_REALTIME. It is right until the clock is set.
 func ClockOffset() int64 {
 	const tries = 16
 	best, offset := int64(math.MaxInt64), int64(0)
@@ -143,14 +144,4 @@ func monotonic() int64 {
 	// Cannot fail: the clock exists and the pointer is good.
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return ts.Nano()
-}
-
-// Comm returns the name of process pid: the comm of its thread group leader, at
-// most 15 bytes of whatever the process has set.
-func Comm(pid int) (string, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
-	if err != nil {
-		return "", fmt.Errorf("read comm of process %d: %w", pid, err)
-	}
-	return strings.TrimSuffix(string(b), "\n"), nil
 }

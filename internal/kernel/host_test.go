@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
 )
 
 func TestThisHost(t *testing.T) {
@@ -83,35 +85,6 @@ func TestClockOffset(t *testing.T) {
 	}
 }
 
-func TestComm(t *testing.T) {
-	cmd := exec.Command("cat")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	// exec has given it its name when it answers, and not yet when Start returns.
-	if _, err := in.Write([]byte("?")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := Comm(cmd.Process.Pid); err != nil || got != "cat" {
-		t.Errorf("comm of cat is %q, %v", got, err)
-	}
-	if _, err := Comm(1 << 30); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("comm of no process: %v", err)
-	}
-}
-
 func TestParseSymbol(t *testing.T) {
 	b, err := os.ReadFile("testdata/kallsyms")
 	if err != nil {
@@ -147,7 +120,7 @@ func TestParseSymbol(t *testing.T) {
 	}
 }
 
-// Of several, each is found, wherever it stands.
+// Of several, each is found, in any order.
 func TestParseSymbols(t *testing.T) {
 	b, err := os.ReadFile("testdata/kallsyms")
 	if err != nil {
@@ -176,7 +149,7 @@ type failing struct{}
 func (failing) Read([]byte) (int, error) { return 0, errRead }
 
 func TestSymbols(t *testing.T) {
-	needRoot(t)
+	kerneltest.RequireRoot(t)
 	addrs, err := Symbols("tw_timer_handler")
 	if err != nil || addrs[0] < 1<<63 {
 		t.Errorf("tw_timer_handler is at %x, %v", addrs, err)
@@ -255,17 +228,16 @@ func TestCanTrace(t *testing.T) {
 	}
 }
 
-// TestNamespacesOfAChild: a child in namespaces of its own is not in the first ones.
-func TestNamespacesOfAChild(t *testing.T) {
-	needRoot(t)
+// TestUserNamespaceOfAChild: a child in a user namespace of its own is not in the host's.
+func TestUserNamespaceOfAChild(t *testing.T) {
 	if os.Getenv("TWTRACE_TEST_CHILD") != "" {
-		if InInitUserNS() || InInitPIDNS() {
-			t.Error("the child takes its namespaces for the first ones")
+		if InInitUserNS() {
+			t.Error("the child takes its user namespace for the host's")
 		}
 		return
 	}
-	cmd := exec.Command("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc",
-		os.Args[0], "-test.run=^TestNamespacesOfAChild$")
+	kerneltest.RequireRoot(t)
+	cmd := exec.Command("unshare", "--user", "--map-root-user", os.Args[0], "-test.run=^TestUserNamespaceOfAChild$")
 	cmd.Env = append(os.Environ(), "TWTRACE_TEST_CHILD=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

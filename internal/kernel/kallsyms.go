@@ -13,18 +13,18 @@ import (
 // Errors of Symbols.
 var (
 	ErrNoSymbol = errors.New("no such kernel symbol")
-	ErrHidden   = errors.New("kernel addresses are hidden (needs CAP_SYSLOG and kernel.kptr_restrict of 0 or 1)")
+	ErrHidden   = errors.New("kernel addresses are hidden: needs CAP_SYSLOG, and sysctl kernel.kptr_restrict at 0 or 1")
 )
 
-// Symbols returns the addresses of kernel functions from /proc/kallsyms, on which the
-// kernel spends 40 ms and more, however many they are: of one that has to be there, and of
-// others, 0 for one that is absent. Compilers give local copies of a function another name:
-// name.llvm.N under LTO, name.cfi or name.cfi_jt under older CFI. They are accepted when
-// name itself is absent. The error is ErrNoSymbol or ErrHidden when that is the reason.
+// Symbols returns the addresses of kernel functions: of one that must exist, and of
+// others, 0 for those that do not. It reads /proc/kallsyms, which costs 40 ms or more
+// for any number of functions. Compilers give local copies of a function another name,
+// name.llvm.N under LTO, name.cfi or name.cfi_jt under older CFI; these count if name
+// itself does not exist. The error is ErrNoSymbol or ErrHidden if that is the reason.
 func Symbols(needed string, others ...string) ([]uint64, error) {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
-		return nil, fmt.Errorf("look up kernel symbols: %w", err)
+		return nil, fmt.Errorf("find kernel symbols: %w", err)
 	}
 	defer f.Close()
 	addrs, err := parseSymbols(f, append([]string{needed}, others...))
@@ -32,18 +32,18 @@ func Symbols(needed string, others ...string) ([]uint64, error) {
 		err = ErrNoSymbol
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up kernel symbol %s: %w", needed, err)
+		return nil, fmt.Errorf("find kernel symbol %s: %w", needed, err)
 	}
 	return addrs, nil
 }
 
-// wanted is a symbol that is looked for.
+// wanted is a symbol to find.
 type wanted struct {
 	exact, llvm, cfi []byte
 	found, same      bool // found by some name, and by its own
 }
 
-// matches tells whether symbol is a better match than what was found before.
+// matches reports whether symbol is a better match than the one found before.
 func (w *wanted) matches(symbol []byte) bool {
 	if bytes.Equal(symbol, w.exact) {
 		w.same = true

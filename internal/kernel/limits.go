@@ -13,15 +13,15 @@ import (
 type Limits struct {
 	PortLow, PortHigh uint16 // net.ipv4.ip_local_port_range, both inclusive
 	Reserved          int    // how many ports of that range are in ReservedPorts
-	ReservedPorts     string // net.ipv4.ip_local_reserved_ports as it stands: "8080,9000-9010"
-	MaxTWBuckets      uint64 // net.ipv4.tcp_max_tw_buckets: TIME_WAIT and parked FIN_WAIT2 together
+	ReservedPorts     string // net.ipv4.ip_local_reserved_ports as the kernel prints it: "8080,9000-9010"
+	MaxTWBuckets      int64  // net.ipv4.tcp_max_tw_buckets: sockets in TIME_WAIT and parked in FIN_WAIT2 together; negative: no limit
 	TWReuse           int    // net.ipv4.tcp_tw_reuse: 0 off, 1 on, 2 loopback only
-	TWReuseDelayMS    int    // net.ipv4.tcp_tw_reuse_delay; -1 before 6.14, which has none
+	TWReuseDelayMS    int    // net.ipv4.tcp_tw_reuse_delay; -1 before 6.14, which does not have it
 	FinTimeout        time.Duration
 	Timestamps        int // net.ipv4.tcp_timestamps
 	RFC1337           int // net.ipv4.tcp_rfc1337
 	// UnprivPortStart is net.ipv4.ip_unprivileged_port_start: the kernel refuses
-	// a port range that begins below it.
+	// a port range that starts below it.
 	UnprivPortStart int
 }
 
@@ -31,7 +31,7 @@ func (l Limits) UsablePorts() int { return int(l.PortHigh) - int(l.PortLow) + 1 
 // WithRange returns l as it would be with another port range.
 func (l Limits) WithRange(low, high uint16) Limits {
 	l.PortLow, l.PortHigh = low, high
-	// Whoever made l has parsed the list; what is not a list reserves nothing.
+	// parseLimits has parsed the list before, so there is no error.
 	l.Reserved, _ = countReserved(l.ReservedPorts, low, high)
 	return l
 }
@@ -53,7 +53,7 @@ func (l Limits) Map() map[string]string {
 	m := map[string]string{
 		"net.ipv4.ip_local_port_range":     fmt.Sprintf("%d %d", l.PortLow, l.PortHigh),
 		"net.ipv4.ip_local_reserved_ports": l.ReservedPorts,
-		"net.ipv4.tcp_max_tw_buckets":      strconv.FormatUint(l.MaxTWBuckets, 10),
+		"net.ipv4.tcp_max_tw_buckets":      strconv.FormatInt(l.MaxTWBuckets, 10),
 		"net.ipv4.tcp_tw_reuse":            strconv.Itoa(l.TWReuse),
 		"net.ipv4.tcp_fin_timeout":         strconv.FormatInt(int64(l.FinTimeout/time.Second), 10),
 		"net.ipv4.tcp_timestamps":          strconv.Itoa(l.Timestamps),
@@ -76,8 +76,8 @@ func (n NetNS) Limits() (l Limits, err error) {
 	return l, err
 }
 
-// ParseLimits is the inverse of Map. Recordings of the first version do not say where
-// unprivileged ports begin: at 1024, as in a new kernel.
+// ParseLimits is the inverse of Map. Trace files of the first version do not have
+// ip_unprivileged_port_start: it is 1024 then, the kernel's default.
 func ParseLimits(m map[string]string) (Limits, error) {
 	return parseLimits(func(name string) (string, error) {
 		s, ok := m["net.ipv4."+name]
@@ -91,7 +91,7 @@ func ParseLimits(m map[string]string) (Limits, error) {
 	})
 }
 
-// parseLimits makes Limits of the sysctls below net.ipv4 that read returns.
+// parseLimits parses the sysctls below net.ipv4 that read returns.
 func parseLimits(read sysctlReader) (Limits, error) {
 	l := Limits{TWReuseDelayMS: -1}
 	ports, err := read("ip_local_port_range")
@@ -123,7 +123,7 @@ func parseLimits(read sysctlReader) (Limits, error) {
 	if err != nil {
 		return l, err
 	}
-	l.MaxTWBuckets = uint64(max(buckets, 0))
+	l.MaxTWBuckets = int64(buckets)
 	l.FinTimeout = time.Duration(fin) * time.Second
 	return l, nil
 }

@@ -63,7 +63,7 @@ func TestParseLimits(t *testing.T) {
 		}, 65535},
 		{"negative buckets", func(m map[string]string, l *Limits) {
 			m["tcp_max_tw_buckets"] = "-1\n"
-			l.MaxTWBuckets = 0
+			l.MaxTWBuckets = -1
 		}, 28232},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

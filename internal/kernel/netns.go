@@ -1,7 +1,8 @@
-// Package kernel says what this host is: its network namespaces with their
-// limits, counters and sockets, its clocks, and what it lets a tracer do. It
-// reads /proc, /sys and sock_diag, and changes nothing. It holds no namespace
-// open between calls, so that none outlives its last process because of us.
+// Package kernel reads facts about this host: its network namespaces with their
+// limits, counters and sockets, its clocks, and which rights a tracer has. It reads
+// /proc, /sys, sock_diag and ctnetlink, and changes nothing but, on request, the
+// statistics of BPF programs. It holds no namespace open between calls, so that none
+// outlives its last process because of twtrace.
 package kernel
 
 import (
@@ -14,23 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NetNS is a network namespace. It holds no descriptor: the namespace may be
-// gone by the time it is used, and then every method says so.
+// NetNS is a network namespace. It holds no descriptor: the namespace may be gone
+// when a method needs it, and then the method returns an error that says so.
 type NetNS struct {
 	Inum uint32 // inode number of the nsfs file, as in net:[4026531833]
 	Name string // its `ip netns` name, "" if it has none
 	PID  int    // a process that was alive in it, 0 if none is known
 	path string // how to open it
+
+	Recorded bool // it is one of a recording, and may be of another host
+	Home     bool // of a recorded one: the shell that started the recording was in it
 }
 
 // threadNS is the namespace of the calling thread, which need not be the one
 // of the process: setns works on threads.
 const threadNS = "/proc/thread-self/ns/net"
 
-// Path returns a path that opens the namespace, fit for `nsenter --net=`.
-func (n NetNS) Path() string { return n.path }
-
-// String names n as people do: by its `ip netns` name, or as readlink prints it.
+// String returns the `ip netns` name of n or, if it has none, net:[INODE].
 func (n NetNS) String() string {
 	if n.Name != "" {
 		return n.Name
@@ -38,20 +39,20 @@ func (n NetNS) String() string {
 	return "net:[" + strconv.FormatUint(uint64(n.Inum), 10) + "]"
 }
 
-// CurrentNetNS returns the namespace of the calling thread. Its PID is a
-// process that will outlive this one where there is one: 1, else the parent.
+// CurrentNetNS returns the namespace of the calling thread. Its PID is that of a
+// process that will outlive this one if possible: 1, else the parent.
 func CurrentNetNS() (NetNS, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	inum, err := netNSInum(threadNS)
+	inum, err := nsInum(threadNS)
 	if err != nil {
 		return NetNS{}, fmt.Errorf("read the network namespace of this thread: %w", err)
 	}
 	n := NetNS{Inum: inum, path: fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())}
 	for _, pid := range []int{1, os.Getppid(), os.Getpid()} {
 		path := procNS(pid)
-		if i, err := netNSInum(path); err == nil && i == inum {
+		if i, err := nsInum(path); err == nil && i == inum {
 			n.PID, n.path = pid, path
 			break
 		}
@@ -69,15 +70,15 @@ func CurrentNetNS() (NetNS, error) {
 	return n, nil
 }
 
-// errNoReturn is what Do returns when fn ended its goroutine, as t.FailNow does.
+// errNoReturn is the error of Do if fn ended its goroutine, as t.FailNow does.
 var errNoReturn = errors.New("the function did not return")
 
 // Do runs fn on a locked thread that is in n. It joins n only if the calling
 // thread is elsewhere, and so needs no privilege for the current namespace;
-// joining needs CAP_SYS_ADMIN. What fn starts with `go` runs outside of n.
+// joining needs CAP_SYS_ADMIN. Goroutines that fn starts run outside n.
 func (n NetNS) Do(fn func() error) error {
 	runtime.LockOSThread()
-	if inum, err := netNSInum(threadNS); err == nil && inum == n.Inum {
+	if inum, err := nsInum(threadNS); err == nil && inum == n.Inum {
 		defer runtime.UnlockOSThread()
 		return fn()
 	}
@@ -91,9 +92,9 @@ func (n NetNS) Do(fn func() error) error {
 	return joined(fd, n, fn)
 }
 
-// joined runs fn on a thread of its own that has joined the namespace at fd. If
-// the way back fails, the goroutine ends with its thread locked, and the
-// runtime throws the thread away instead of giving it to other goroutines.
+// joined runs fn on a thread of its own that has joined the namespace at fd. If the
+// thread cannot return to its namespace, the goroutine ends with its thread locked,
+// and the runtime ends the thread instead of giving it to other goroutines.
 func joined(fd int, n NetNS, fn func() error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -112,7 +113,7 @@ func joined(fd int, n NetNS, fn func() error) error {
 			runtime.UnlockOSThread()
 			err = fmt.Errorf("join network namespace %s: %w", n, e)
 			if errors.Is(e, unix.EPERM) {
-				err = fmt.Errorf("%w (needs root, or CAP_SYS_ADMIN)", err)
+				err = fmt.Errorf("%w: run as root, or with CAP_SYS_ADMIN", err)
 			}
 			return
 		}
@@ -128,7 +129,7 @@ func joined(fd int, n NetNS, fn func() error) error {
 	return <-result
 }
 
-// open opens n and makes sure that it is still n that stands at its path.
+// open opens n, and checks that its path still leads to n.
 func (n NetNS) open() (int, error) {
 	if n.path == "" {
 		return -1, fmt.Errorf("open network namespace %s: no path to it is known", n)
@@ -164,8 +165,8 @@ func openFile(path string) (int, error) {
 	}
 }
 
-// netNSInum returns the inode number of the namespace file at path.
-func netNSInum(path string) (uint32, error) {
+// nsInum returns the inode number of the namespace file at path.
+func nsInum(path string) (uint32, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: path, Err: err}

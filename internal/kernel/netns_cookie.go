@@ -6,10 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cookie returns the kernel's own identity of n, which no other namespace ever
-// has, unlike the inode number: the next namespace gets that of one that is gone
-// (SO_NETNS_COOKIE, Linux 5.14 and later). Another namespace than the current one
-// is joined; see Do.
+// Cookie returns the kernel's own identity of n (SO_NETNS_COOKIE, Linux 5.14 and
+// later). No other namespace ever has it, while a new namespace may get the inode
+// number of one that is gone. It joins n unless that is the current one; see Do.
 func (n NetNS) Cookie() (uint64, error) {
 	var cookie uint64
 	err := n.Do(func() error {
@@ -22,7 +21,7 @@ func (n NetNS) Cookie() (uint64, error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("cookie of network namespace %s: %w", n, err)
+		return 0, fmt.Errorf("read cookie of network namespace %s: %w", n, err)
 	}
 	return cookie, nil
 }

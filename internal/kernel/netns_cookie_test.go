@@ -2,7 +2,7 @@ package kernel
 
 import "testing"
 
-// TestCookie wants the cookie to tell namespaces apart, and to stay.
+// TestCookie wants the cookie to identify a namespace, and to stay.
 func TestCookie(t *testing.T) {
 	current, err := CurrentNetNS()
 	if err != nil {

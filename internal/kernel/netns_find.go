@@ -3,8 +3,10 @@ package kernel
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListNetNS returns every network namespace that a process or a bind mount (as
-// `ip netns` and container engines make them) holds, once each: the current
-// one first, then those with a name. Not listed are namespaces held only by a
-// thread, a descriptor or a socket, and, without CAP_SYS_PTRACE, those where
-// only other users' processes live.
+// ListNetNS returns every network namespace that has a process or a bind mount (as
+// `ip netns` and container engines make them), once each: the current one first,
+// then those with a name. It leaves out namespaces that only a thread, a descriptor or
+// a socket keeps alive and, without CAP_SYS_PTRACE, those where only other users'
+// processes are.
 func ListNetNS() ([]NetNS, error) {
 	current, err := CurrentNetNS()
 	if err != nil {
@@ -43,9 +45,9 @@ func ListNetNS() ([]NetNS, error) {
 	self := os.Getpid()
 	for _, pid := range pids {
 		path := procNS(pid)
-		inum, err := netNSInum(path)
+		inum, err := nsInum(path)
 		if err != nil {
-			continue // it has ended, or is another user's
+			continue // it has ended, or belongs to another user
 		}
 		n, ok := known[inum]
 		if ok && (n.PID != 0 && n.PID != self || pid == self) {
@@ -72,7 +74,25 @@ func ListNetNS() ([]NetNS, error) {
 	return list, nil
 }
 
-// first orders what has a property before what has not.
+// NetNSHidden reports whether this user may not see in which network namespaces other
+// processes are: ListNetNS may leave some out then.
+func NetNSHidden() (bool, error) {
+	pids, err := processes()
+	if err != nil {
+		return false, err
+	}
+	if !slices.Contains(pids, 1) {
+		return true, nil // /proc is mounted with hidepid
+	}
+	for _, pid := range pids {
+		if _, err := nsInum(procNS(pid)); errors.Is(err, fs.ErrPermission) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// first sorts true before false.
 func first(a, b bool) int {
 	switch {
 	case a && !b:
@@ -109,17 +129,17 @@ func FindNetNS(spec string) (NetNS, error) {
 			}
 		}
 	}
-	return NetNS{}, fmt.Errorf("no network namespace %q: it must be an `ip netns` name, an inode number, a path or pid:N; there are %s",
+	return NetNS{}, fmt.Errorf("no network namespace %q: use an `ip netns` name, an inode number, a path or pid:N; there are %s",
 		spec, alternatives(list))
 }
 
-// alternatives lists namespaces for an error message, not all of a big host's.
+// alternatives lists namespaces for an error message, only some on a large host.
 func alternatives(list []NetNS) string {
-	const most = 8
+	const limit = 8
 	var words []string
 	for i, n := range list {
-		if i == most {
-			words = append(words, fmt.Sprintf("and %d more", len(list)-most))
+		if i == limit {
+			words = append(words, fmt.Sprintf("and %d more", len(list)-limit))
 			break
 		}
 		word := strconv.FormatUint(uint64(n.Inum), 10)
@@ -134,7 +154,7 @@ func alternatives(list []NetNS) string {
 func netNSOfPID(s string) (NetNS, error) {
 	pid, err := strconv.Atoi(s)
 	if err != nil || pid <= 0 {
-		return NetNS{}, fmt.Errorf("network namespace pid:%s: %q is no process id", s, s)
+		return NetNS{}, fmt.Errorf("no network namespace pid:%s: %q is not a process id", s, s)
 	}
 	n, err := netNSAt(procNS(pid))
 	if err != nil {
@@ -144,17 +164,17 @@ func netNSOfPID(s string) (NetNS, error) {
 	return n, nil
 }
 
-// netNSAt returns the namespace at path, with what else is known of it.
+// netNSAt returns the namespace at path, with the name and a process if it has them.
 func netNSAt(path string) (NetNS, error) {
 	fd, err := openFile(path)
 	if err != nil {
 		return NetNS{}, fmt.Errorf("open network namespace: %w", err)
 	}
 	defer unix.Close(fd)
-	// NS_GET_NSTYPE fails with ENOTTY on anything that is no namespace.
+	// NS_GET_NSTYPE fails with ENOTTY on a file that is not a namespace.
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err != nil || kind != unix.CLONE_NEWNET {
-		return NetNS{}, fmt.Errorf("%s is no network namespace", path)
+		return NetNS{}, fmt.Errorf("%s is not a network namespace", path)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -173,7 +193,7 @@ func netNSAt(path string) (NetNS, error) {
 	return n, nil
 }
 
-// processes returns the ids of all processes that /proc shows, in order.
+// processes returns the ids of all processes in /proc, in order.
 func processes() ([]int, error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
@@ -203,7 +223,7 @@ func netNSMounts() ([]NetNS, error) {
 	return parseNetNSMounts(f)
 }
 
-// parseNetNSMounts picks the network namespaces out of mountinfo (proc(5)):
+// parseNetNSMounts finds the network namespaces in mountinfo (proc(5)):
 //
 //	36 35 0:4 net:[4026532281] /run/netns/web rw shared:25 - nsfs nsfs rw
 //

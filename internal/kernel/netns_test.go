@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -11,11 +10,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
 )
 
 func threadInum(t *testing.T) uint32 {
 	t.Helper()
-	inum, err := netNSInum(threadNS)
+	inum, err := nsInum(threadNS)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +35,8 @@ func TestCurrentNetNS(t *testing.T) {
 	if got := (NetNS{Inum: n.Inum}).String(); got != link {
 		t.Errorf("current namespace is %s, readlink says %s", got, link)
 	}
-	if inum, err := netNSInum(n.Path()); err != nil || inum != n.Inum {
-		t.Errorf("Path %s opens net:[%d] (%v), not net:[%d]", n.Path(), inum, err, n.Inum)
+	if inum, err := nsInum(n.path); err != nil || inum != n.Inum {
+		t.Errorf("Path %s opens net:[%d] (%v), not net:[%d]", n.path, inum, err, n.Inum)
 	}
 }
 
@@ -75,7 +76,7 @@ func TestDoJoinsAndGivesTheThreadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, task := range tasks {
-		inum, err := netNSInum("/proc/self/task/" + task.Name() + "/ns/net")
+		inum, err := nsInum("/proc/self/task/" + task.Name() + "/ns/net")
 		if err == nil && inum != home {
 			t.Errorf("thread %s was left in net:[%d]", task.Name(), inum)
 		}
@@ -104,29 +105,19 @@ func TestDoWhoseFunctionDoesNotReturn(t *testing.T) {
 }
 
 func TestDoAfterTheNamespaceIsGone(t *testing.T) {
-	needRoot(t)
-	cmd := exec.Command("unshare", "--net", "cat")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kerneltest.RequireRoot(t)
+	pid, stop := startCat(t, "unshare", "--net")
 	home := threadInum(t)
 	var n NetNS
 	eventually(t, func() error {
 		var err error
-		if n, err = FindNetNS("pid:" + strconv.Itoa(cmd.Process.Pid)); err == nil && n.Inum == home {
+		if n, err = FindNetNS("pid:" + strconv.Itoa(pid)); err == nil && n.Inum == home {
 			err = errors.New("unshare has not happened")
 		}
 		return err
 	})
-	in.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	err = n.Do(func() error { return nil })
+	stop()
+	err := n.Do(func() error { return nil })
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Do in a namespace that is gone returned %v", err)
 	}
@@ -137,21 +128,50 @@ func TestDoAfterTheNamespaceIsGone(t *testing.T) {
 	}
 }
 
-func TestListNetNS(t *testing.T) {
-	named := newNetNS(t)
-	cmd := exec.Command("unshare", "--net", "cat")
-	in, err := cmd.StdinPipe()
+// TestDoNowhere: without a path to the namespace, or with that of another one, Do
+// does not run the function.
+func TestDoNowhere(t *testing.T) {
+	for n, want := range map[NetNS]string{
+		{Inum: 12}: "no path",
+		{Inum: 12, Name: "web", path: "/proc/self/ns/net"}: "network namespace web is gone",
+		{Inum: 12, path: "/proc/self/ns/absent"}:           "open network namespace net:[12]",
+	} {
+		err := n.Do(func() error { t.Errorf("%+v: the function ran", n); return nil })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", n, err, want)
+		}
+	}
+}
+
+// TestJoin joins the namespace that the thread is in anyway: root may, and others get
+// to know what they lack.
+func TestJoin(t *testing.T) {
+	fd, err := openFile(threadNS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	defer unix.Close(fd)
+	ran := false
+	err = joined(fd, NetNS{Inum: threadInum(t)}, func() error { ran = true; return nil })
+	caps, capsErr := Capabilities()
+	if capsErr != nil {
+		t.Fatal(capsErr)
 	}
-	defer func() { in.Close(); cmd.Wait() }()
+	may := caps.Has(unix.CAP_SYS_ADMIN)
+	if ran != may || may != (err == nil) {
+		t.Errorf("with capabilities %x: ran %v, %v", uint64(caps), ran, err)
+	}
+	if err != nil && (!errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "run as root, or with CAP_SYS_ADMIN")) {
+		t.Errorf("not allowed: %v", err)
+	}
+}
 
+func TestListNetNS(t *testing.T) {
+	named := newNetNS(t)
+	pid, _ := startCat(t, "unshare", "--net")
 	home := threadInum(t)
 	eventually(t, func() error {
-		if inum, err := netNSInum(procNS(cmd.Process.Pid)); err != nil || inum == home {
+		if inum, err := nsInum(procNS(pid)); err != nil || inum == home {
 			return errors.New("unshare has not happened")
 		}
 		return nil
@@ -168,9 +188,9 @@ func TestListNetNS(t *testing.T) {
 	for _, n := range list {
 		seen[n.Inum]++
 		foundNamed = foundNamed || n.Inum == named.Inum && n.Name == named.Name && n.PID == 0
-		foundProc = foundProc || n.PID == cmd.Process.Pid && n.Name == ""
-		if inum, err := netNSInum(n.Path()); err != nil || inum != n.Inum {
-			t.Errorf("%s: path %s opens net:[%d] (%v)", n, n.Path(), inum, err)
+		foundProc = foundProc || n.PID == pid && n.Name == ""
+		if inum, err := nsInum(n.path); err != nil || inum != n.Inum {
+			t.Errorf("%s: path %s opens net:[%d] (%v)", n, n.path, inum, err)
 		}
 	}
 	if !foundNamed || !foundProc {
@@ -192,19 +212,33 @@ func TestFindNetNS(t *testing.T) {
 			t.Errorf("FindNetNS(%q) = %+v, %v", spec, got, err)
 		}
 	}
+	if _, err := FindNetNS("nonesuch"); err == nil || !strings.Contains(err.Error(), n.Name) {
+		t.Errorf("no such name: %v, want it to list %s", err, n.Name)
+	}
+}
+
+// TestFindNetNSAsAnyUser finds the namespace of this process, which takes no right.
+func TestFindNetNSAsAnyUser(t *testing.T) {
+	home := threadInum(t)
+	inum := strconv.FormatUint(uint64(home), 10)
+	for _, spec := range []string{inum, "net:[" + inum + "]", "/proc/self/ns/net"} {
+		if got, err := FindNetNS(spec); err != nil || got.Inum != home {
+			t.Errorf("FindNetNS(%q) = %+v, %v; want net:[%d]", spec, got, err, home)
+		}
+	}
 	got, err := FindNetNS("pid:" + strconv.Itoa(os.Getpid()))
-	if home := threadInum(t); err != nil || got.Inum != home || got.PID != os.Getpid() {
+	if err != nil || got.Inum != home || got.PID != os.Getpid() {
 		t.Errorf("pid of this process: %+v, %v; want net:[%d]", got, err, home)
 	}
 	for spec, want := range map[string]string{
-		"nonesuch":      n.Name,                          // the alternatives are named
+		"nonesuch":      "there are ",                    // the alternatives
 		"":              `no network namespace ""`,       // not the one without a name
-		"/proc/version": "is no network namespace",       // a file, but of another kind
+		"/proc/version": "is not a network namespace",    // a file, but of another kind
 		"/proc/1/fd/x/": "open network namespace",        // no file
-		"pid:0":         "is no process id",              //
-		"pid:x":         "is no process id",              //
+		"pid:0":         "is not a process id",           //
+		"pid:x":         "is not a process id",           //
 		"pid:4194305":   "no such file",                  // above the largest pid
-		"12":            `no network namespace "12"`,     // no inode of one
+		"12":            `no network namespace "12"`,     // no inode number of one
 		"net:[12]":      `no network namespace "net:[12`, //
 	} {
 		if _, err := FindNetNS(spec); err == nil || !strings.Contains(err.Error(), want) {

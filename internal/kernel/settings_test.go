@@ -20,7 +20,7 @@ func TestParseSettings(t *testing.T) {
 			return s, nil
 		}
 	}
-	base := Settings{TWRecycle: -1, Somaxconn: 4096, SYNBacklog: 512, SYNCookies: 1, DefaultTWBuckets: 131072}
+	base := Settings{TWRecycle: -1, LoIPv6Off: -1, Somaxconn: 4096, SYNBacklog: 512, SYNCookies: 1, DefaultTWBuckets: 131072}
 	for _, tt := range []struct {
 		name   string
 		change func(map[string]string, *Settings)
@@ -28,6 +28,10 @@ func TestParseSettings(t *testing.T) {
 		{"6.18", func(map[string]string, *Settings) {}},
 		{"the initial namespace's table", func(m map[string]string, _ *Settings) { m["ipv4/tcp_ehash_entries"] = "-262144\n" }},
 		{"before 6.1", func(m map[string]string, s *Settings) { delete(m, "ipv4/tcp_ehash_entries"); s.DefaultTWBuckets = 0 }},
+		{"IPv6 is off on lo", func(m map[string]string, s *Settings) {
+			m["ipv6/conf/lo/disable_ipv6"], m["ipv4/ip_nonlocal_bind"] = "1\n", "1\n"
+			s.LoIPv6Off, s.NonlocalBind = 1, 1
+		}},
 		{"before 4.12", func(m map[string]string, s *Settings) { m["ipv4/tcp_tw_recycle"] = "1\n"; s.TWRecycle = 1 }},
 	} {
 		m, want := maps.Clone(all), base
@@ -61,7 +65,7 @@ func TestSettingsOfNamespace(t *testing.T) {
 	if want := strings.TrimSpace(n.exec(t, "sysctl", "-n", "net.ipv4.tcp_syncookies")); strconv.Itoa(s.SYNCookies) != want {
 		t.Errorf("tcp_syncookies is %d, sysctl says %s", s.SYNCookies, want)
 	}
-	if s.DefaultTWBuckets != limits.MaxTWBuckets && s.DefaultTWBuckets != 0 {
+	if int64(s.DefaultTWBuckets) != limits.MaxTWBuckets && s.DefaultTWBuckets != 0 {
 		t.Errorf("the default of the buckets is %d, a new namespace has %d", s.DefaultTWBuckets, limits.MaxTWBuckets)
 	}
 }

@@ -13,19 +13,19 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// Socket is a TCP socket as sock_diag shows it.
+// Socket is a TCP socket as sock_diag reports it.
 type Socket struct {
-	State         event.State    // of a mini-socket its substate: TIME_WAIT or FIN_WAIT2
+	State         event.State    // for a mini-socket its substate: TIME_WAIT or FIN_WAIT2
 	Local, Remote netip.AddrPort // IPv4-mapped addresses in IPv4 form, without zone
 	Cookie        uint64         // as `ss -e` prints it in hex after sk:
 	Inode         uint32         // as in socket:[N]; 0 for mini-sockets and orphans
-	UID           uint32         // 0 for mini-sockets, whoever made them
+	UID           uint32         // 0 for mini-sockets of any user
 	Timer         uint8          // TimerNone to TimerProbe0
 	Expires       time.Duration  // until Timer fires
 	Retrans       uint8
-	RQueue        uint32 // bytes unread; of a listener, connections waiting for accept()
-	WQueue        uint32 // bytes not acknowledged; of a listener, its backlog
-	Drops         uint32 // of a listener, SYNs and connections that it dropped; asked for with listeners alone
+	RQueue        uint32 // bytes unread; for a listener, the length of its accept queue
+	WQueue        uint32 // bytes not acknowledged; for a listener, its backlog
+	Drops         uint32 // for a listener, SYNs and connections that it dropped; only in a dump of listeners alone
 }
 
 // Values of Socket.Timer.
@@ -43,8 +43,13 @@ func (s Socket) Mini() bool { return s.Timer == TimerTimeWait }
 // StateMask is a set of TCP states. FIN_WAIT2 includes parked mini-sockets.
 type StateMask uint32
 
-// AllStates is every state of a socket that is bound to a connection or listens.
+// AllStates is every state of a socket that has a connection or listens.
 const AllStates StateMask = 1<<(event.NewSynRecv+1) - 2
+
+// BoundIdle is the sockets that have bound a port and neither listen nor connect. Their
+// State is Closed, their Remote has port 0. Linux before 6.8 lists none of them
+// (TCP_BOUND_INACTIVE).
+const BoundIdle StateMask = 1 << (event.NewSynRecv + 1)
 
 // States returns the set of the states given.
 func States(states ...event.State) StateMask {
@@ -55,23 +60,43 @@ func States(states ...event.State) StateMask {
 	return m
 }
 
-// ErrDumpInterrupted is returned by Sockets, after the last socket, when the
-// kernel says that the table changed in a way that makes the dump inconsistent.
-// inet_diag of today's kernels never says so: see Sockets.
+// ErrDumpInterrupted is the error of Sockets, after the last socket, if the kernel
+// reports that the table changed in a way that makes the dump inconsistent. Today's
+// inet_diag never does: see Sockets.
 var ErrDumpInterrupted = errors.New("socket dump was interrupted by a change")
 
 // recvBytes is the largest piece of a dump that the kernel makes (SKB_WITH_OVERHEAD
 // of 32 KiB in netlink_dump); a smaller buffer would get smaller pieces.
 const recvBytes = 32 << 10
 
-// Sockets calls fn for each TCP socket of n, IPv4 and IPv6, in one of states.
-// The dump is read piece by piece and not collected. It needs no privilege in
-// the current namespace; another one is joined to open the socket. An error of
-// fn ends it and is returned.
+// Sockets calls fn for each TCP socket of n, IPv4 and IPv6, that is in one of states.
+// It reads the dump piece by piece, and collects nothing. It needs no privilege in the
+// current namespace; it joins any other one to open the netlink socket. It returns an
+// error of fn at once.
 //
-// It is no snapshot: the kernel walks its table while connections come and go,
-// and a socket that moves during the walk can be missed or come twice.
+// The dump is not a snapshot: the kernel walks its table while connections come and
+// go, and may miss a socket that moves during the walk, or report it twice.
 func (n NetNS) Sockets(states StateMask, fn func(Socket) error) error {
+	return n.sockets(states, 0, fn)
+}
+
+// boundInactive asks for sockets that are bound, and neither listen nor have a connection.
+// Linux shows them since 6.8 (commit 91051f003948); an older one ignores it.
+const boundInactive StateMask = 1 << 13
+
+// SocketsOn is Sockets with a local port, in any state. Those that are only bound are in
+// state Closed, if the kernel shows them.
+func (n NetNS) SocketsOn(port uint16, fn func(Socket) error) error {
+	return n.sockets(AllStates|boundInactive, port, func(s Socket) error {
+		if 1<<s.State == boundInactive {
+			s.State = event.Closed
+		}
+		return fn(s)
+	})
+}
+
+// sockets is Sockets with a local port; 0 is any.
+func (n NetNS) sockets(states StateMask, port uint16, fn func(Socket) error) error {
 	var conn *netlink.Conn
 	err := n.Do(func() (err error) {
 		conn, err = netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{MessageBufferSize: recvBytes})
@@ -83,18 +108,18 @@ func (n NetNS) Sockets(states StateMask, fn func(Socket) error) error {
 	defer conn.Close()
 
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		if err := dump(conn, family, states, fn); err != nil {
+		if err := dump(conn, diagRequest(family, states, port), fn); err != nil {
 			return fmt.Errorf("dump sockets of network namespace %s: %w", n, err)
 		}
 	}
 	return nil
 }
 
-// dump asks for the sockets of one family and reads the answer.
-func dump(conn *netlink.Conn, family uint8, states StateMask, fn func(Socket) error) error {
+// dump requests the sockets of one family and reads the answer.
+func dump(conn *netlink.Conn, request []byte, fn func(Socket) error) error {
 	req := netlink.Message{
 		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
-		Data:   diagRequest(family, states),
+		Data:   request,
 	}
 	if _, err := conn.Send(req); err != nil {
 		return err
@@ -102,7 +127,7 @@ func dump(conn *netlink.Conn, family uint8, states StateMask, fn func(Socket) er
 	interrupted := false
 	for m, err := range conn.ReceiveIter() {
 		if errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("this kernel has no inet_diag (modprobe tcp_diag): %w", err)
+			return fmt.Errorf("this kernel has not loaded inet_diag: run modprobe tcp_diag: %w", err)
 		}
 		if err != nil {
 			return err
@@ -132,6 +157,7 @@ func dump(conn *netlink.Conn, family uint8, states StateMask, fn func(Socket) er
 // addresses in network order.
 const (
 	diagReqBytes = 56
+	reqSport     = 8
 	diagMsgBytes = 72
 
 	extMemory = 7 // INET_DIAG_SKMEMINFO: an attribute of 32-bit numbers
@@ -146,7 +172,7 @@ const (
 	noCookie                         uint64 = 1<<64 - 1
 )
 
-func diagRequest(family uint8, states StateMask) []byte {
+func diagRequest(family uint8, states StateMask, port uint16) []byte {
 	b := make([]byte, diagReqBytes)
 	b[0] = family
 	b[1] = unix.IPPROTO_TCP
@@ -154,10 +180,12 @@ func diagRequest(family uint8, states StateMask) []byte {
 		b[2] = 1 << (extMemory - 1)
 	}
 	binary.NativeEndian.PutUint32(b[4:], uint32(states))
+	binary.BigEndian.PutUint16(b[reqSport:], port)
 	return b
 }
 
-// parseSocket decodes a struct inet_diag_msg and of the attributes after it the drops.
+// parseSocket decodes a struct inet_diag_msg and, from the attributes after it, the
+// drops.
 func parseSocket(b []byte) (Socket, error) {
 	if len(b) < diagMsgBytes {
 		return Socket{}, fmt.Errorf("inet_diag message of %d bytes, expected at least %d", len(b), diagMsgBytes)
@@ -196,7 +224,7 @@ func parseSocket(b []byte) (Socket, error) {
 	return s, nil
 }
 
-// parseDrops finds the number of drops among attributes, 0 if it is not there.
+// parseDrops returns the number of drops among attributes, 0 if it is not there.
 func parseDrops(b []byte) uint32 {
 	attrs, err := netlink.NewAttributeDecoder(b)
 	if err != nil {

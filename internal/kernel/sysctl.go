@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// sysctlReader returns what a sysctl has, with the line end that /proc gives it.
+// sysctlReader returns the value of a sysctl, which may end in a newline.
 type sysctlReader func(name string) (string, error)
 
-// sysctls has parse read the sysctls below /proc/sys/net/ and base. That shows the
-// namespace of the task that reads, whatever the path, so this joins n (see Do).
+// sysctls calls parse with a reader of the sysctls below /proc/sys/net/ and base. Any
+// path there shows the namespace of the reading task, so this joins n (see Do).
 func (n NetNS) sysctls(base string, parse func(sysctlReader) error) error {
 	err := n.Do(func() error {
 		return parse(func(name string) (string, error) {
@@ -27,7 +27,8 @@ func (n NetNS) sysctls(base string, parse func(sysctlReader) error) error {
 	return nil
 }
 
-// sysctl is where a number goes. An optional one that this kernel has not stays as it is.
+// sysctl is a number to read. If it is optional and this kernel does not have it, to
+// keeps its value.
 type sysctl struct {
 	name     string
 	to       *int

@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoTracepoint is returned for a tracepoint that this kernel does not have.
+// ErrNoTracepoint is the error for a tracepoint that this kernel does not have.
 var ErrNoTracepoint = errors.New("this kernel has no such tracepoint")
 
-// tracefsPaths are where tracefs is mounted, if it is.
+// tracefsPaths are the usual mount points of tracefs.
 var tracefsPaths = []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}
 
-// TracepointID returns the number by which perf_event_open() knows a tracepoint. It
-// stands in tracefs; where that is not mounted, it is looked at through a mount that
-// no path leads to and that ends with the call. The error is ErrNoTracepoint if the
-// kernel has no such tracepoint, or none at all; the mount takes CAP_SYS_ADMIN.
+// TracepointID returns the number of a tracepoint for perf_event_open(). It reads it
+// from tracefs; where that is not mounted, from a mount of its own that has no path
+// and ends with the call, which needs CAP_SYS_ADMIN. The error is ErrNoTracepoint if
+// the kernel has no such tracepoint, or none at all.
 func TracepointID(group, name string) (uint64, error) {
 	path := "events/" + group + "/" + name + "/id"
 	id, err := tracepointID(path)
 	if err != nil {
-		return 0, fmt.Errorf("look up tracepoint %s:%s: %w", group, name, err)
+		return 0, fmt.Errorf("find tracepoint %s:%s: %w", group, name, err)
 	}
 	return id, nil
 }

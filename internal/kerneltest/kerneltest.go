@@ -1,10 +1,12 @@
 // Package kerneltest is what tests need from a kernel: root, a network
-// namespace of their own, and the kernel's counters as the referee. What a
-// laptop may skip must run in CI: there a missing privilege is a failure.
+// namespace of their own, and the kernel's counters as the referee. An ordinary
+// user skips the tests that need root. Root skips those that need what it lacks,
+// and under CI it fails them.
 package kerneltest
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -12,16 +14,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RequireRoot skips the test without root, and fails it if CI is set.
+// RequireRoot skips the test for an ordinary user. For a root that lacks rights, as in
+// a container, it skips the test too, and fails it if CI is set.
 func RequireRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() == 0 {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: run it as root")
+	}
+	switch missing := missingRights(); {
+	case missing == "":
+	case os.Getenv("CI") != "":
+		t.Fatalf("needs %s, which this root lacks, and CI has to run it", missing)
+	default:
+		t.Skipf("needs %s, which this root lacks", missing)
+	}
+}
+
+// missingRights is what a root lacks that is not the host's.
+func missingRights() string {
+	const initUserNS = 0xEFFFFFFD // PROC_USER_INIT_INO
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/user", &st); err != nil || st.Ino != initUserNS {
+		return "the host's user namespace"
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil || data[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
+		return "CAP_SYS_ADMIN"
+	}
+	return ""
+}
+
+// RequireTool skips the test without a program, and says which Debian package has it.
+// It fails the test if CI is set.
+func RequireTool(t testing.TB, program, debianPackage string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
 		return
 	}
 	if os.Getenv("CI") != "" {
-		t.Fatal("needs root, and CI has to run it")
+		t.Fatalf("needs %s (apt-get install %s), and CI has to run it", program, debianPackage)
 	}
-	t.Skip("needs root")
+	t.Skipf("needs %s (apt-get install %s)", program, debianPackage)
 }
 
 // InVM reports whether the test runs in the virtual machine that has a stock
@@ -67,9 +101,9 @@ func Eventually(t testing.TB, timeout time.Duration, f func() (ok bool, state st
 	}
 }
 
-// Pause is how long to wait before another look at what was first looked at when it
-// began: what takes a minute need not be looked at a hundred times a second, which a
-// slow machine would do little else than.
+// Pause is how long to wait until a condition is checked again that was first checked
+// at begin: what takes a minute need not be checked a hundred times a second, which
+// would keep a slow machine from all else.
 func Pause(begin time.Time) time.Duration {
 	return min(10*time.Millisecond+time.Since(begin)/20, time.Second)
 }

@@ -57,7 +57,7 @@ func TestDoComesBack(t *testing.T) {
 	done := make(chan struct{})
 	go func() { // f ends its goroutine, as t.FailNow does
 		defer close(done)
-		t.Run("", func(t *testing.T) { ns.Do(t, func() { t.SkipNow() }) })
+		t.Run("", func(t *testing.T) { ns.Do(t, func() { t.Skip("this ends its goroutine, as t.FailNow does") }) })
 	}()
 	<-done
 	tasks, err := os.ReadDir("/proc/self/task")
@@ -182,9 +182,36 @@ type fake struct {
 
 func (f *fake) Helper() {}
 
+func (f *fake) Skipf(format string, args ...any) {
+	f.said = fmt.Sprintf("skip: "+format, args...)
+	runtime.Goexit()
+}
+
 func (f *fake) Fatalf(format string, args ...any) {
 	f.said = fmt.Sprintf(format, args...)
 	runtime.Goexit()
+}
+
+// TestRequireTool: a test without its tool is skipped on a laptop, and fails in CI; both
+// say which package has it.
+func TestRequireTool(t *testing.T) {
+	for ci, want := range map[string]string{
+		"":     "skip: needs no-such-tool (apt-get install some-package)",
+		"true": "needs no-such-tool (apt-get install some-package), and CI has to run it",
+	} {
+		t.Setenv("CI", ci)
+		f := &fake{TB: t}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			RequireTool(f, "sh", "dash")
+			RequireTool(f, "no-such-tool", "some-package")
+		}()
+		<-done
+		if f.said != want {
+			t.Errorf("with CI=%q: %q, want %q", ci, f.said, want)
+		}
+	}
 }
 
 func TestNamedLeavesNothing(t *testing.T) {

@@ -9,12 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/netns"
 	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // NS is a network namespace of one test.
 type NS struct {
-	ns *workload.NetNS
+	ns *netns.NS
 }
 
 // NetNS makes a network namespace with its loopback device up. It is gone with
@@ -22,7 +23,7 @@ type NS struct {
 func NetNS(t testing.TB) *NS {
 	t.Helper()
 	RequireRoot(t)
-	ns, err := workload.NewNetNS()
+	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func (n *NS) Path() string { return n.ns.Path() }
 func (n *NS) Inum() uint32 { return n.ns.Inum() }
 
 // NetNS returns the namespace as the workloads know it.
-func (n *NS) NetNS() *workload.NetNS { return n.ns }
+func (n *NS) NetNS() *netns.NS { return n.ns }
 
 // Do runs f on a thread that is in the namespace; f may end the test.
 // Goroutines that f starts are not in the namespace.
@@ -74,7 +75,7 @@ func (n *NS) AddAddr(t testing.TB, dev, prefix string) {
 	t.Helper()
 	p, err := netip.ParsePrefix(prefix)
 	if err == nil {
-		err = n.ns.AddAddr(dev, p)
+		err = workload.AddAddr(n.ns, dev, p)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -15,14 +15,16 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// Decoder reads records back from JSON. What it returns prints as the same
-// record again. Fields it does not know are left out, for later versions may add
-// some; so are words it does not know, and these are counted.
+// Decoder reads records back from JSON, those of earlier schemas too. What it
+// returns prints as the same record again, with the names of this schema, and so a
+// start record has at least the number of this one. The Decoder leaves out fields
+// that it does not know, for later versions may add some, and words that it does not
+// know, which it counts.
 //
 // A Decoder shares the strings of equal names, and what is said of equal processes,
 // between events. It is not safe for concurrent use.
 type Decoder struct {
-	Unknown uint64 // words that this version does not know, such as a new reason
+	Unknown uint64 // how many words this version did not know, such as a new reason
 
 	e     *event.Event
 	names map[string]string
@@ -30,8 +32,8 @@ type Decoder struct {
 	s     scanner
 }
 
-// Decode makes e the record in line, which is one JSON object. An error says
-// what is wrong with the line; e is not to be used then.
+// Decode sets e to the record in line, which is one JSON object. An error says
+// what is wrong with the line; e is undefined then.
 func (d *Decoder) Decode(line []byte, e *event.Event) error {
 	*e = event.Event{}
 	d.e, d.s.rest = e, line
@@ -42,6 +44,9 @@ func (d *Decoder) Decode(line []byte, e *event.Event) error {
 		e.Start = nil
 	} else if e.Start == nil {
 		e.Start = new(event.StartInfo)
+	}
+	if e.Start != nil {
+		e.Start.Schema = max(e.Start.Schema, Schema)
 	}
 	if e.Kind != event.End {
 		e.End = nil
@@ -57,11 +62,11 @@ func (d *Decoder) Decode(line []byte, e *event.Event) error {
 	return nil
 }
 
-// whosMax bounds what is remembered of processes.
+// whosMax is the maximum number of processes whose description is shared.
 const whosMax = 1 << 16
 
-// shareWho gives what the record says of the owner to the call that made it the
-// owner, which has it from its process.
+// shareWho gives the description of the owner also to those of the opener, the
+// accepter and the closer who are the same process.
 func (d *Decoder) shareWho(e *event.Event) {
 	if e.Process.Who == nil {
 		return
@@ -88,15 +93,6 @@ func (d *Decoder) member(name, value []byte) error {
 	}
 	return d.set(f.at(d.e), f.Type, value)
 }
-
-// byName is the table of fields for those who look them up often.
-var byName = func() map[string]*Field {
-	m := make(map[string]*Field, len(all))
-	for _, f := range all {
-		m[f.Name] = f
-	}
-	return m
-}()
 
 // set parses a value of type t into what p points to.
 func (d *Decoder) set(p any, t Type, raw []byte) (err error) {
@@ -162,6 +158,8 @@ func (d *Decoder) setOther(p any, raw []byte) (err error) {
 		*p, err = enum[event.OwnerFrom](d, raw)
 	case *event.Call:
 		*p, err = enum[event.Call](d, raw)
+	case *event.Cause:
+		*p, err = enum[event.Cause](d, raw)
 	case *event.Stage:
 		*p, err = enum[event.Stage](d, raw)
 	case *event.Severity:
@@ -188,12 +186,12 @@ func (d *Decoder) uint64(t Type, raw []byte) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(string(s), 16, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%.24q is no number in hex", s)
+		return 0, fmt.Errorf("%.24q is not a number in hex", s)
 	}
 	return n, nil
 }
 
-// maxNames bounds the names that are kept to be shared.
+// maxNames is the maximum number of names that are shared.
 const maxNames = 4096
 
 func (d *Decoder) string(t Type, raw []byte) (string, error) {
@@ -231,12 +229,12 @@ func (d *Decoder) end(p netip.AddrPort, t Type, raw []byte) (netip.AddrPort, err
 	}
 	a, err := netip.ParseAddr(string(s))
 	if err != nil {
-		return p, fmt.Errorf("%.48q is no address", s)
+		return p, fmt.Errorf("%.48q is not an address", s)
 	}
 	return netip.AddrPortFrom(a, p.Port()), nil
 }
 
-// kind parses the kind of an event: of a record, or one that is in trace files only.
+// kind parses the kind of an event: that of a record, or one of trace files alone.
 func (d *Decoder) kind(raw []byte) (event.Kind, error) {
 	for k := event.End + 1; k <= event.Held; k++ {
 		if s := k.String(); len(raw) == len(s)+2 && string(raw[1:len(raw)-1]) == s {
@@ -313,7 +311,7 @@ func parseTime(raw []byte) (int64, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, string(s))
 	if err != nil {
-		return 0, fmt.Errorf("%.40q is no time as in RFC 3339", s)
+		return 0, fmt.Errorf("%.40q is not a time of RFC 3339", s)
 	}
 	if t.Before(minTime) || t.After(maxTime) {
 		return 0, fmt.Errorf("%s is out of range", s)

@@ -3,6 +3,7 @@ package output
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,29 +50,41 @@ func fill(t *testing.T, p any, n int) {
 	}
 }
 
+// event is one that can have the field.
+func (f *Field) event() event.Event {
+	e := event.Event{Time: at, Kind: event.Open}
+	switch f.On {
+	case "start":
+		e.Kind, e.Start = event.Start, &event.StartInfo{Schema: Schema}
+	case "end":
+		e.Kind = event.End
+	case "lost":
+		e.Kind = event.Lost
+	case onStorm:
+		e.Kind = event.StormUpdate
+	}
+	return e
+}
+
+// fillField gives the field a value in e.
+func fillField(t *testing.T, f *Field, e *event.Event) {
+	t.Helper()
+	fill(t, f.at(e), slices.Index(all, f))
+}
+
 // TestDecodeEveryField: each field of the table says where Decode puts it, and
 // comes back as it was.
 func TestDecodeEveryField(t *testing.T) {
-	derived := map[string]bool{"ip": true}
-	for i, f := range all {
+	derived := map[string]bool{"ip": true, "used_pct": true}
+	for _, f := range all {
 		if f.at == nil {
 			if !derived[f.Name] {
 				t.Errorf("%s: the field does not say where it is to be put", f.Name)
 			}
 			continue
 		}
-		e := event.Event{Time: at, Kind: event.Open}
-		switch f.On {
-		case "start":
-			e.Kind = event.Start
-		case "end":
-			e.Kind = event.End
-		case "lost":
-			e.Kind = event.Lost
-		case onStorm:
-			e.Kind = event.StormUpdate
-		}
-		fill(t, f.at(&e), i)
+		e := f.event()
+		fillField(t, f, &e)
 		line := AppendJSON(nil, &e)
 		if !strings.Contains(string(line), `"`+f.Name+`":`) {
 			t.Errorf("%s: not in %s", f.Name, line)
@@ -118,7 +131,7 @@ func TestDecodeRefuses(t *testing.T) {
 		``, `{`, `[]`, `{"pid":}`, `{"pid":1`, `{"pid":1}}`, `{"pid":"1"}`, `{"pid":-1}`, `{"pid":4294967296}`,
 		`{"pid" 1}`, `{"comm":1}`, `{"comm":"\q"}`, `{"comm":"\\q"}`, `{"laddr":"10.0.0"}`, `{"cookie":"xyz"}`,
 		`{"time":"yesterday"}`, `{"time":"9999-01-01T00:00:00Z"}`, `{"timestamps":1}`, `{1:2}`, "{\"comm\":\"a\nb\"}",
-		`{"event":"end","drift":7}`, `{"event":"end","lost":{"ring":-1}}`, `{"hooks":["\\"]}`,
+		`{"event":"end","drift":7}`, `{"event":"end","lost_by_stage":{"ring":-1}}`, `{"event":"end","lost":{"ring":-1}}`, `{"hooks":["\\"]}`,
 	} {
 		var d Decoder
 		var e event.Event

@@ -1,9 +1,11 @@
 package output
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,10 +15,10 @@ import (
 // table of fields: docs/records.md.
 func Docs() string {
 	var b strings.Builder
-	b.WriteString(docsIntro)
-	fmt.Fprintf(&b, "`text` prints `%s`.\n\n", strings.Join(textFields, ","))
+	b.WriteString(strings.ReplaceAll(docsIntro, "SCHEMA", strconv.Itoa(Schema)) + "\n")
+	fmt.Fprintf(&b, "`text` prints `%s`, and on a terminal that is too narrow for them, fewer.\n\n", strings.Join(Default(Text), ","))
 	fmt.Fprintf(&b, "`wide` prints `%s`.\n\n", strings.Join(wideFields, ","))
-	b.WriteString("`json` and `csv` print all fields, in the order below. `--fields` picks others in any format.\n\n")
+	b.WriteString("`json` and `csv` print all fields, in the order below. `--fields` selects others in any format.\n\n")
 	b.WriteString("## Events\n\n| `event` | when | `reason` |\n| --- | --- | --- |\n")
 	for _, k := range kinds {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.kind, k.when, code(k.reasons))
@@ -37,29 +39,51 @@ func Docs() string {
 		}
 		b.WriteByte('\n')
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	b.WriteString("## Names that are in no record\n\nTables (`top`, `ports`, `list --by`, `trace --summary`) and reports have the names above, and these.\n\n" +
+		"| name | JSON | meaning |\n| --- | --- | --- |\n")
+	for _, t := range tableTerms {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", t.Name, t.Type.json(), t.Doc)
+	}
+	return b.String() + "\n" + docsChanges()
 }
 
-const docsIntro = `<!-- Generated from internal/output by go generate; do not edit. -->
-# Records
+// docsIntro is what stands above the tables, with SCHEMA for its number.
+//
+//go:embed records.intro.md
+var docsIntro string
 
-` + "`twtrace trace -o json`" + ` prints one object a line. The same names are the headers of CSV and, in capitals, the
-headings of text, where durations are worded for people and ` + "`_ns`" + ` is left out of the heading. What is not known is
-absent in JSON, empty in CSV and ` + "`-`" + ` in text. New fields may come at any time: readers skip what they do not know.
-[records.schema.json](records.schema.json) is the JSON Schema of a line.
+// changes documents what a schema changed, newest first, in Markdown. Old names are in
+// the terms.
+var changes = []string{
+	2: "One name for one thing, in all that twtrace prints, and the unit in each name. Trace files of schema 1 are read as before, " +
+		"and `--fields` and `--closer` take the old names.\n\n" +
+		"In `top`, `dir` (`out`, `in`) is `role` (`client`, `server`), `peer` and `local` are `raddr`, `rport`, `laddr` and `lport`, " +
+		"lifetimes are in nanoseconds, not milliseconds, and `container` and `pod` are ids beside `container_name` and `pod_name`.\n\n" +
+		"The report is `twtrace.report/v2`. Beside the table below, `begin` is `start`, owners have `group`, not `name`, and " +
+		"`closed_by_local_total` and `closed_by_known_total`, not `closed_first` and `closer_known`; `totals.before` is `snapshots_total`, " +
+		"`no_port` is `no_port_total`, namespaces have `used` and `usable`, not `time_wait` and `limit`, and the arrays in `series` " +
+		"and the lists by reason are `opens`, `fails`, `time_wait_enters`, `time_wait_exits` and `time_wait_refused`.",
+}
 
-Strings from outside, such as a comm, are escaped in all formats: every byte that is not part of a printable UTF-8
-character is ` + "`\\xNN`" + `, and a backslash is ` + "`\\\\`" + `. Invalid UTF-8, control and invisible characters so stay harmless and
-distinguishable, and undoing the two escapes gives the bytes back. JSON and CSV then quote the result by their own
-rules: in JSON each of these backslashes is doubled once more. Where a plain byte could be taken for something else it is
-` + "`\\xNN`" + ` too: in text a space, a ` + "`#`" + ` in front and a lone ` + "`-`" + `, so that splitting at spaces always works; in CSV a
-` + "`=`, `+`, `-` or `@`" + ` in front, so that no spreadsheet takes a name for a formula.
-
-In text ` + "`start`, `lost` and `end`" + ` are lines that begin with ` + "`#`" + `. In CSV they are rows as the others are, lists written
-` + "`a;b`" + ` and objects ` + "`k=v;k=v`" + `; with ` + "`--fields`" + ` they are there if ` + "`event`" + ` is among the fields. In JSON ` + "`--fields`" + ` does not
-thin them.
-
-`
+// docsChanges returns the section on what changed, and since when.
+func docsChanges() string {
+	var b strings.Builder
+	b.WriteString("## What changed\n")
+	for n := len(changes) - 1; n > 1; n-- {
+		fmt.Fprintf(&b, "\n### Schema %d\n\n%s\n", n, changes[n])
+	}
+	b.WriteString("\n| where | until schema 1 | from schema 2 on |\n| --- | --- | --- |\n")
+	for _, place := range []string{inRecords, inPorts, inTop, inSummary, inReport} {
+		for _, t := range Terms() {
+			for _, old := range t.Was {
+				if old.In == place {
+					fmt.Fprintf(&b, "| %s | `%s` | `%s` |\n", place, old.Name, t.Name)
+				}
+			}
+		}
+	}
+	return b.String()
+}
 
 // sentence is what the documentation says of f: its meaning, its values, and
 // the record that has it if the title above does not say so.

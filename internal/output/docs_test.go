@@ -49,7 +49,7 @@ func TestFieldTable(t *testing.T) {
 	e.Start = &event.StartInfo{Version: "v", Schema: 1, Host: "h", Kernel: "k", BootID: "b", Hooks: []string{"h"},
 		Missing: []string{"m"}, Limits: map[string]string{"a": "b"}, Filter: "f"}
 	e.End = &event.EndInfo{Why: "w"}
-	e.Storm = &event.StormInfo{Severity: event.Warn, LifeP50: 1, Used: 1, Usable: 2, Projected: 3, PIDs: 4}
+	e.Storm = &event.StormInfo{Severity: event.Warn, LifeP50: 1, Used: 1, Usable: 2, Projected: 3, PIDs: 4, Held: 5, Others: 6, Resolved: true}
 	var zero event.Event
 	for _, f := range Fields() {
 		if !name.MatchString(f.Name) || seen[f.Name] || f.Doc == "" {
@@ -103,7 +103,7 @@ func TestSchema(t *testing.T) {
 	}
 	for _, bad := range []string{`{"time":"x","event":"open"}`, `{"event":"open"}`, `{"time":"2026-11-22T22:14:07.912345678Z","event":"opened"}`,
 		`{"time":"2026-11-22T22:14:07.912345678Z","event":"open","pid":-1}`, `{"time":"2026-11-22T22:14:07.912345678Z","event":"open","cookie":"0x1"}`,
-		`{"time":"2026-11-22T22:14:07.912345678Z","event":"end","drift":[{"netns":1}]}`, `{"time":"2026-11-22T22:14:07.912345678Z","event":"end","ends":{"a":"b"}}`} {
+		`{"time":"2026-11-22T22:14:07.912345678Z","event":"end","drift":[{"netns":1}]}`, `{"time":"2026-11-22T22:14:07.912345678Z","event":"end","lost_by_stage":{"a":"b"}}`} {
 		var v any
 		if err := json.Unmarshal([]byte(bad), &v); err != nil {
 			t.Fatal(err)

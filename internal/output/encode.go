@@ -8,26 +8,26 @@ import (
 )
 
 // Encoder prints records as [AppendJSON] does, byte for byte, in a fraction of the
-// time: it remembers what repeats from record to record as it was printed, the second
-// of the time and what is said of the processes. It is not safe for concurrent use.
+// time: it caches what repeats from record to record in its printed form, the second
+// of the time and the members about processes. It is not safe for concurrent use.
 type Encoder struct {
 	second int64  // since the epoch, that stamp is of
 	stamp  []byte // `{"time":"2026-11-22T22:14:07.`
 	people [peopleSlots]people
 }
 
-// peopleSlots is how many casts of processes are remembered: those of a busy host,
-// each as opener, accepter and closer, and not more than fit into a cache of the CPU.
+// peopleSlots is how many combinations of processes are cached: enough for a busy
+// host, and not more than fit into a cache of the CPU.
 const peopleSlots = 256
 
-// people is what a record says of who did what, printed.
+// people is the printed members of a record about who did what.
 type people struct {
 	cast
 	text []byte
 }
 
-// cast is what that is printed from. What a [event.Who] says is never changed, so that
-// the pointer stands for it.
+// cast is what people is printed from. A [event.Who] never changes, so comparing the
+// pointers is enough.
 type cast struct {
 	owner, opener, accepter, closer event.Proc
 	role                            event.Role
@@ -36,7 +36,7 @@ type cast struct {
 }
 
 // The parts of the table: what people prints, and the fields behind rearms, which
-// records of fails alone have. Encoder prints what is in front of and between them.
+// few records have. Encoder prints the fields before and between them itself.
 var (
 	castFields = between("role", "oldstate")
 	failFields = between("call", "severity")
@@ -59,6 +59,9 @@ func (c *Encoder) AppendJSON(dst []byte, e *event.Event) []byte {
 		dst = append(strconv.AppendUint(append(dst, `,"cookie":"`...), e.Cookie, 16), '"')
 	}
 	dst = appendUint(dst, `,"netns":`, uint64(e.NetNS))
+	if e.NetNSName != "" {
+		dst = appendJSONString(append(dst, `,"netns_name":`...), e.NetNSName)
+	}
 	dst = appendUint(dst, `,"ip":`, uint64(e.IP()))
 	if a := e.Local.Addr(); a.IsValid() {
 		dst = append(a.Unmap().WithZone("").AppendTo(append(dst, `,"laddr":"`...)), '"')
@@ -71,6 +74,10 @@ func (c *Encoder) AppendJSON(dst []byte, e *event.Event) []byte {
 	dst = append(dst, c.cast(e)...)
 	dst = append(append(append(dst, oldMembers[e.Old]...), newMembers[e.New]...), reasonMembers[e.Reason]...)
 	dst = appendInt(dst, `,"life_ns":`, e.Life)
+	dst = appendInt(dst, `,"idle_ns":`, e.Idle)
+	if e.DataLost {
+		dst = append(dst, `,"data_lost":true`...)
+	}
 	switch e.Stamps {
 	case event.Unknown:
 	case event.Yes:
@@ -84,13 +91,13 @@ func (c *Encoder) AppendJSON(dst []byte, e *event.Event) []byte {
 	dst = appendInt(dst, `,"state_ns":`, e.InState)
 	dst = appendInt(dst, `,"remaining_ns":`, e.Remaining)
 	dst = appendUint(dst, `,"rearms":`, uint64(e.Rearms))
-	if e.Call != 0 || e.Errno != 0 || e.Count != 0 || e.Stage != 0 {
+	if e.Call != 0 || e.Errno != 0 || e.Cause != 0 || e.Count != 0 || e.Stage != 0 {
 		dst = appendMembers(dst, failFields, e)
 	}
 	return append(dst, '}')
 }
 
-// appendTime begins an object with the time ns since the epoch.
+// appendTime starts an object with the time, in ns since the epoch.
 func (c *Encoder) appendTime(dst []byte, ns int64) []byte {
 	const second = 1e9
 	if s := ns / second; s != c.second || c.stamp == nil {
@@ -107,10 +114,10 @@ func (c *Encoder) appendTime(dst []byte, ns int64) []byte {
 	return dst
 }
 
-// cast returns what e says of processes.
+// cast returns the printed members of e about processes.
 func (c *Encoder) cast(e *event.Event) []byte {
 	k := cast{e.Process, e.Opener, e.Accepter, e.CloseProc, e.Role, e.Closer, e.Owner}
-	// Odd factors: the slot is the upper bits, to which all of these come.
+	// Odd factors: the slot is the upper bits, which all of these reach.
 	h := k.owner.PID*0x9E3779B1 + k.opener.PID*0x85EBCA77 + k.accepter.PID*0xC2B2AE3D + k.closer.PID*0x27D4EB2F +
 		(uint32(k.role)<<6+uint32(k.side)<<3+uint32(k.from))*0x165667B1
 	p := &c.people[h>>24%peopleSlots]

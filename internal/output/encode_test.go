@@ -30,13 +30,13 @@ func randomEvent(r *rand.Rand) event.Event {
 	ends := []netip.AddrPort{{}, netip.MustParseAddrPort("10.0.0.7:80"), netip.MustParseAddrPort("[::ffff:1.2.3.4]:5"),
 		netip.MustParseAddrPort("[fe80::1%eth0]:443"), netip.MustParseAddrPort("[2001:db8::7]:0")}
 	return event.Event{
-		Time: int64(pick(1<<63)) >> r.IntN(40), Cookie: pick(1<<63) * 2, NetNS: uint32(pick(1 << 32)),
+		Time: int64(pick(1<<63)) >> r.IntN(40), Cookie: pick(1<<63) * 2, NetNS: uint32(pick(1 << 32)), NetNSName: []string{"", "web", "a\"b\n"}[r.IntN(3)],
 		Kind: event.Kind(pick(256)), Reason: event.Reason(pick(256)), Old: event.State(pick(256)), New: event.State(pick(256)),
 		Role: event.Role(pick(256)), Closer: event.Side(pick(256)), Owner: event.OwnerFrom(pick(256)),
-		Stamps: event.Tri(pick(3)), Bound: pick(2) == 1, Local: ends[r.IntN(len(ends))], Remote: ends[r.IntN(len(ends))],
+		Stamps: event.Tri(pick(3)), Bound: pick(2) == 1, Idle: int64(pick(1 << 40)), DataLost: pick(2) == 1, Local: ends[r.IntN(len(ends))], Remote: ends[r.IntN(len(ends))],
 		Process: proc(), Opener: proc(), Accepter: proc(), CloseProc: proc(),
 		Life: int64(pick(1<<63)) - int64(pick(3)), InState: int64(pick(1 << 63)), Remaining: int64(pick(1 << 63)), Rearms: uint32(pick(1 << 32)),
-		Call: event.Call(pick(256)), Errno: uint16(pick(200)), Count: pick(1 << 63), Stage: event.Stage(pick(256)),
+		Call: event.Call(pick(256)), Errno: uint16(pick(200)), Cause: event.Cause(pick(256)), Count: pick(1 << 63), Stage: event.Stage(pick(256)),
 	}
 }
 

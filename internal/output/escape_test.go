@@ -6,6 +6,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/twtrace/twtrace/internal/clock"
 )
 
 func TestEscape(t *testing.T) {
@@ -66,7 +68,7 @@ func TestCells(t *testing.T) {
 		{`a,b"c`, `a,b"c`, `"a,b""c"`},
 		{`"`, `"`, `""""`},
 	} {
-		if got := string(String(tt.in).appendText(nil)); got != tt.text {
+		if got := string(String(tt.in).appendText(nil, clock.UTC)); got != tt.text {
 			t.Errorf("text of %q is %q, want %q", tt.in, got, tt.text)
 		}
 		if got := string(appendCSV(nil, String(tt.in))); got != tt.csv {
@@ -93,7 +95,7 @@ func FuzzEscape(f *testing.F) {
 		if s == "" {
 			return
 		}
-		cell := string(String(s).appendText(nil))
+		cell := string(String(s).appendText(nil, clock.UTC))
 		if back, err := Unescape(cell); err != nil || back != s {
 			t.Errorf("cell of %q is %q, back: %q, %v", s, cell, back, err)
 		}

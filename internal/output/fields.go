@@ -2,14 +2,16 @@ package output
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/xrash/smetrics"
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/clock"
 	"github.com/twtrace/twtrace/internal/event"
 )
 
@@ -20,64 +22,60 @@ type Field struct {
 	On   string   // the records that can have it; "" is every one about a connection
 	Type Type     // of its value, where it is known
 	Enum []string // its values, if it has a fixed set
+	Was  []Old    // what else it was called, in earlier schemas
 	Column
 
-	value func(e *event.Event) Value
-	at    func(e *event.Event) any                // a pointer to where Decode puts it; nil if it follows from others
-	text  func(dst []byte, e *event.Event) []byte // a shorter form in Text, or nil
-	full  int                                     // width in Wide, if text makes it shorter
-	about bool                                    // only start or end have it
+	value    func(e *event.Event) Value
+	at       func(e *event.Event) any                               // a pointer to where Decode stores it; nil if it follows from others
+	text     func(dst []byte, e *event.Event, c clock.Clock) []byte // a shorter form in Text, or nil
+	alsoWide bool                                                   // Wide prints text too
+	full     int                                                    // width in Wide, if text makes it shorter
+	short    string                                                 // the heading, if it is not made of the name
+	about    bool                                                   // only start or end have it
+	instead  string                                                 // of a column of text: the fields that the other formats have for it
 }
 
-// Column is how a field or a cell stands in a text table.
+// Column is the layout of a field in a text table.
 type Column struct {
-	Width int  // least width
-	Max   int  // where a column that grows stops growing; 0 is Width
-	Right bool // to the right
+	Width int  // at least
+	Max   int  // maximum width of a column that grows; 0 is Width
+	Right bool // aligned to the right
 }
 
 // Value returns the field's value in e; TypeNone if it is not known.
 func (f *Field) Value(e *event.Event) Value { return f.value(e) }
 
-// heading returns the heading of a field or column: text prints durations for
-// people, so the unit in the name is not said.
-func heading(name string) string {
-	return strings.ToUpper(strings.TrimSuffix(name, "_ns"))
-}
-
-// What text and wide print unless told otherwise. An IPv4 record of text is
-// under 80 columns as a rule and never over 100.
-var (
-	textFields = []string{"time", "event", "pid", "comm", "lport", "raddr", "rport", "life_ns", "reason"}
-	wideFields = []string{"time", "event", "netns", "cookie", "pid", "comm", "owner", "role", "closer",
-		"closer_pid", "closer_comm", "uid", "ppid", "pcomm", "unit", "container", "laddr", "lport", "raddr", "rport", "life_ns", "state_ns",
-		"remaining_ns", "timestamps", "reason", "call", "errno"}
-)
-
-// Fields returns the table of fields, in the order of JSON and CSV.
+// Fields returns the table of fields, in the order of JSON, CSV and Parquet.
 func Fields() []*Field { return slices.Clone(all) }
 
 // Default returns the names of the fields that a format prints by default.
 func Default(f Format) []string {
 	switch f {
 	case Text:
-		return slices.Clone(textFields)
+		return bare(textArrangements[0])
 	case Wide:
 		return slices.Clone(wideFields)
 	}
 	return names(all)
 }
 
-// ParseFields parses a list of field names, as --fields takes it: "pid,comm".
-func ParseFields(list string) ([]string, error) {
+// ParseFields parses a list of fields, as --fields takes it: by their names or by their
+// headings, in any case: "pid,COMM".
+func ParseFields(list string, f Format) ([]string, error) {
 	sel := strings.Split(list, ",")
 	for i := range sel {
 		sel[i] = strings.TrimSpace(sel[i])
 	}
-	if _, err := lookup(sel); err != nil {
+	fields, err := lookup(sel)
+	if err != nil {
 		return nil, err
 	}
-	return sel, nil
+	for _, x := range fields {
+		if x.instead != "" && (f == JSON || f == CSV) {
+			return nil, fmt.Errorf("field %q is one of text; %v has %s", x.Name, f, x.instead)
+		}
+	}
+	return names(fields), nil
 }
 
 // lookup returns the fields of these names.
@@ -86,23 +84,89 @@ func lookup(sel []string) ([]*Field, error) {
 	for i, n := range sel {
 		f := find(n)
 		if f == nil {
-			return nil, fmt.Errorf("no field %q: the fields are %s", n, strings.Join(names(all), ", "))
+			return nil, fmt.Errorf("no field %q%s", n, nearest(n, slices.Concat(all, textOnly)))
 		}
-		if slices.Contains(sel[:i], n) {
-			return nil, fmt.Errorf("field %q is named twice", n)
+		if slices.Contains(out, f) {
+			return nil, fmt.Errorf("field %q is named twice", sel[i])
 		}
 		out = append(out, f)
 	}
 	return out, nil
 }
 
+// find returns the field of that name or heading, or the one that had it in an earlier
+// schema; nil if there is none.
 func find(name string) *Field {
-	i := slices.IndexFunc(all, func(f *Field) bool { return f.Name == name })
-	if i < 0 {
-		return nil
+	if f := byName[name]; f != nil {
+		return f
 	}
-	return all[i]
+	for _, f := range slices.Concat(all, textOnly) {
+		if named(name, f.Name, f.heading()) {
+			return f
+		}
+	}
+	return nil
 }
+
+// named reports whether what was typed is a name or a heading, in capitals or not; that of
+// a time may have its zone.
+func named(typed, name, heading string) bool {
+	typed, _, _ = strings.Cut(typed, "(")
+	return strings.EqualFold(typed, name) || strings.EqualFold(typed, heading)
+}
+
+// nearest suggests the field that was meant, and says where all are.
+func nearest(typed string, fields []*Field) string {
+	best := nearestName(typed, func(yield func(name, heading string) bool) {
+		for _, f := range fields {
+			if !yield(f.Name, f.heading()) {
+				return
+			}
+		}
+	})
+	if best == "" {
+		return "; the first line of -o csv has all names"
+	}
+	return "; did you mean " + best + "?"
+}
+
+// nearestName returns the name of those in pairs of a name and a heading that is most like
+// what was typed; "" if none is.
+func nearestName(typed string, pairs iter.Seq2[string, string]) string {
+	typed = strings.ToLower(typed)
+	best, least := "", len(typed)/3+2 // a letter in three may be wrong
+	for name, heading := range pairs {
+		for _, n := range []string{name, strings.ToLower(heading)} {
+			d := smetrics.WagnerFischer(typed, n, 1, 1, 1)
+			if min(len(typed), len(n)) > 2 && (strings.HasPrefix(n, typed) || strings.HasPrefix(typed, n)) {
+				d = min(d, 1)
+			}
+			if d < least && typed != "" {
+				best, least = name, d
+			}
+		}
+	}
+	return best
+}
+
+// heading is that of the field in text.
+func (f *Field) heading() string { return f.Term().Heading() }
+
+// byName is the table of fields by their names, earlier ones included.
+var byName = func() map[string]*Field {
+	m := make(map[string]*Field, len(all))
+	for _, f := range all {
+		for _, old := range f.Was {
+			if old.In == inRecords {
+				m[old.Name] = f
+			}
+		}
+	}
+	for _, f := range all {
+		m[f.Name] = f
+	}
+	return m
+}()
 
 func names(fields []*Field) []string {
 	out := make([]string, len(fields))
@@ -151,39 +215,4 @@ func errnoOf(n uint16) Value {
 		return Word(s)
 	}
 	return Word(strconv.Itoa(int(n)))
-}
-
-// shortTime is the time of day; the date stands in the start remark.
-func shortTime(dst []byte, e *event.Event) []byte {
-	if e.Time == 0 {
-		return append(dst, '-')
-	}
-	t := time.Unix(0, e.Time).UTC()
-	return appendDigits(append(appendClock(dst, t), '.'), t.Nanosecond()/int(time.Millisecond), 3)
-}
-
-// shortEvent says tw_enter for time_wait_enter, and so on; --event takes both.
-func shortEvent(dst []byte, e *event.Event) []byte {
-	s := e.Kind.String()
-	if rest, ok := strings.CutPrefix(s, "time_wait_"); ok {
-		return append(append(dst, "tw_"...), rest...)
-	}
-	return append(dst, s...)
-}
-
-// whyText is the reason, and on fail, which has none, the errno. On storms it is
-// followed by the severity and the ports in use.
-func whyText(dst []byte, e *event.Event) []byte {
-	if s := e.Storm; s != nil {
-		dst = append(append(dst, e.Reason.String()...), ',')
-		dst = append(dst, s.Severity.String()...)
-		if s.Usable > 0 {
-			dst = append(append(dst, ','), Percent(s.Used, s.Usable)...)
-		}
-		return dst
-	}
-	if e.Kind == event.Fail && e.Reason == event.ReasonNone {
-		return errnoOf(e.Errno).appendText(dst)
-	}
-	return Word(e.Reason.String()).appendText(dst)
 }

@@ -1,6 +1,10 @@
 package output
 
-import "github.com/twtrace/twtrace/internal/event"
+import (
+	"slices"
+
+	"github.com/twtrace/twtrace/internal/event"
+)
 
 // startFields are the fields of the start record.
 var startFields = []Field{
@@ -9,7 +13,7 @@ var startFields = []Field{
 		at:    inStart(func(s *event.StartInfo) any { return &s.Version }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.Version) })},
 	{Name: "schema", On: "start", Type: TypeInt,
-		Doc:   "version of this record contract; grows when a field changes its meaning or goes",
+		Doc:   "version of this record contract: it grows when a field changes its meaning or its name, or is removed",
 		at:    inStart(func(s *event.StartInfo) any { return &s.Schema }),
 		value: ofStart(func(s *event.StartInfo) Value { return Int(int64(s.Schema)) })},
 	{Name: "host", On: "start", Type: TypeString,
@@ -29,7 +33,7 @@ var startFields = []Field{
 		at:    inStart(func(s *event.StartInfo) any { return &s.Hooks }),
 		value: ofStart(func(s *event.StartInfo) Value { return List(s.Hooks) })},
 	{Name: "missing", On: "start", Type: TypeList,
-		Doc:   "what will not be seen, in words",
+		Doc:   "what the trace cannot see, in words",
 		at:    inStart(func(s *event.StartInfo) any { return &s.Missing }),
 		value: ofStart(func(s *event.StartInfo) Value { return List(s.Missing) })},
 	{Name: "limits", On: "start", Type: TypeStrings,
@@ -42,60 +46,60 @@ var startFields = []Field{
 			return Value{typ: TypeStrings, nested: s.Limits}
 		})},
 	{Name: "filter", On: "start", Type: TypeString,
-		Doc:   "the filter in words; absent if there is none",
+		Doc:   "the filter in words. Absent if there is none",
 		at:    inStart(func(s *event.StartInfo) any { return &s.Filter }),
 		value: ofStart(func(s *event.StartInfo) Value { return String(s.Filter) })},
 }
 
 // endFields are the fields of the end record. A number that is 0 is known.
 var endFields = []Field{
-	{Name: "births", On: "end", Type: TypeUint,
-		Doc:   "mini-sockets born, parked ones included",
+	{Name: "births_total", Was: was("births", inRecords), On: "end", Type: TypeUint,
+		Doc:   "mini-sockets created, in TIME_WAIT or parked in FIN_WAIT2",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Births }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Births) })},
-	{Name: "parked", On: "end", Type: TypeUint,
-		Doc:   "of those, born in FIN_WAIT2",
+	{Name: "parked_total", Was: was("parked", inRecords), On: "end", Type: TypeUint,
+		Doc:   "mini-sockets created in FIN_WAIT2",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Parked }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Parked) })},
-	{Name: "promoted", On: "end", Type: TypeUint,
-		Doc:   "parked ones that reached TIME_WAIT",
+	{Name: "promoted_total", Was: was("promoted", inRecords), On: "end", Type: TypeUint,
+		Doc:   "parked mini-sockets that entered TIME_WAIT later",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Promoted }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Promoted) })},
-	{Name: "late", On: "end", Type: TypeUint,
-		Doc:   "promotions that were found when TIME_WAIT ended, so that its begin was told late",
+	{Name: "late_enters_total", Was: was("late", inRecords, inReport), On: "end", Type: TypeUint,
+		Doc:   "starts of TIME_WAIT that were detected only when it ended",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Late }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Late) })},
-	{Name: "begins", On: "end", Type: TypeUint,
-		Doc:   "begins of TIME_WAIT",
+	{Name: "time_wait_enters_total", short: "ENTERS", Was: slices.Concat(was("begins", inRecords, inSummary), was("time_wait_begins", inReport)), On: "end", Type: TypeUint,
+		Doc:   "sockets that entered TIME_WAIT",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Begins }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Begins) })},
-	{Name: "ends", On: "end", Type: TypeCounts,
-		Doc:   "ends of TIME_WAIT by reason, `unknown` included",
+	{Name: "time_wait_exits_by_reason", Was: was("ends", inRecords), On: "end", Type: TypeCounts,
+		Doc:   "sockets that left TIME_WAIT, by reason, including `unknown`",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Ends }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Ends} })},
-	{Name: "refused", On: "end", Type: TypeUint,
-		Doc:   "mini-sockets that the kernel refused",
+	{Name: "time_wait_refused_total", short: "REFUSED", Was: was("refused", inRecords, inSummary, inReport), On: "end", Type: TypeUint,
+		Doc:   "TIME_WAIT sockets that the kernel refused to create",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Refused }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Refused) })},
 	{Name: "alive", On: "end", Type: TypeUint,
-		Doc:   "sockets still in TIME_WAIT or parked",
+		Doc:   "sockets in TIME_WAIT or parked when the trace ended",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Alive }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Uint(i.Alive) })},
-	{Name: "lost", On: "end", Type: TypeCounts,
-		Doc:   "events lost, by stage; stages with none are absent",
+	{Name: "lost_by_stage", Was: slices.Concat(was("lost", inRecords), was("lost_stages", inTop)), On: "end", Type: TypeCounts,
+		Doc:   "events lost, by stage. Stages that lost none are absent",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Lost }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Lost} })},
-	{Name: "unnamed", On: "end", Type: TypeCounts,
-		Doc: "processes whose records lack details: `gone` had ended before /proc was read (no executable is known); " +
-			"of `throttled` there were too many at a time to look them all up at once",
+	{Name: "unnamed_by_cause", Was: was("unnamed", inRecords), On: "end", Type: TypeCounts,
+		Doc: "processes whose records lack details. `gone`: the process ended before twtrace read /proc; " +
+			"`throttled`: too many processes started at once to read all of them in time",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Unnamed }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeCounts, nested: i.Unnamed} })},
 	{Name: "drift", On: "end", Type: TypeDrift,
-		Doc: "network namespaces where the kernel's own counters grew by another number than was traced: " +
-			"what the kernel counted less what was traced",
+		Doc: "network namespaces where the kernel's own counters disagree with the trace: " +
+			"the kernel's count minus the trace's",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Drift }),
 		value: ofEnd(func(i *event.EndInfo) Value { return Value{typ: TypeDrift, nested: i.Drift} })},
-	{Name: "why", On: "end", Type: TypeString,
+	{Name: "stopped_by", Was: was("why", inRecords, inReport), On: "end", Type: TypeString,
 		Doc:   "why the trace ended",
 		at:    inEnd(func(i *event.EndInfo) any { return &i.Why }),
 		value: ofEnd(func(i *event.EndInfo) Value { return String(i.Why) })},

@@ -10,6 +10,14 @@ import (
 // characters below 100 days: 812ns, 3.1ms, 210ms, 61.2s, 2m30s, 1h05m, 3d04h.
 func Duration(ns int64) string { return string(AppendDuration(nil, ns)) }
 
+// Seconds words a duration that nobody wants in tenths: 41s, 2m30s.
+func Seconds(d time.Duration) string {
+	if d < time.Minute {
+		return strconv.FormatFloat(d.Seconds(), 'f', 0, 64) + "s"
+	}
+	return Duration(int64(d))
+}
+
 // AppendDuration appends what [Duration] returns.
 func AppendDuration(dst []byte, ns int64) []byte {
 	if ns < 0 {

@@ -22,6 +22,16 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 400 * time.Millisecond: "0s", 600 * time.Millisecond: "1s", 41300 * time.Millisecond: "41s", 150 * time.Second: "2m30s",
+	} {
+		if got := Seconds(d); got != want {
+			t.Errorf("Seconds(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
 // TestDurationWidth checks the promise of six characters, around every power
 // of ten and every unit.
 func TestDurationWidth(t *testing.T) {

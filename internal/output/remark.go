@@ -2,23 +2,23 @@ package output
 
 import (
 	"strconv"
+	"strings"
+	"time"
 
+	"github.com/twtrace/twtrace/internal/clock"
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// appendRemark appends a start, lost or end record as text has it.
-func appendRemark(dst []byte, e *event.Event) []byte {
-	switch e.Kind {
-	case event.Start:
-		return appendStart(dst, e)
-	case event.Lost:
-		return appendLost(dst, e)
-	default:
-		return appendEnd(dst, e)
+// appendRemark appends a lost or end record as text has it; t is what was printed.
+func appendRemark(dst []byte, e *event.Event, t *tally, o Options) []byte {
+	if e.Kind == event.Lost {
+		return appendLost(dst, e, o.Clock)
 	}
+	return appendEnd(dst, e, t, o.Width)
 }
 
-func appendStart(dst []byte, e *event.Event) []byte {
+// appendStart appends a start record.
+func appendStart(dst []byte, e *event.Event, c clock.Clock) []byte {
 	s := e.Start
 	if s == nil {
 		s = &event.StartInfo{}
@@ -27,11 +27,11 @@ func appendStart(dst []byte, e *event.Event) []byte {
 	dst = appendNamed(dst, " on ", s.Host)
 	dst = appendNamed(dst, ", kernel ", s.Kernel)
 	if e.Time != 0 {
-		dst = appendTime(append(dst, ", since "...), e.Time)
+		dst = append(append(dst, ", since "...), c.Date(time.Unix(0, e.Time))...)
 	}
 	dst = append(dst, '\n')
 	dst = appendItems(dst, "hooks", s.Hooks)
-	dst = appendItems(dst, "not seen", s.Missing)
+	dst = appendItems(dst, "cannot see", s.Missing)
 	limits := make([]string, 0, len(s.Limits))
 	for _, k := range sortedKeys(s.Limits) {
 		limits = append(limits, k+"="+s.Limits[k])
@@ -58,41 +58,43 @@ func appendItems(dst []byte, what string, items []string) []byte {
 	return append(dst, '\n')
 }
 
-func appendLost(dst []byte, e *event.Event) []byte {
+func appendLost(dst []byte, e *event.Event, c clock.Clock) []byte {
 	dst = append(dst, "# lost "...)
 	dst = strconv.AppendUint(dst, e.Count, 10)
 	if e.Stage != event.StageNone {
 		dst = append(append(append(dst, " ("...), e.Stage.String()...), ')')
 	}
 	if e.NetNS != 0 {
-		dst = strconv.AppendUint(append(dst, " in netns "...), uint64(e.NetNS), 10)
+		dst = namedSpace(append(dst, " in netns "...), e, c)
 	}
 	if e.Time != 0 {
-		dst = shortTime(append(dst, " at "...), e)
+		t := time.Unix(0, e.Time)
+		dst = append(append(c.AppendMillis(append(dst, " at "...), t), ' '), c.Zone(t)...)
 	}
 	return append(dst, '\n')
 }
 
-func appendEnd(dst []byte, e *event.Event) []byte {
+// appendEnd appends an end record: what was printed, and what this lacks. Of the host as a
+// whole it says something where no filter asked for less.
+func appendEnd(dst []byte, e *event.Event, t *tally, columns int) []byte {
 	i := e.End
 	if i == nil {
 		i = &event.EndInfo{}
 	}
-	dst = append(dst, "# end: "...)
-	dst = appendNumber(dst, i.Begins, " begins, ")
-	dst = appendTotal(dst, i.Ends, " ends")
-	dst = append(dst, ", "...)
-	dst = appendNumber(dst, i.Refused, " refused, ")
-	dst = appendNumber(dst, i.Alive, " alive, ")
-	dst = appendTotal(dst, i.Lost, " lost")
-	if len(i.Drift) == 0 {
-		dst = append(dst, ", drift 0"...)
+	from := len(dst)
+	dst = t.appendCounts(dst)
+	if t.filter == "" && t.storms() == 0 {
+		dst = appendNumber(append(dst, "; "...), i.Alive, " sockets in TIME_WAIT or FIN_WAIT2 now")
 	}
-	dst = append(dst, "\n# births: "...)
-	dst = appendNumber(dst, i.Births, ", of those ")
-	dst = appendNumber(dst, i.Parked, " parked, ")
-	dst = appendNumber(dst, i.Promoted, " of them promoted, ")
-	dst = appendNumber(dst, i.Late, " of these told late\n")
+	if lost := total(i.Lost); lost > 0 {
+		dst = appendParts(append(dst, "; "...), i.Lost, " events lost")
+	} else {
+		dst = append(dst, "; no event lost"...)
+	}
+	if i.Why != "" && i.Why != "signal" { // the user knows of the signal
+		dst = Escape(append(dst, "; stopped by "...), i.Why)
+	}
+	dst = wrapRemark(dst, from, columns)
 	for _, d := range i.Drift {
 		dst = strconv.AppendUint(append(dst, "# drift in netns "...), uint64(d.NetNS), 10)
 		dst = appendSigned(append(dst, ": births "...), d.Births)
@@ -100,19 +102,55 @@ func appendEnd(dst []byte, e *event.Event) []byte {
 		dst = appendSigned(append(dst, ", refused "...), d.Refused)
 		dst = append(appendSigned(append(dst, ", alive "...), d.Alive), '\n')
 	}
+	if t.filter == "" {
+		dst = appendUnnamed(dst, i)
+	}
+	if len(t.missing) == 0 {
+		return dst
+	}
+	from = len(dst)
+	dst = Escape(append(dst, "# not seen: "...), strings.Join(t.missing, "; "))
+	return wrapRemark(dst, from, columns)
+}
+
+// appendPart appends the last line of a part of a recording, which has no end record.
+func appendPart(dst []byte, t *tally, columns int) []byte {
+	from := len(dst)
+	return wrapRemark(t.appendCounts(dst), from, columns)
+}
+
+// appendUnnamed says of how many processes the details are not known.
+func appendUnnamed(dst []byte, i *event.EndInfo) []byte {
 	if n := i.Unnamed["gone"]; n > 0 {
-		dst = appendNumber(append(dst, "# names: "...), n, " processes had ended before their executable could be looked up\n")
+		dst = appendNumber(append(dst, "# names: "...), n, " processes ended before twtrace read their executable\n")
 	}
 	if n := i.Unnamed["throttled"]; n > 0 {
-		dst = appendNumber(append(dst, "# names: "...), n, " processes were too many at a time to be looked up at once\n")
-	}
-	if i.Why != "" {
-		dst = append(Escape(append(dst, "# stopped by: "...), i.Why), '\n')
+		dst = appendNumber(append(dst, "# names: "...), n, " processes started too fast to read all their names in time\n")
 	}
 	return dst
 }
 
-// appendNamed appends s behind its name, neither if s is not known.
+// wrapRemark ends a remark that starts at dst[from:]; on a terminal of so many columns it
+// goes on in lines of its own, which start with "#" too. 0 is no terminal.
+func wrapRemark(dst []byte, from, columns int) []byte {
+	words := strings.Split(string(dst[from:]), " ")
+	dst = dst[:from]
+	for i, word := range words {
+		switch {
+		case i == 0:
+		case columns > 0 && width(dst[from:])+1+width([]byte(word)) > columns:
+			dst = append(dst, '\n')
+			from = len(dst)
+			dst = append(dst, "#   "...)
+		default:
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, word...)
+	}
+	return append(dst, '\n')
+}
+
+// appendNamed appends name and s, or nothing if s is not known.
 func appendNamed(dst []byte, name, s string) []byte {
 	if s == "" {
 		return dst
@@ -131,17 +169,18 @@ func appendSigned(dst []byte, n int64) []byte {
 	return strconv.AppendInt(dst, n, 10)
 }
 
-// appendTotal appends the sum of m, and in parentheses what it is made of:
-// "28 ends (23 expired, 5 reused)".
-func appendTotal(dst []byte, m map[string]uint64, what string) []byte {
-	var sum uint64
+// total is the sum of m.
+func total(m map[string]uint64) (sum uint64) {
 	for _, n := range m {
 		sum += n
 	}
-	dst = appendNumber(dst, sum, what)
-	if sum == 0 {
-		return dst
-	}
+	return sum
+}
+
+// appendParts appends the sum of m, and its parts in parentheses:
+// "23 left it (20 expired, 3 reused)".
+func appendParts(dst []byte, m map[string]uint64, what string) []byte {
+	dst = appendNumber(dst, total(m), what)
 	sep := " ("
 	for _, k := range sortedKeys(m) {
 		if m[k] == 0 {

@@ -8,14 +8,13 @@ import (
 	"strconv"
 )
 
-// scanner walks through the members of one JSON object. It is strict about what
-// it has to understand, and leaves nested values and escaped strings to
-// encoding/json.
+// scanner reads the members of one JSON object. It is strict about what it parses
+// itself, and leaves nested values and escaped strings to encoding/json.
 type scanner struct {
 	rest []byte
 }
 
-var errShort = errors.New("it ends in the middle")
+var errShort = errors.New("it is incomplete")
 
 // object calls member with the name and the raw value of each member. They are
 // valid during the call only.
@@ -33,7 +32,7 @@ func (s *scanner) object(member func(name, value []byte) error) error {
 			return err
 		}
 		if len(name) < 2 || name[0] != '"' {
-			return fmt.Errorf("%.20q stands where a name should", name)
+			return fmt.Errorf("%.20q is not a name", name)
 		}
 		if err := s.take(':'); err != nil {
 			return err
@@ -69,7 +68,7 @@ func (s *scanner) unexpected() error {
 	if len(s.rest) == 0 {
 		return errShort
 	}
-	return fmt.Errorf("%.20q is not expected", s.rest)
+	return fmt.Errorf("unexpected %.20q", s.rest)
 }
 
 // peek skips white space and returns the next byte, 0 if there is none.
@@ -115,7 +114,7 @@ func (s *scanner) value() ([]byte, error) {
 	return v, nil
 }
 
-// stringEnd is the length of the string that b begins with, -1 if it has no end.
+// stringEnd returns the length of the string at the start of b, -1 if it has no end.
 func stringEnd(b []byte) int {
 	for i := 1; i < len(b); i++ {
 		switch b[i] {
@@ -128,7 +127,8 @@ func stringEnd(b []byte) int {
 	return -1
 }
 
-// nestedEnd is the length of the array or object that b begins with.
+// nestedEnd returns the length of the array or object at the start of b, -1 if it has
+// no end.
 func nestedEnd(b []byte) int {
 	depth := 0
 	for i := 0; i < len(b); i++ {
@@ -150,10 +150,10 @@ func nestedEnd(b []byte) int {
 	return -1
 }
 
-// plainString returns what a JSON string says.
+// plainString returns the contents of a JSON string.
 func plainString(raw []byte) ([]byte, error) {
 	if len(raw) < 2 || raw[0] != '"' {
-		return nil, fmt.Errorf("%.20q is no string", raw)
+		return nil, fmt.Errorf("%.20q is not a string", raw)
 	}
 	inside := raw[1 : len(raw)-1]
 	special := func(r rune) bool { return r == '\\' || r < ' ' || r == '\uFFFD' }
@@ -171,7 +171,7 @@ func plainString(raw []byte) ([]byte, error) {
 func number(raw []byte, bits int) (uint64, error) {
 	n, err := strconv.ParseUint(string(raw), 10, bits)
 	if err != nil {
-		return 0, fmt.Errorf("%.24q is no number from 0 to %d", raw, uint64(1)<<(bits-1)<<1-1)
+		return 0, fmt.Errorf("%.24q is not a number from 0 to %d", raw, uint64(1)<<(bits-1)<<1-1)
 	}
 	return n, nil
 }
@@ -180,7 +180,7 @@ func number(raw []byte, bits int) (uint64, error) {
 func signed(raw []byte) (int64, error) {
 	n, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%.24q is no number", raw)
+		return 0, fmt.Errorf("%.24q is not a number", raw)
 	}
 	return n, nil
 }

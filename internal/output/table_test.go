@@ -63,11 +63,17 @@ npm start,,-1,,,false,ok
 func TestTableSelect(t *testing.T) {
 	tab := ports(t)
 	if err := tab.Select([]string{"tw", "pid"}); err == nil ||
-		err.Error() != `no field "pid": the fields are comm, raddr, tw, rate_s, life_ns, reuse, note` {
+		err.Error() != `no field "pid"; the fields are comm, raddr, tw, rate_s, life_ns, reuse, note` {
 		t.Errorf("an unknown field: %v", err)
 	}
 	if err := tab.Select([]string{"tw", "tw"}); err == nil || err.Error() != `field "tw" is named twice` {
 		t.Errorf("a field named twice: %v", err)
+	}
+	if err := tab.Select([]string{"raddress"}); err == nil || err.Error() != `no field "raddress"; did you mean raddr?` {
+		t.Errorf("nearly a field: %v", err)
+	}
+	if err := tab.Select([]string{"LIFE", "Raddr"}); err != nil {
+		t.Errorf("headings: %v", err)
 	}
 	if err := tab.Select([]string{"reuse", "comm"}); err != nil {
 		t.Fatal(err)
@@ -115,4 +121,24 @@ func TestTableErrors(t *testing.T) {
 		}
 	}()
 	ports(t).Add(Value{})
+}
+
+// TestTableFits: on a terminal the columns that matter least go first, then long values are
+// cut; a pipe gets everything.
+func TestTableFits(t *testing.T) {
+	tab := NewTable(TableColumn{Name: "comm"}, TableColumn{Name: "raddr"}, TableColumn{Name: "used", Right: true, Drop: 1}, TableColumn{Name: "note", Drop: 2})
+	tab.Add(String("payment-gw-prod"), Addr(netip.MustParseAddr("2001:db8:a:b:c:d:e:443")), Uint(26911), Prose("out of ports"))
+	for n, want := range map[int]string{
+		0:  "COMM            RADDR                   USED NOTE\npayment-gw-prod 2001:db8:a:b:c:d:e:443 26911 out of ports\n",
+		60: "COMM            RADDR                   USED NOTE\npayment-gw-prod 2001:db8:a:b:c:d:e:443 26911 out of ports\n",
+		50: "COMM            RADDR                   USED\npayment-gw-prod 2001:db8:a:b:c:d:e:443 26911\n",
+		40: "COMM            RADDR\npayment-gw-prod 2001:db8:a:b:c:d:e:443\n",
+		36: "COMM            RADDR\npayment-gw-prod 2001:db8:a~c:d:e:443\n",
+	} {
+		tab.SetWidth(n)
+		var out bytes.Buffer
+		if err := tab.Write(&out, Text); err != nil || out.String() != want {
+			t.Errorf("%d columns, %v:\n%swant\n%s", n, err, out.String(), want)
+		}
+	}
 }

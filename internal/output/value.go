@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/clock"
 	"github.com/twtrace/twtrace/internal/event"
 )
 
@@ -34,7 +35,7 @@ const (
 )
 
 // Value is one value of a record or of a table cell. The zero Value is "not
-// known". Values of the simple types need no memory of their own.
+// known". Values of the simple types allocate nothing.
 type Value struct {
 	typ      Type
 	decimals uint8
@@ -165,8 +166,8 @@ func (v Value) appendScalar(dst []byte) []byte {
 	return dst
 }
 
-// appendText appends v as a cell of text, "-" if it is not known or empty.
-func (v Value) appendText(dst []byte) []byte {
+// appendText appends v as a cell of text, "-" if it is not known or empty; c prints times.
+func (v Value) appendText(dst []byte, c clock.Clock) []byte {
 	from := len(dst)
 	switch v.typ {
 	case TypeString:
@@ -175,6 +176,8 @@ func (v Value) appendText(dst []byte) []byte {
 		dst = Escape(dst, v.str)
 	case TypeDuration:
 		dst = AppendDuration(dst, int64(v.num))
+	case TypeTime:
+		dst = c.AppendFull(dst, time.Unix(0, int64(v.num)))
 	case TypeBool:
 		if v.num != 0 {
 			dst = append(dst, "yes"...)

@@ -9,8 +9,8 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// TestForesee: the present sockets leave, new ones come, and the sum settles.
-func TestForesee(t *testing.T) {
+// TestForecast: the present sockets leave, new ones come, and the sum settles.
+func TestForecast(t *testing.T) {
 	const usable = 28232
 	for _, tt := range []struct {
 		name     string
@@ -22,10 +22,10 @@ func TestForesee(t *testing.T) {
 		severity event.Severity
 	}{
 		{"400/s settle at 86 % and never fail", 0, 0, 400, 60, 0, 0, event.Warn},
-		{"400/s that began ten seconds ago", 0, 0, 400, 10, 0, 0, event.Warn},
-		{"300/s that began ten seconds ago", 0, 0, 300, 10, 0, 0, event.SeverityNone},
-		{"500/s that began ten seconds ago", 0, 0, 500, 10, 46 * time.Second, 47 * time.Second, event.Crit},
-		{"2,000/s that began ten seconds ago", 0, 0, 2000, 10, 4 * time.Second, 5 * time.Second, event.Crit},
+		{"400/s that started ten seconds ago", 0, 0, 400, 10, 0, 0, event.Warn},
+		{"300/s that started ten seconds ago", 0, 0, 300, 10, 0, 0, event.SeverityNone},
+		{"500/s that started ten seconds ago", 0, 0, 500, 10, 46 * time.Second, 47 * time.Second, event.Crit},
+		{"2,000/s that started ten seconds ago", 0, 0, 2000, 10, 4 * time.Second, 5 * time.Second, event.Crit},
 		{"400/s beside 5,000 live connections", 5000, 0, 400, 10, 48 * time.Second, 49 * time.Second, event.Crit},
 		{"a leak of 50/s", 14232, 50, 0, 0, 279 * time.Second, 281 * time.Second, event.Crit},
 		{"a leak of 20/s", 14232, 20, 0, 0, 699 * time.Second, 701 * time.Second, event.Warn},
@@ -36,7 +36,7 @@ func TestForesee(t *testing.T) {
 		for i := 60 - tt.seconds; i < 60; i++ {
 			e[i] = uint32(tt.rate)
 		}
-		o := Foresee(Load{Limit: usable, Live: float64(tt.live), Growth: tt.growth, TimeWait: e, Rate: float64(tt.rate)})
+		o := Forecast(Load{Limit: usable, Live: float64(tt.live), Growth: tt.growth, TimeWait: e, Rate: float64(tt.rate)})
 		if full := tt.max > 0; o.Full != full || o.In < tt.min || o.In > tt.max {
 			t.Errorf("%s: full %v in %v, want %v in %v to %v", tt.name, o.Full, o.In, full, tt.min, tt.max)
 		}
@@ -50,10 +50,10 @@ func TestForesee(t *testing.T) {
 }
 
 // A rate that has stopped lets everything expire.
-func TestForeseeFalling(t *testing.T) {
+func TestForecastFalling(t *testing.T) {
 	var e Expiry
 	e.Add(20000, 30*time.Second)
-	o := Foresee(Load{Limit: 28232, Live: 100, TimeWait: e})
+	o := Forecast(Load{Limit: 28232, Live: 100, TimeWait: e})
 	if !o.Falling() || o.Steady != 100 || o.Severity() != event.SeverityNone {
 		t.Errorf("%+v, falling %v, severity %v", o, o.Falling(), o.Severity())
 	}
@@ -70,23 +70,31 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("got %v, want %v", e, want)
 	}
 	if e.Rate() != 0.4 || e.Total() != 8 {
-		t.Errorf("four of eight began in ten seconds, rate %v of %d", e.Rate(), e.Total())
+		t.Errorf("four of eight started in ten seconds, rate %v of %d", e.Rate(), e.Total())
 	}
-	for _, tt := range []struct{ after, gone float64 }{{0, 0}, {0.5, 1.5}, {1, 3}, {1.5, 3.5}, {1000, 8}} {
-		if got := e.Gone(tt.after); got != tt.gone {
+	c := e.course()
+	for _, tt := range []struct{ after, gone float64 }{{-5, 0}, {0, 0}, {0.5, 0}, {1, 3}, {1.5, 3}, {2, 4}, {51, 5}, {1000, 8}} {
+		if got := c.at(tt.after); got != tt.gone {
 			t.Errorf("%v gone after %v s, want %v", got, tt.after, tt.gone)
 		}
 	}
 }
 
+// TestCourse compares with a sum over all sockets.
 func TestCourse(t *testing.T) {
 	var e Expiry
 	for i := range e {
 		e[i] = uint32(i * i)
 	}
 	c := e.course()
-	for s := -5.0; s < 400; s++ {
-		if got, want := c.at(s), e.Gone(s); got != want {
+	for s := -5; s < 400; s++ {
+		want := 0.0
+		for left, n := range e {
+			if left < s {
+				want += float64(n)
+			}
+		}
+		if got := c.at(float64(s)); got != want {
 			t.Errorf("%v are gone after %v s, want %v", got, s, want)
 		}
 	}
@@ -94,7 +102,7 @@ func TestCourse(t *testing.T) {
 
 // What is left out of a forecast, because nothing changes any more, would not have
 // changed it.
-func TestForeseeLeavesNothingOut(t *testing.T) {
+func TestForecastLeavesNothingOut(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	full := 0
 	for range 500 {
@@ -120,7 +128,7 @@ func TestForeseeLeavesNothingOut(t *testing.T) {
 				in = s
 			}
 		}
-		o := Foresee(l)
+		o := Forecast(l)
 		if o.Full != (in >= 0) || o.Full && math.Ceil(o.In.Seconds()) != float64(in) || o.Steady != steady {
 			t.Fatalf("%+v: %+v, want %v, and full in %d s", l, o, steady, in)
 		}

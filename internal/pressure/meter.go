@@ -11,86 +11,76 @@ import (
 )
 
 const (
-	// minKnown is how long something must have been watched before its rates mean
-	// anything.
+	// minKnown is how long the table must have followed a resource before its rates
+	// mean anything.
 	minKnown = 3 * time.Second
-	// minShare is how much of a limit must be in use for a forecast to be an alarm:
-	// a pool that is being filled, or a burst, looks like a storm at first.
+	// minShare is which share of a limit must be in use for a forecast to set a
+	// severity: a pool that fills, or a burst, looks like a storm at first.
 	minShare = 0.10
-	// leakShare is how much of a limit live connections must hold for their growth
-	// to be taken for one without end: below it, they may just live long.
+	// leakShare is which share of a limit live connections must hold for their growth
+	// to count as endless: below it, they may just live long.
 	leakShare = 0.40
-	// refusing is for how long a refusal counts as happening now.
-	refusing = 5 * time.Second
-	// mostGauges bounds what Measure returns, worst first.
-	mostGauges = 1024
+	// maxGauges limits what Measure returns, worst first.
+	maxGauges = 1024
 )
 
-// Meter makes gauges of each snapshot of a table. It remembers only what was
-// refused, by gauge.
+// Meter makes gauges from each snapshot of a table. It remembers the refusals, by
+// gauge, and when it last read.
 type Meter struct {
 	limits  conn.LimitsFunc
-	refused map[Key]refusal
+	refused map[Key]refusals
+	at      int64 // the reading before, ns since the epoch
 }
 
-type refusal struct {
-	count uint64
-	last  int64 // ns since the epoch
-}
-
-// NewMeter returns a meter; limits may be nil if none is known.
+// NewMeter returns a meter; limits may be nil if no limit is known.
 func NewMeter(limits conn.LimitsFunc) *Meter {
 	if limits == nil {
 		limits = func(uint32) (conn.Limits, bool) { return conn.Limits{}, false }
 	}
-	return &Meter{limits: limits, refused: make(map[Key]refusal)}
+	return &Meter{limits: limits, refused: make(map[Key]refusals)}
 }
 
-// Reading is what a meter showed at one moment.
+// Reading is all gauges at one moment.
 type Reading struct {
 	At     int64   // ns since the epoch
 	Gauges []Gauge // the worst first: by severity, then by share of the limit
-	Folded uint64  // destinations that are in none of them: there was no room, or they are small
+	Folded uint64  // connections and destinations without a gauge: there was no room, or they are small
 }
 
-// Worst returns the worst gauge of that kind that anything is in use of, nil if
-// there is none.
+// Worst returns the worst gauge of that kind with anything in use, nil if there is
+// none.
 func (r *Reading) Worst(w What) *Gauge {
 	for i := range r.Gauges {
-		if g := &r.Gauges[i]; g.What == w && g.Used > 0 {
+		if g := &r.Gauges[i]; g.What == w && g.InUse() > 0 {
 			return g
 		}
 	}
 	return nil
 }
 
-// Measure reads all gauges. The result is valid until the table is asked again.
+// Measure reads all gauges. The result is valid until s is filled again.
 func (m *Meter) Measure(s *conn.Snapshot) Reading {
-	r := Reading{At: s.At, Folded: s.Totals.DestinationsRefused}
+	r := Reading{At: s.At, Folded: s.Totals.DestinationsRefused,
+		Gauges: make([]Gauge, 0, min(len(s.Destinations), maxGauges)+len(s.Buckets))} // others keep it
 	before := m.refused
-	m.refused = make(map[Key]refusal)
-	bound := make(map[uint32]int)
-	for i := range s.Destinations {
-		if d := &s.Destinations[i]; !d.Remote.IsValid() {
-			bound[d.NetNS] += d.Used()
-		}
-	}
+	m.refused = make(map[Key]refusals)
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
-		if len(r.Gauges) >= mostGauges && d.Exhausted == 0 {
+		if len(r.Gauges) >= maxGauges && d.Exhausted == 0 {
 			r.Folded++
 			continue
 		}
-		g := m.ports(d, bound[d.NetNS])
-		m.judge(&g, before, s.At, d.Flow)
+		g := m.ports(d)
+		m.judge(&g, before, s.At, d.LastNone, d.Flow != nil && d.Flow.Known >= minKnown)
 		r.Gauges = append(r.Gauges, g)
 	}
-	for i := range s.Spaces {
-		b := &s.Spaces[i]
+	for i := range s.Buckets {
+		b := &s.Buckets[i]
 		g := m.buckets(b)
-		m.judge(&g, before, s.At, b.Flow)
+		m.judge(&g, before, s.At, b.LastNone, b.Flow.Known >= minKnown)
 		r.Gauges = append(r.Gauges, g)
 	}
+	m.at = s.At
 	slices.SortFunc(r.Gauges, compare)
 	return r
 }
@@ -106,70 +96,71 @@ func compare(a, b Gauge) int {
 		cmp.Compare(a.NetNS, b.NetNS))
 }
 
-// ports is the gauge of one destination, or of the ports bound at a local address;
-// bound is how many ports are bound in the namespace.
-func (m *Meter) ports(d *conn.Destination, bound int) Gauge {
+// ports is the gauge of one destination, or of the ports bound at a local address.
+func (m *Meter) ports(d *conn.Destination) Gauge {
 	g := Gauge{
 		Key:      Key{What: Ports, NetNS: d.NetNS, Local: d.Local, Remote: d.Remote},
-		TimeWait: d.TimeWait, Parked: d.Parked, Established: d.Established, SynSent: d.SynSent,
-		Fails: d.Fails, Limit: d.Usable, Refused: d.Exhausted,
+		TimeWait: d.TimeWait, Parked: d.Parked, Established: d.Established, CloseWait: d.CloseWait, SynSent: d.SynSent,
+		Fails: d.Fails, Limit: d.Usable, Limited: d.Limited, Refused: d.Exhausted, Failer: d.Failer,
 	}
 	if !d.Remote.IsValid() {
 		g.What = LocalPorts
-		g.Refused = d.Fails.Of(event.Bind, eaddrinuse) + d.Exhausted
+		g.Refused = d.Fails.Of(event.Bind, event.EADDRINUSE) + d.Exhausted
 	} else if g.Limit > 0 {
-		// connect() passes over a port that somebody has bound, whatever it is for.
-		g.Bound = min(bound, g.Limit)
-		g.Limit -= g.Bound
+		// connect() skips a port that a program has bound, for any destination.
+		if g.Bound = min(d.Taken, g.Limit); g.Bound < g.Limit {
+			g.Limit -= g.Bound
+		}
 	}
-	load := Load{Limit: float64(g.Limit), Live: float64(g.Parked + g.Established + g.SynSent)}
+	load := Load{Limit: float64(g.Limit), Live: float64(g.Parked + g.Open() + g.SynSent)}
+	if g.What == Ports && g.Bound >= g.Limit {
+		load.Live = float64(g.Bound)
+	}
 	flow := d.Flow
 	if flow == nil {
 		flow = &conn.Flow{}
 	}
-	g.Holders = flow.Holders
+	g.Holders = d.Holders
 	g.Opens, g.Frees = flow.Long.Opens, flow.Long.Frees+flow.Long.Exits
-	now := going(flow)
+	now := present(flow)
+	g.Demand = now.Demand()
 	in := lasting(now)
-	load.Growth = leak(flow, g.Established, g.Limit)
+	load.Growth = leak(flow, g.Open(), g.Limit)
 	load.Rate = max(in-load.Growth, 0)
 	l, known := m.limits(d.NetNS)
 	g.Reuse = reuseOf(d, &l, known)
 	g.takeOver(&load, flow, &l)
-	g.Outlook = Foresee(load)
+	g.Outlook = Forecast(load)
 	if life := 0.0; g.Limit > 0 {
 		if g.Opens > 0 {
-			life = float64(g.Established) / g.Opens // Little's law
+			life = float64(g.Open()) / g.Opens // Little's law
 		}
 		g.MaxRate = float64(g.Limit) / (life + cmp.Or(load.Hold, Hold).Seconds())
 	}
 	return g
 }
 
-// eaddrinuse is the errno of bind() when no port is free.
-const eaddrinuse = 98
-
-// going are the rates that go on: those of the last seconds if it has become much
-// less than it was.
-func going(f *conn.Flow) conn.PerSecond {
-	if f.Short.Opens < f.Long.Opens/2 {
+// present are the present rates: over the last seconds where they are much lower
+// than before.
+func present(f *conn.Flow) conn.PerSecond {
+	if f.Short.Demand() < f.Long.Demand()/2 {
 		return f.Short
 	}
 	return f.Long
 }
 
-// lasting is how many of the ports taken per second stay taken for a minute after
-// their connection: of those that ended, the share that left a mini-socket. As long
-// as hardly any has ended it is all of them.
+// lasting is how many of the ports wanted per second would stay in use for a minute
+// after their connection, by the share of connections that leave a mini-socket at their
+// end. While hardly any has ended, that is all.
 func lasting(r conn.PerSecond) float64 {
 	ends := r.Enters + r.Frees
 	if ends < r.Opens/5 || ends == 0 {
-		return r.Opens
+		return r.Demand()
 	}
-	return r.Opens * r.Enters / ends
+	return r.Demand() * r.Enters / ends
 }
 
-// leak is by how much live connections grow per second without any end in sight.
+// leak is the endless growth of live connections per second, 0 if there is none.
 func leak(f *conn.Flow, live, limit int) float64 {
 	if float64(live) < leakShare*float64(limit) {
 		return 0
@@ -185,27 +176,29 @@ func (g *Gauge) takeOver(load *Load, flow *conn.Flow, l *conn.Limits) {
 	placed, stamped := 0, 0
 	for age := range flow.Age {
 		plain, withStamps := int(flow.Age[age]), int(flow.Stamped[age])
-		placed += plain + withStamps
+		if placed += plain + withStamps; placed > 0 && g.FreeIn == 0 { // the youngest leave last
+			g.FreeIn = event.TimeWaitLen + Lateness - time.Duration(age)*time.Second
+		}
 		stamped += withStamps
 		if g.Reuse == ReuseAll {
 			plain, withStamps = 0, plain+withStamps
 		} else if g.Reuse != ReuseSome {
 			plain, withStamps = plain+withStamps, 0
 		}
-		left := time.Duration(60-age) * time.Second
+		left := event.TimeWaitLen - time.Duration(age)*time.Second
 		load.TimeWait.Add(plain, left)
-		// Those that began in the second just gone are old enough by half.
+		// Of those in the second at the border, half are old enough.
 		old := int(math.Round(float64(withStamps) * min(max(float64(age)-delay+0.5, 0), 1)))
 		g.Reusable += old
 		load.TimeWait.Add(withStamps-old, max(l.ReuseDelay-time.Duration(age)*time.Second, 0))
 	}
-	// What came before the flow was followed is older than that.
+	// Sockets that the flow does not count are older than it.
 	before := max(g.TimeWait-placed, 0)
 	if g.Reuse == ReuseAll {
 		g.Reusable += before
 		before = 0
 	}
-	load.TimeWait.Add(before, time.Minute-flow.Known)
+	load.TimeWait.Add(before, event.TimeWaitLen-flow.Known)
 	switch {
 	case g.Reuse == ReuseAll:
 		load.Hold = l.ReuseDelay
@@ -217,9 +210,9 @@ func (g *Gauge) takeOver(load *Load, flow *conn.Flow, l *conn.Limits) {
 	}
 }
 
-// reuseOf tells whether connect() takes over ports in TIME_WAIT to d, as
-// tcp_twsk_unique has it: by the addresses, so the host's other ones do not count
-// as loopback. There, both ends have timestamps.
+// reuseOf says whether connect() takes over ports in TIME_WAIT to d, by the rules of
+// tcp_twsk_unique: loopback means loopback addresses, not the host's other ones. On
+// loopback both ends have timestamps.
 func reuseOf(d *conn.Destination, l *conn.Limits, known bool) Reuse {
 	loopback := d.Local.IsLoopback() || d.Remote.Addr().IsLoopback()
 	switch {
@@ -257,41 +250,20 @@ func (m *Meter) buckets(b *conn.Buckets) Gauge {
 		Frees:  b.Flow.Long.Exits,
 		Memory: uint64(b.OfClient)*ClientTWBytes + uint64(b.Used()-b.OfClient)*ServerTWBytes,
 	}
-	g.Holders = b.Flow.Holders
+	g.Demand = b.Flow.Long.Enters + b.Flow.Long.None
+	if short := b.Flow.Short.Enters + b.Flow.Short.None; short < g.Demand/2 {
+		g.Demand = short
+	}
+	g.Holders = b.Holders
 	if l, ok := m.limits(b.NetNS); ok {
-		g.Limit = int(min(l.MaxTW, math.MaxInt32))
+		g.Limit, g.Limited, g.Unlimited = int(min(max(l.MaxTW, 0), math.MaxInt32)), l.MaxTW >= 0, l.MaxTW < 0
 	}
-	load := Load{Limit: float64(g.Limit), Live: float64(g.Parked), Rate: b.Flow.Long.Enters}
-	if b.Flow.Short.Enters < load.Rate/2 {
-		load.Rate = b.Flow.Short.Enters
-	}
+	load := Load{Limit: float64(g.Limit), Live: float64(g.Parked), Rate: g.Demand}
 	g.Reuse = ReuseOff
 	g.takeOver(&load, b.Flow, &conn.Limits{})
-	g.Outlook = Foresee(load)
+	g.Outlook = Forecast(load)
 	if g.Limit > 0 {
 		g.MaxRate = float64(g.Limit) / Hold.Seconds()
 	}
 	return g
-}
-
-// judge sets the severity of g, and makes its Refused what was refused since before.
-func (m *Meter) judge(g *Gauge, before map[Key]refusal, at int64, flow *conn.Flow) {
-	was := before[g.Key]
-	if g.Refused > was.count {
-		was.last = at
-	}
-	if g.Refused > 0 {
-		m.refused[g.Key] = refusal{g.Refused, was.last}
-	}
-	g.Refused -= min(was.count, g.Refused)
-	switch {
-	case was.last != 0 && at-was.last < int64(refusing):
-		g.Severity = event.Crit
-	case g.Limit > 0 && g.Used >= float64(g.Limit):
-		g.Severity = event.Crit
-	case flow != nil && flow.Known >= minKnown && g.Share() >= minShare:
-		g.Severity = g.Outlook.Severity()
-	case g.Share() >= HighShare:
-		g.Severity = event.Warn
-	}
 }

@@ -79,13 +79,13 @@ func to(remote netip.AddrPort, rate float64, life time.Duration) *conntest.Clien
 var thatWay = Key{What: Ports, NetNS: 1, Local: here, Remote: there}
 
 // TestExhaustion: the flag is up when half of the time to the first failure has
-// passed, and what is foretold at half use is right within 15 %.
+// passed, and what is forecast at half use is right within 15 %.
 func TestExhaustion(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		client *conntest.Client
 		length time.Duration
-		begin  time.Duration // of the storm
+		start  time.Duration // of the storm
 	}{
 		{"just above the limit", to(there, 480, 3*time.Millisecond), 2 * time.Minute, 0},
 		{"fast", to(there, 2000, 3*time.Millisecond), 30 * time.Second, 0},
@@ -113,7 +113,7 @@ func TestExhaustion(t *testing.T) {
 			if first == 0 {
 				t.Fatal("nothing failed")
 			}
-			if up := v.raised[event.Warn]; up == 0 || up-tt.begin > (first-tt.begin)/2+time.Second {
+			if up := v.raised[event.Warn]; up == 0 || up-tt.start > (first-tt.start)/2+time.Second {
 				t.Errorf("flag at %v, the first failure at %v", up, first)
 			}
 			if up := v.raised[event.Crit]; up == 0 || up > first {
@@ -232,7 +232,7 @@ func BenchmarkMeasure(b *testing.B) {
 	}
 	w.Run(30*time.Second, nil)
 	var s conn.Snapshot
-	w.Table.Limited(conntest.Begin.Add(30*time.Second).UnixNano(), &s)
+	w.Table.SnapshotLimited(conntest.Start.Add(30*time.Second).UnixNano(), &s)
 	m := NewMeter(limitsOf(ordinary()))
 	if n := len(m.Measure(&s).Gauges); n != 1001 {
 		b.Fatalf("%d gauges", n)

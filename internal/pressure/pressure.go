@@ -1,13 +1,14 @@
-// Package pressure says what is filling up: the local ports towards each
+// Package pressure measures what is filling up: the local ports towards each
 // destination, the local ports that programs bind before they connect, and the
-// TIME_WAIT sockets that a network namespace may have. Of each it tells what is in
-// use and by what, the limit, the rates, and when the limit will be reached if they
-// stay. It is made of the tables of package conn alone, and reads no clock, so that
-// a trace file feeds it as well as a live trace does.
+// TIME_WAIT buckets of a network namespace. For each it reports how many are in use
+// and in which state, the limit, the rates, and when the limit will be reached if the
+// rates stay. It reads the tables of package conn alone, and no clock, so that it
+// works for a trace file as for a live trace.
 package pressure
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
@@ -20,7 +21,7 @@ type What uint8
 const (
 	Ports      What = iota // local ports that connect() may use towards one destination
 	LocalPorts             // local ports that bind() may use, whatever the destination
-	Buckets                // TIME_WAIT sockets of a network namespace, parked ones included
+	Buckets                // TIME_WAIT buckets of a network namespace, those of parked sockets included
 )
 
 var whatNames = [...]string{Ports: "ports", LocalPorts: "local_ports", Buckets: "buckets"}
@@ -35,8 +36,8 @@ const (
 	ReuseUnknown Reuse = iota // the limits of the namespace are not known
 	ReuseOff                  // tcp_tw_reuse or tcp_timestamps do not allow it here
 	ReuseNone                 // allowed, but the peers use no timestamps
-	ReuseSome                 // of those whose peer uses timestamps
-	ReuseAll                  // of all but the youngest
+	ReuseSome                 // only those whose peer uses timestamps
+	ReuseAll                  // all but the youngest
 )
 
 var reuseNames = [...]string{ReuseOff: "off", ReuseNone: "none", ReuseSome: "some", ReuseAll: "all"}
@@ -47,47 +48,74 @@ func (r Reuse) String() string { return reuseNames[r] }
 type Key struct {
 	What   What
 	NetNS  uint32
-	Local  netip.Addr     // not of Buckets
+	Local  netip.Addr     // of Ports and LocalPorts
 	Remote netip.AddrPort // of Ports
 }
 
-// Gauge is one limited thing: what is in use of it, and how that goes on.
+// Gauge is one limited resource: how much of it is in use, and how that changes.
 type Gauge struct {
 	Key
 	TimeWait    int
 	Parked      int
-	Established int
+	Established int // not those in CLOSE_WAIT
+	CloseWait   int // at the last poll; of a recording in Established
 	SynSent     int
-	Reusable    int   // of TimeWait: connect() would take over their ports now
+	Reusable    int   // sockets of TimeWait whose ports connect() would take over now
 	Reuse       Reuse // of Ports
-	Limit       int   // how many there are; 0 if unknown
-	Bound       int   // ports less than there would be, because somebody has bound them
+	Limit       int   // how many there are; 0 if unknown, or if Limited
+	Limited     bool  // Limit is known: 0 is none
+	Unlimited   bool  // of Buckets: there is no limit
+	Bound       int   // ports that connect() skips for every destination, since programs have bound them; not in Limit, unless these are all
 
-	Opens   float64 // taken per second, by new connections or, of Buckets, by ends of them
-	Frees   float64 // given back per second
-	MaxRate float64 // the rate of opens at which the limit is just not reached; 0 if unknown
-	Outlook         // Used is what counts against the limit: all but Reusable
-	Refused uint64  // calls, or TIME_WAIT sockets, refused for want of room since the gauge before
+	Opens   float64       // taken per second: by new connections or, for Buckets, by connections that end
+	Demand  float64       // what is wanted per second: Opens, and what was refused
+	Frees   float64       // freed per second
+	MaxRate float64       // the rate of opens at which the limit is just not reached; 0 if unknown
+	Outlook               // Used is what counts against the limit: all but Reusable
+	Refused uint64        // calls that found no free port, or TIME_WAIT sockets that the kernel refused, since the reading before
+	Outage  Outage        // the present one, or the one that ended within the last minute
+	FreeIn  time.Duration // until the last socket of TimeWait is over, at the latest, if no more enter; 0 if not known
 	Fails   conn.Fails
-	Memory  uint64 // of Buckets, bytes that the kernel holds for them, about
-	Holders []conn.Holder
+	Memory  uint64        // for Buckets, an estimate of the kernel's memory for them, in bytes
+	Holders []conn.Holder // whose the sockets are, as far as that is known, the most first
+	Failer  event.Proc    // who last found no free port; the zero Proc if nobody did
 
 	Severity event.Severity
 }
 
 // Held is how many sockets there are, those in Reusable included.
-func (g *Gauge) Held() int { return g.TimeWait + g.Parked + g.Established + g.SynSent }
+func (g *Gauge) Held() int { return g.TimeWait + g.Parked + g.Open() + g.SynSent }
 
-// Share is how much of the limit is in use, 0 if that is not known.
-func (g *Gauge) Share() float64 {
-	if g.Limit <= 0 {
-		return 0
+// Open is how many full sockets there are, those in CLOSE_WAIT included.
+func (g *Gauge) Open() int { return g.Established + g.CloseWait }
+
+// InUse is how many of Limit are in use: Held, and if programs have bound all ports, those.
+func (g *Gauge) InUse() int {
+	if g.What == Ports && g.Limit > 0 && g.Bound >= g.Limit {
+		return g.Bound
 	}
-	return g.Used / float64(g.Limit)
+	return g.Held()
 }
 
-// Kernel memory of one TIME_WAIT: the mini-socket of 256 bytes, and for the
-// side that connected two bind buckets of 128 bytes each.
+// InUseShare is which share of the limit is in use, 0 if the limit is not known.
+func (g *Gauge) InUseShare() float64 { return g.share(float64(g.InUse())) }
+
+// Share is which share of the limit is blocked, 0 if the limit is not known: in use, but
+// for what is reusable.
+func (g *Gauge) Share() float64 { return g.share(g.Used) }
+
+func (g *Gauge) share(n float64) float64 {
+	switch {
+	case g.Limit > 0:
+		return n / float64(g.Limit)
+	case g.Limited: // there is none
+		return 1
+	}
+	return 0
+}
+
+// Kernel memory of one socket in TIME_WAIT: the mini-socket of 256 bytes, and for
+// the side that connected two bind buckets of 128 bytes each.
 const (
 	ServerTWBytes = 256
 	ClientTWBytes = 512

@@ -2,10 +2,10 @@ package process
 
 import "time"
 
-// A storm of short-lived processes must not become one of reads of /proc: in any
-// t seconds there are at most readBurst + t*readsPerSecond. A process that lives
-// takes 9, one that has ended 1, and each about 10 µs; so this is 2 % of one CPU,
-// and yet more than 10,000 new processes a minute need.
+// A storm of short-lived processes must not become one of reads of /proc: a Resolver
+// makes at most readBurst + t*readsPerSecond of them in any t seconds. A process that
+// is alive takes 7, one that has ended 1, and each about 10 µs; so this is 2 % of one
+// CPU, and enough for more than 10,000 new processes a minute.
 const (
 	readsPerSecond = 2000
 	readBurst      = 2000
@@ -17,7 +17,7 @@ type budget struct {
 	last                     time.Time
 }
 
-// take takes n tokens if there are as many.
+// take takes n tokens if there are enough.
 func (b *budget) take(n int, now time.Time) bool {
 	if d := now.Sub(b.last); d > 0 {
 		b.tokens = min(b.burst, b.tokens+d.Seconds()*b.perSecond)
@@ -30,5 +30,5 @@ func (b *budget) take(n int, now time.Time) bool {
 	return true
 }
 
-// giveBack returns tokens that were taken and not used.
+// giveBack returns tokens that were not needed.
 func (b *budget) giveBack(n int) { b.tokens = min(b.burst, b.tokens+float64(n)) }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// hierarchies are the paths of one process's cgroups that may tell where it runs,
-// "" where the hierarchy is not mounted.
+// hierarchies are the paths of one process's cgroups that may name its unit or
+// container, "" where the hierarchy is not mounted.
 type hierarchies struct {
 	unified string // cgroup v2
 	systemd string // the named hierarchy of systemd, without controllers
@@ -18,8 +18,9 @@ type hierarchies struct {
 	memory  string
 }
 
-// parseCgroup reads a /proc/PID/cgroup (cgroups(7)). A path may hold colons. A
-// cgroup v2 that was removed under its last process has " (deleted)" behind it.
+// parseCgroup parses a /proc/PID/cgroup (cgroups(7)). A path may have colons. The
+// kernel appends " (deleted)" to a cgroup v2 that was removed before its last process
+// ended.
 func parseCgroup(r io.Reader) (hierarchies, error) {
 	var h hierarchies
 	lines := bufio.NewScanner(r)
@@ -27,7 +28,7 @@ func parseCgroup(r io.Reader) (hierarchies, error) {
 		id, rest, ok := strings.Cut(lines.Text(), ":")
 		controllers, path, ok2 := strings.Cut(rest, ":")
 		if !ok || !ok2 {
-			return hierarchies{}, fmt.Errorf("line %q has not three fields", lines.Text())
+			return hierarchies{}, fmt.Errorf("line %q does not have three fields", lines.Text())
 		}
 		switch list := strings.Split(controllers, ","); {
 		case id == "0" && controllers == "":
@@ -44,15 +45,15 @@ func parseCgroup(r io.Reader) (hierarchies, error) {
 		return hierarchies{}, err
 	}
 	if h == (hierarchies{}) {
-		return hierarchies{}, errors.New("none of the hierarchies that tell where a process runs")
+		return hierarchies{}, errors.New("no hierarchy that shows where a process runs")
 	}
 	return h, nil
 }
 
-// best returns the path that tells most. That is cgroup v2's, unless another
-// hierarchy knows of a container and it does not: where v1 and v2 are mounted
-// side by side, runtimes leave the v2 cgroup at that of their daemon. A process
-// that nobody put anywhere in one hierarchy (/) may have a place in the next.
+// best returns the most specific path. That is cgroup v2's, unless only another
+// hierarchy has a container: where v1 and v2 are mounted side by side, runtimes leave
+// their containers in the v2 cgroup of the daemon. A process that is at the root of
+// one hierarchy (/) may be in a cgroup of the next.
 func (h hierarchies) best() string {
 	best := ""
 	for _, path := range []string{h.unified, h.systemd, h.pids, h.memory} {

@@ -14,38 +14,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoCgroup says that there is no cgroup of an id (any more), or none can be found
-// on this host: it is no use to ask again.
+// errNoCgroup means that no cgroup has the id (any more), or that this host has no
+// way to find it: asking again will not help.
 var errNoCgroup = errors.New("no such cgroup")
 
-// Where cgroup v2 is mounted: alone, and beside v1.
+// cgroupMounts are where cgroup v2 is mounted: alone, and beside v1.
 var cgroupMounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 
 const (
 	fileidKernfs = 0xfe         // FILEID_KERNFS of linux/exportfs.h: the handle is the id
 	walkEvery    = time.Second  // a walk reads the whole hierarchy
-	walkMax      = 64 << 10     // cgroups read by a walk, and remembered from it
-	deleted      = " (deleted)" // what the kernel adds to the name of a directory that was removed
+	walkMax      = 64 << 10     // cgroups that a walk reads, and remembers
+	deleted      = " (deleted)" // the kernel's suffix for the name of a directory that was removed
 )
 
 // cgroupFS finds the path of a cgroup v2 from its id, the inode number of its
 // directory. The kernel opens a directory by its id (5.5 and later, with
-// CAP_DAC_READ_SEARCH); where it does not, the hierarchy is walked, at most once
+// CAP_DAC_READ_SEARCH); where it does not, cgroupFS walks the hierarchy, at most once
 // a second. It is not safe for concurrent use.
 //
-// An id is never used again and a cgroup v2 cannot be renamed, so an answer is
-// good for ever; the caller keeps it, also when the cgroup is gone.
+// The kernel never uses an id again, and a cgroup v2 cannot be renamed. So an answer
+// stays right, and the caller keeps it when the cgroup is gone.
 type cgroupFS struct {
 	mount  string
-	fd     int // of the mount, -1 if there is none
-	handle bool
+	fd     int  // of the mount, -1 if there is none
+	handle bool // the kernel opens directories by their id
 	walked time.Time
 	paths  *lru[uint64, string] // from walks
 	now    func() time.Time
 }
 
-// newCgroupFS finds cgroup v2 among mounts. Without any, or with an old kernel,
-// every path fails.
+// newCgroupFS finds cgroup v2 among mounts. If it is on none of them, path always
+// fails.
 func newCgroupFS(mounts []string, now func() time.Time) *cgroupFS {
 	c := &cgroupFS{fd: -1, now: now, paths: newLRU[uint64, string](walkMax)}
 	for _, m := range mounts {
@@ -71,7 +71,7 @@ func (c *cgroupFS) close() {
 	}
 }
 
-// handlesWork tries handles on the mount itself.
+// handlesWork tries whether the kernel opens the mount itself by its id.
 func (c *cgroupFS) handlesWork() bool {
 	var st unix.Stat_t
 	if unix.Fstat(c.fd, &st) != nil {
@@ -81,8 +81,8 @@ func (c *cgroupFS) handlesWork() bool {
 	return err == nil && path == "/"
 }
 
-// path returns the path of a cgroup below the root of the mount, "/" for that.
-// The error is errNoCgroup, or why it could not be found out.
+// path returns the path of a cgroup below the root of the mount, "/" for the root.
+// The error is errNoCgroup, or says why the path is not known.
 func (c *cgroupFS) path(id uint64) (string, error) {
 	switch {
 	case c.fd < 0:
@@ -99,7 +99,7 @@ func (c *cgroupFS) path(id uint64) (string, error) {
 	}
 	now := c.now()
 	if !c.walked.IsZero() && now.Sub(c.walked) < walkEvery {
-		return "", fmt.Errorf("find cgroup %d: the hierarchy was read less than %v ago", id, walkEvery)
+		return "", fmt.Errorf("find cgroup %d: the last walk of the hierarchy was less than %v ago", id, walkEvery)
 	}
 	c.walk()
 	c.walked = now
@@ -109,7 +109,7 @@ func (c *cgroupFS) path(id uint64) (string, error) {
 	return "", fmt.Errorf("find cgroup %d: %w", id, errNoCgroup)
 }
 
-// open asks the kernel for the directory, and for the path of that.
+// open opens the directory by its id, and reads its path.
 func (c *cgroupFS) open(id uint64) (string, error) {
 	var b [8]byte
 	binary.NativeEndian.PutUint64(b[:], id)
@@ -132,8 +132,8 @@ func (c *cgroupFS) open(id uint64) (string, error) {
 	return c.below(id, undeleted(path))
 }
 
-// undeleted cuts off what says that the directory was removed since it was
-// opened, unless that is its name.
+// undeleted cuts off the suffix of a directory that was removed after open opened
+// it, unless the suffix is part of its name.
 func undeleted(path string) string {
 	if s, ok := strings.CutSuffix(path, deleted); ok {
 		if _, err := os.Lstat(path); err != nil {
@@ -143,7 +143,7 @@ func undeleted(path string) string {
 	return path
 }
 
-// below cuts the mount off. A directory outside of the mount has no path there.
+// below cuts the mount off. A directory outside the mount has no path below it.
 func (c *cgroupFS) below(id uint64, path string) (string, error) {
 	rest, ok := strings.CutPrefix(path, c.mount)
 	switch {
@@ -155,15 +155,15 @@ func (c *cgroupFS) below(id uint64, path string) (string, error) {
 	return "", fmt.Errorf("find cgroup %d: %s is not below %s", id, path, c.mount)
 }
 
-// walk remembers the paths of all cgroups; those that have gone since the last
-// walk stay as long as there is room.
+// walk remembers the paths of all cgroups. Those that are gone since the last walk
+// stay as long as there is room.
 func (c *cgroupFS) walk() {
 	seen := 0
 	filepath.WalkDir(c.mount, func(path string, d fs.DirEntry, err error) error {
 		var st unix.Stat_t
 		switch {
 		case err != nil || !d.IsDir():
-			return nil // removed meanwhile, or a file of a cgroup
+			return nil // removed in the meantime, or a file of a cgroup
 		case seen == walkMax:
 			return filepath.SkipAll
 		case unix.Lstat(path, &st) != nil:

@@ -22,9 +22,9 @@ import (
 func realHost(t *testing.T) (*fixture, string) {
 	t.Helper()
 	kerneltest.RequireRoot(t)
-	f := &fixture{told: make(chan Key, 1<<10), proc: proc{t, "/proc"}}
+	f := &fixture{answers: make(chan Key, 1<<10), proc: proc{t, "/proc"}}
 	f.Resolver = newResolver(0)
-	f.Resolver.told = func(k Key) { f.told <- k }
+	f.Resolver.onAnswer = func(k Key) { f.answers <- k }
 	if f.reader.fs.fd < 0 {
 		t.Fatalf("cgroup v2 is not mounted on any of %q", cgroupMounts)
 	}
@@ -112,7 +112,6 @@ func TestRealCgroup(t *testing.T) {
 			}
 			want := Info{
 				PID: k.PID, PPID: uint32(os.Getpid()), Start: k.Start, Comm: "cat", PComm: "process.test", Exe: exe, HasUID: true,
-				NetNS: inode(t, "/proc/self/ns/net"), PIDNS: initialPIDNS,
 				Place: Place{Cgroup: path, Unit: filepath.Base(path), Container: idA, Runtime: docker},
 			}
 			if got := f.know(k); got != want {
@@ -203,7 +202,7 @@ func TestWalkOnceASecond(t *testing.T) {
 	}
 	second, secondID := makeCgroup(t, c.mount, "second.service")
 	if got, err := c.path(secondID); err == nil || errors.Is(err, errNoCgroup) {
-		t.Errorf("%q, %v, want to be told to ask later", got, err)
+		t.Errorf("%q, %v, want an error that says to ask later", got, err)
 	}
 	if err := os.Remove(c.mount + first); err != nil {
 		t.Fatal(err)
@@ -217,6 +216,58 @@ func TestWalkOnceASecond(t *testing.T) {
 	now = now.Add(walkEvery)
 	if _, err := c.path(1 << 60); !errors.Is(err, errNoCgroup) {
 		t.Errorf("no such id: %v", err)
+	}
+}
+
+// TestWalk walks directories that are no cgroups, which any user may.
+func TestWalk(t *testing.T) {
+	mount := t.TempDir()
+	fd, err := openat(unix.AT_FDCWD, mount, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1e9, 0)
+	f := newFixture(t, 0)
+	f.reader.fs = &cgroupFS{mount: mount, fd: fd, now: func() time.Time { return now }, paths: newLRU[uint64, string](walkMax)}
+	makeDir := func(path string) uint64 {
+		t.Helper()
+		if err := os.MkdirAll(mount+path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(mount+path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ino
+	}
+	const slice, service = "/system.slice", "/system.slice/nginx.service"
+	sliceID, serviceID := makeDir(slice), makeDir(service)
+	if err := os.WriteFile(mount+slice+"/cgroup.procs", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	if got := f.know(Key{Cgroup: serviceID}); got.Unit != "nginx.service" || got.Cgroup != service {
+		t.Errorf("%+v, want nginx.service", got)
+	}
+	late := makeDir("/late.service")
+	for id, want := range map[uint64]string{sliceID: slice, serviceID: service, makeDir(""): "/"} {
+		if got, err := f.reader.fs.path(id); got != want || err != nil {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
+	if got, err := f.reader.fs.path(late); err == nil || errors.Is(err, errNoCgroup) {
+		t.Errorf("one that was made after the walk is %q, %v", got, err)
+	}
+	now = now.Add(walkEvery)
+	if got, err := f.reader.fs.path(late); got != "/late.service" || err != nil {
+		t.Errorf("a second later it is %q, %v", got, err)
+	}
+	now = now.Add(walkEvery)
+	if got, err := f.reader.fs.path(1 << 60); !errors.Is(err, errNoCgroup) {
+		t.Errorf("no such id: %q, %v", got, err)
+	}
+	if got, err := f.reader.fs.below(1, "/elsewhere"); err == nil {
+		t.Errorf("a directory outside the mount is %q", got)
 	}
 }
 

@@ -4,20 +4,20 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// enrichedMax bounds what an Enricher remembers, in processes.
-const enrichedMax = 1 << 16
+// enrichedMax is the size of an Enricher's memory: two for each process, some 0.3 KiB each.
+const enrichedMax = 8192
 
 // Enricher completes the processes of events. It is for one goroutine.
 type Enricher struct {
 	r     *Resolver
-	known map[*event.Who]enriched // what a source tells of a process is one thing to all its events
+	known *Cache[*event.Who, enriched] // all events of a process share the Who of their source
 	names Names
 }
 
-// Names counts processes whose details are not all in the records about them.
+// Names counts processes whose records lack details.
 type Names struct {
-	Gone      uint64 // it had ended before /proc was read: no executable is known
-	Throttled uint64 // too many were new at a time, see Lookup, or it took too long
+	Gone      uint64 // it ended before the Resolver read /proc: no executable is known
+	Throttled uint64 // too many processes were new at a time, or the answer took too long
 }
 
 type enriched struct {
@@ -26,13 +26,13 @@ type enriched struct {
 	late bool // counted as throttled
 }
 
-// NewEnricher returns one that asks r.
+// NewEnricher returns an Enricher that asks r.
 func NewEnricher(r *Resolver) *Enricher {
-	return &Enricher{r: r, known: make(map[*event.Who]enriched)}
+	return &Enricher{r: r, known: NewCache[*event.Who, enriched](enrichedMax)}
 }
 
-// Complete completes the processes of e with what is known by now, and reports
-// whether more of them is coming. It never waits.
+// Complete completes the processes of e with what is known now, and reports whether
+// more will be known soon. It never waits.
 func (n *Enricher) Complete(e *event.Event) (more bool) {
 	for _, p := range [...]*event.Proc{&e.Process, &e.Opener, &e.Accepter, &e.CloseProc} {
 		if p.Start() != 0 && n.complete(p) {
@@ -42,8 +42,8 @@ func (n *Enricher) Complete(e *event.Event) (more bool) {
 	return more
 }
 
-// Late counts the processes of e that are not complete, once each: the event goes
-// on without them.
+// Late counts the processes of e that are not complete, once each: the caller does
+// not wait for them any longer.
 func (n *Enricher) Late(e *event.Event) {
 	for _, p := range [...]event.Proc{e.Process, e.Opener, e.Accepter, e.CloseProc} {
 		if p.Start() != 0 {
@@ -53,15 +53,15 @@ func (n *Enricher) Late(e *event.Event) {
 }
 
 func (n *Enricher) late(p event.Proc) {
-	if w := n.known[p.Who]; !w.done && !w.late {
+	if w, _ := n.known.Get(p.Who); !w.done && !w.late {
 		w.late = true
-		n.remember(p.Who, w)
+		n.known.Put(p.Who, w)
 		n.names.Throttled++
 	}
 }
 
 func (n *Enricher) complete(p *event.Proc) (more bool) {
-	was := n.known[p.Who]
+	was, _ := n.known.Get(p.Who)
 	if was.done {
 		p.Who = was.who
 		return false
@@ -70,36 +70,29 @@ func (n *Enricher) complete(p *event.Proc) (more bool) {
 	if got == refused {
 		n.late(*p)
 	}
-	if got != all {
-		return got == coming
+	if got != complete {
+		return got == pending
 	}
 	if info.Gone {
 		n.names.Gone++
 	}
 	now := info.over(p.Who)
-	n.remember(p.Who, enriched{who: now, done: true})
-	n.remember(now, enriched{who: now, done: true}) // it may come again, out of a table
+	n.known.Put(p.Who, enriched{who: now, done: true})
+	n.known.Put(now, enriched{who: now, done: true}) // a table may return it
 	p.Who = now
 	return false
-}
-
-func (n *Enricher) remember(told *event.Who, w enriched) {
-	if len(n.known) >= enrichedMax {
-		clear(n.known)
-	}
-	n.known[told] = w
 }
 
 // Names returns the counts so far.
 func (n *Enricher) Names() Names { return n.names }
 
-// Describe returns p with all that can be found out of it, and waits for /proc.
-// Without a start time it is p as it is.
+// Describe returns p with all that /proc has about it, and waits for that. Without a
+// start time it returns p as it is.
 func (r *Resolver) Describe(p event.Proc) event.Proc {
 	if p.Start() == 0 {
 		return p
 	}
-	info, _ := r.Resolve(keyOf(p)) // whatever the error, it tells what is known
+	info, _ := r.Resolve(keyOf(p)) // with any error, it has what is known
 	p.Who = info.over(p.Who)
 	return p
 }
@@ -108,10 +101,10 @@ func keyOf(p event.Proc) Key {
 	return Key{PID: p.PID, Start: p.Who.Start, Comm: p.Comm, Cgroup: p.Who.CgroupID}
 }
 
-// over returns what a hook told of a process with what was found out since. The
-// hook knows better who it was at the call.
-func (i *Info) over(told *event.Who) *event.Who {
-	w := *told
+// over returns what a hook knows about a process, completed by i. The hook knows
+// better who the process was at the call.
+func (i *Info) over(hook *event.Who) *event.Who {
+	w := *hook
 	if !w.HasUID {
 		w.UID, w.HasUID = i.UID, i.HasUID
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// told is a process as a hook would tell of it.
-func told(pid uint32, comm string, start uint64) event.Proc {
+// seen is a process as a hook would report it.
+func seen(pid uint32, comm string, start uint64) event.Proc {
 	return event.Proc{PID: pid, Comm: comm, Who: &event.Who{Start: start, HasUID: true, UID: 7, PPID: 3, PComm: "sh"}}
 }
 
@@ -15,7 +15,7 @@ func TestEnrich(t *testing.T) {
 	f := newFixture(t, 0)
 	f.process(10, "nginx", 100)
 	n := NewEnricher(f.Resolver)
-	lives, gone, bare := told(10, "nginx", 100), told(11, "curl", 100), event.Proc{PID: 10, Comm: "nginx"}
+	lives, gone, bare := seen(10, "nginx", 100), seen(11, "curl", 100), event.Proc{PID: 10, Comm: "nginx"}
 	e := event.Event{Opener: lives, CloseProc: gone, Process: bare}
 	if !n.Complete(&e) || e.Opener != lives || e.CloseProc != gone {
 		t.Errorf("before the worker: %+v", e)
@@ -35,7 +35,7 @@ func TestEnrich(t *testing.T) {
 		t.Errorf("the one that is gone is %+v, want %+v", got, *gone.Who)
 	}
 	if e.Process != bare {
-		t.Errorf("a process of which no start is known became %+v", e.Process)
+		t.Errorf("a process without a start time became %+v", e.Process)
 	}
 	again := event.Event{Opener: lives, Process: e.Opener, CloseProc: gone}
 	if n.Complete(&again) || again.Opener != e.Opener || again.Process != e.Opener {
@@ -54,7 +54,7 @@ func TestEnrichReusedPID(t *testing.T) {
 	f := newFixture(t, 0).start()
 	f.process(10, "later", 200)
 	n := NewEnricher(f.Resolver)
-	first, second := event.Event{Opener: told(10, "first", 100)}, event.Event{Opener: told(10, "later", 200)}
+	first, second := event.Event{Opener: seen(10, "first", 100)}, event.Event{Opener: seen(10, "later", 200)}
 	for n.Complete(&first) || n.Complete(&second) {
 		f.answered()
 	}
@@ -66,14 +66,14 @@ func TestEnrichReusedPID(t *testing.T) {
 	}
 }
 
-// TestEnrichThrottled: a process that was not looked up is counted once, and asked
+// TestEnrichThrottled: a process that nothing looked up counts once, and is asked
 // for again.
 func TestEnrichThrottled(t *testing.T) {
 	f := newFixture(t, 0)
 	f.Resolver.budget = budget{burst: readBurst, perSecond: readsPerSecond, last: f.Resolver.now()}
 	f.process(10, "nginx", 100)
 	n := NewEnricher(f.Resolver)
-	opener := told(10, "nginx", 100)
+	opener := seen(10, "nginx", 100)
 	for range 3 {
 		e := event.Event{Opener: opener}
 		if n.Complete(&e) {
@@ -94,11 +94,59 @@ func TestEnrichThrottled(t *testing.T) {
 	}
 }
 
+// TestLate: a process whose answer took too long counts once, whatever its events.
+func TestLate(t *testing.T) {
+	f := newFixture(t, 0)
+	f.process(10, "nginx", 100)
+	f.process(11, "curl", 100)
+	n := NewEnricher(f.Resolver)
+	e := event.Event{Opener: seen(10, "nginx", 100), Process: event.Proc{PID: 10, Comm: "nginx"}}
+	if !n.Complete(&e) {
+		t.Fatal("no more is coming")
+	}
+	n.Late(&e)
+	n.Late(&e)
+	if names := n.Names(); names != (Names{Throttled: 1}) {
+		t.Errorf("counts: %+v", names)
+	}
+	f.start()
+	known := event.Event{CloseProc: seen(11, "curl", 100)}
+	for n.Complete(&known) {
+		f.answered()
+	}
+	n.Late(&known)
+	if names := n.Names(); names != (Names{Throttled: 1}) {
+		t.Errorf("with one that is known: %+v", names)
+	}
+}
+
+// TestDescribe waits for /proc, and says of a pod which namespace it is in.
+func TestDescribe(t *testing.T) {
+	f := newFixture(t, 0)
+	f.process(10, "nginx", 100)
+	p := seen(10, "nginx", 100)
+	want := event.Who{Start: 100, HasUID: true, UID: 7, PPID: 3, PComm: "sh",
+		Exe: "/usr/bin/nginx", Cgroup: "/system.slice/nginx.service", Unit: "nginx.service"}
+	if got := f.Describe(p); *got.Who != want || got.PID != 10 || *p.Who == want {
+		t.Errorf("got  %+v\nwant %+v", *got.Who, want)
+	}
+	if bare := (event.Proc{PID: 10, Comm: "nginx"}); f.Describe(bare) != bare {
+		t.Errorf("without a start time it is %+v", f.Describe(bare))
+	}
+	if got := f.Describe(seen(11, "gone", 100)); *got.Who != *seen(11, "gone", 100).Who {
+		t.Errorf("the one that has ended is %+v", *got.Who)
+	}
+	pod := Info{UID: 33, HasUID: true, PPID: 1, PComm: "init", Place: Place{Pod: "x", PodName: "web-1", PodNamespace: "shop"}}
+	if got := *pod.over(&event.Who{Start: 5}); got.PodName != "shop/web-1" || got.UID != 33 || got.PPID != 1 || got.Start != 5 {
+		t.Errorf("the pod is %+v", got)
+	}
+}
+
 func BenchmarkComplete(b *testing.B) {
 	r := NewResolver(Options{})
 	defer r.Stop()
 	n := NewEnricher(r)
-	e := event.Event{Opener: told(1<<22, "gone", 100), CloseProc: told(1<<22+1, "too", 100)}
+	e := event.Event{Opener: seen(1<<22, "gone", 100), CloseProc: seen(1<<22+1, "too", 100)}
 	for n.Complete(&e) {
 		<-r.Answered()
 	}
@@ -107,4 +155,28 @@ func BenchmarkComplete(b *testing.B) {
 		n.Complete(&e)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// TestEnrichIsBounded: with new processes all the time no more are remembered, and those
+// that are used all the time are not asked for again.
+func TestEnrichIsBounded(t *testing.T) {
+	f := newFixture(t, 0)
+	f.process(10, "nginx", 100)
+	n := NewEnricher(f.Resolver)
+	f.start()
+	lives := seen(10, "nginx", 100)
+	first := event.Event{Opener: lives}
+	for n.Complete(&first) {
+		f.answered()
+	}
+	for i := range 5 * enrichedMax {
+		n.known.Put(&event.Who{Start: uint64(i)}, enriched{done: true})
+		again := event.Event{Opener: lives}
+		if n.Complete(&again) || again.Opener.Who != first.Opener.Who {
+			t.Fatalf("after %d: %+v", i, again.Opener)
+		}
+		if n.known.Len() > 2*enrichedMax {
+			t.Fatalf("after %d, %d processes are remembered", i, n.known.Len())
+		}
+	}
 }

@@ -15,8 +15,8 @@ const (
 	nspawn     = "systemd-nspawn"
 )
 
-// identify tells from the path of a cgroup alone which unit, container and pod it
-// is. A runtime that the path does not tell stays "".
+// identify finds the unit, the container and the pod in the path of a cgroup. If the
+// path does not show the runtime, that stays "".
 func identify(path string) Place {
 	place := Place{Cgroup: path}
 	names := components(path)
@@ -26,23 +26,16 @@ func identify(path string) Place {
 			place.Pod = pod
 		}
 		id, runtime := containerOf(names, i)
-		switch {
-		case id == "":
+		if id == "" || id == place.Container && runtime == "" { // or a directory of its own below the scope
 			continue
-		case id == place.Container:
-			if runtime == "" { // a directory of its own below the scope
-				continue
-			}
-		case place.Container != "" && place.Outer == "":
-			place.Outer = place.Container
 		}
 		place.Container, place.Runtime = id, runtime
 	}
 	return place
 }
 
-// components splits a path. A path outside of the reader's cgroup namespace
-// begins with "/..", which names nothing.
+// components splits a path. A path outside the reader's cgroup namespace starts with
+// "/..", which names nothing.
 func components(path string) []string {
 	names := strings.Split(path, "/")
 	kept := names[:0]
@@ -55,8 +48,8 @@ func components(path string) []string {
 }
 
 // scopes are the names that runtimes give the cgroup of a container, as systemd
-// scope or without: prefix, id, and maybe ".scope". Those of the monitors
-// (crio-conmon-ID, libpod-conmon-ID) are no ids, and so are not containers.
+// scope or without: prefix, id, and maybe ".scope". In the names of their monitors
+// (crio-conmon-ID, libpod-conmon-ID) no id follows the prefix: these are no containers.
 var scopes = []struct{ prefix, runtime string }{
 	{"docker-", docker},
 	{"cri-containerd-", containerd},
@@ -67,8 +60,8 @@ var scopes = []struct{ prefix, runtime string }{
 	{"libpod-", podman},
 }
 
-// parents are cgroups right below which each directory is a container named by
-// its id: that of dockerd with the cgroupfs driver, and containerd's namespaces.
+// parents are cgroups whose child directories are containers, named by their id:
+// that of dockerd with the cgroupfs driver, and containerd's namespaces.
 var parents = map[string]string{
 	"docker":        docker,
 	"k8s.io":        containerd,
@@ -77,16 +70,16 @@ var parents = map[string]string{
 	"libpod_parent": podman,
 }
 
-// containerOf returns the id of the container whose cgroup names[i] is, "" if it
-// is none.
+// containerOf returns the id of the container that names[i] is the cgroup of, "" if
+// there is none.
 func containerOf(names []string, i int) (id, runtime string) {
 	name, parent := names[i], ""
 	if i > 0 {
 		parent = names[i-1]
 	}
 	if f := strings.Split(name, ":"); len(f) == 3 {
-		// slice:prefix:id is how kubelet asks the systemd driver for a scope. A
-		// runtime with the cgroupfs driver makes a directory of it as it is.
+		// kubelet requests a scope from the systemd driver as slice:prefix:id. A
+		// runtime with the cgroupfs driver makes a directory of that name.
 		name = f[1] + "-" + f[2]
 	}
 	name = strings.TrimSuffix(name, ".scope")
@@ -110,7 +103,7 @@ func containerOf(names []string, i int) (id, runtime string) {
 	return machineOf(names, i)
 }
 
-// machineOf is containerOf for what systemd-machined knows by a unit of its own.
+// machineOf is containerOf for machines of systemd-machined, which have a unit each.
 // Virtual machines are no containers, and the supervisor of nspawn runs outside.
 func machineOf(names []string, i int) (id, runtime string) {
 	if i+1 < len(names) && names[i+1] == "supervisor" {
@@ -135,9 +128,9 @@ func machineOf(names []string, i int) (id, runtime string) {
 	return s, nspawn
 }
 
-// podOf returns the UID of the Kubernetes pod whose cgroup name is, "" if it is
-// none. The systemd driver writes it with underscores, because a dash means a
-// slice below another one there. Static pods have 32 digits without any.
+// podOf returns the UID of the Kubernetes pod that name is the cgroup of, "" if there
+// is none. The systemd driver writes it with underscores, because a dash in the name
+// of a slice means a parent slice. Static pods have 32 digits without any.
 func podOf(name string, above []string) string {
 	name, _, _ = strings.Cut(name, ":")
 	if s, ok := strings.CutSuffix(name, ".slice"); ok {
@@ -157,9 +150,9 @@ func podOf(name string, above []string) string {
 	return ""
 }
 
-// unitOf returns the unit that systemd takes the process to belong to, as in
-// cg_path_get_unit and cg_path_get_user_unit: the first one that is no slice; of
-// a user's manager the one below it; with none the innermost slice.
+// unitOf returns the unit of a process as systemd finds it in cg_path_get_unit and
+// cg_path_get_user_unit: the first unit that is no slice; below a user's manager the
+// first one below that; without any, the innermost slice.
 func unitOf(names []string) string {
 	unit, rest := firstUnit(names)
 	if strings.HasPrefix(unit, "user@") && strings.HasSuffix(unit, ".service") {
@@ -173,7 +166,7 @@ func unitOf(names []string) string {
 
 func firstUnit(names []string) (unit string, rest []string) {
 	for i, n := range names {
-		n = strings.TrimPrefix(n, "_") // systemd's escape for what the kernel may use itself
+		n = strings.TrimPrefix(n, "_") // systemd's escape for names that the kernel may use
 		if !isUnit(n) {
 			break
 		}
@@ -185,7 +178,7 @@ func firstUnit(names []string) (unit string, rest []string) {
 	return unit, rest
 }
 
-// isUnit tells whether a name is a unit that has a cgroup (systemd.unit(5)).
+// isUnit reports whether a name is a unit that has a cgroup (systemd.unit(5)).
 func isUnit(name string) bool {
 	dot := strings.LastIndexByte(name, '.')
 	if dot < 1 {
@@ -228,8 +221,8 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// isID tells whether s is the id of a container: 64 lower-case hexadecimal digits,
-// as all runtimes of the OCI kind make them.
+// isID reports whether s is the id of a container: 64 lower-case hexadecimal digits,
+// as all OCI runtimes make them.
 func isID(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -18,8 +18,8 @@ const (
 func TestIdentify(t *testing.T) {
 	user := "/user.slice/user-1000.slice/user@1000.service"
 	tests := []struct {
-		name, path                           string
-		unit, container, runtime, pod, outer string
+		name, path                    string
+		unit, container, runtime, pod string
 	}{
 		{name: "root", path: "/"},
 		{name: "nothing", path: ""},
@@ -31,8 +31,8 @@ func TestIdentify(t *testing.T) {
 		{name: "docker with a parent of its own", path: "/ci/build/" + idA, container: idA},
 		{name: "ECS", path: "/ecs/1f2e3d4c5b6a79881f2e3d4c5b6a7988/" + idA, container: idA},
 		{name: "docker daemon", path: "/system.slice/docker.service", unit: "docker.service"},
-		{name: "docker in docker", path: "/docker/" + idA + "/docker/" + idB, container: idB, runtime: docker, outer: idA},
-		{name: "three deep", path: "/docker/" + idA + "/docker/" + idB + "/docker/" + idC, container: idC, runtime: docker, outer: idA},
+		{name: "docker in docker", path: "/docker/" + idA + "/docker/" + idB, container: idB, runtime: docker},
+		{name: "three deep", path: "/docker/" + idA + "/docker/" + idB + "/docker/" + idC, container: idC, runtime: docker},
 
 		{name: "ctr", path: "/default/redis-1", container: "redis-1", runtime: containerd},
 		{name: "ctr, below", path: "/default/redis-1/worker", container: "redis-1", runtime: containerd},
@@ -61,11 +61,11 @@ func TestIdentify(t *testing.T) {
 			unit: "containerd.service", container: idA, runtime: containerd, pod: uid},
 		{name: "CRI-O monitor", path: "/kubepods.slice/kubepods-pod" + uidSlice + ".slice/crio-conmon-" + idA + ".scope",
 			unit: "crio-conmon-" + idA + ".scope", pod: uid},
-		{name: "kind v1", path: "/docker/" + idA + "/kubelet/kubepods/besteffort/pod" + uid + "/" + idB, container: idB, pod: uid, outer: idA},
+		{name: "kind v1", path: "/docker/" + idA + "/kubelet/kubepods/besteffort/pod" + uid + "/" + idB, container: idB, pod: uid},
 		{name: "kind v2", path: "/system.slice/docker-" + idA + ".scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod" +
 			uidSlice + ".slice/cri-containerd-" + idB + ".scope",
-			unit: "docker-" + idA + ".scope", container: idB, runtime: containerd, pod: uid, outer: idA},
-		{name: "docker in a pod", path: "/kubepods/burstable/pod" + uid + "/" + idA + "/docker/" + idB, container: idB, runtime: docker, pod: uid, outer: idA},
+			unit: "docker-" + idA + ".scope", container: idB, runtime: containerd, pod: uid},
+		{name: "docker in a pod", path: "/kubepods/burstable/pod" + uid + "/" + idA + "/docker/" + idB, container: idB, runtime: docker, pod: uid},
 		{name: "from another cgroup namespace", path: "/../cri-containerd-" + idA + ".scope", unit: "cri-containerd-" + idA + ".scope", container: idA, runtime: containerd},
 		{name: "no pod", path: "/podium/" + "x"},
 		{name: "podman is no pod", path: "/kubepods-like.slice/podman.service", unit: "podman.service"},
@@ -78,7 +78,7 @@ func TestIdentify(t *testing.T) {
 		{name: "podman pod", path: "/machine.slice/machine-libpod_pod_" + idB + ".slice/libpod-" + idA + ".scope", unit: "libpod-" + idA + ".scope", container: idA, runtime: podman},
 		{name: "quadlet", path: "/system.slice/web.service/libpod-payload-" + idA, unit: "web.service", container: idA, runtime: podman},
 		{name: "podman monitor", path: "/machine.slice/libpod-conmon-" + idA + ".scope", unit: "libpod-conmon-" + idA + ".scope"},
-		{name: "podman in docker, same id below", path: "/docker/" + idA + "/libpod_parent/libpod-" + idB + "/" + idB, container: idB, runtime: podman, outer: idA},
+		{name: "podman in docker, same id below", path: "/docker/" + idA + "/libpod_parent/libpod-" + idB + "/" + idB, container: idB, runtime: podman},
 
 		{name: "lxc v1", path: "/lxc/web-1", container: "web-1", runtime: lxc},
 		{name: "lxc proxmox", path: "/lxc/101/ns/system.slice/nginx.service", container: "101", runtime: lxc},
@@ -87,7 +87,7 @@ func TestIdentify(t *testing.T) {
 		{name: "lxc monitor", path: "/lxc.monitor.c1"},
 		{name: "lxc old monitor", path: "/lxc.monitor/c1"},
 		{name: "libvirt lxc", path: `/machine.slice/machine-lxc\x2d1234\x2dmy\x2dbox.scope`, unit: `machine-lxc\x2d1234\x2dmy\x2dbox.scope`, container: "my-box", runtime: lxc},
-		{name: "docker in lxd", path: "/lxc.payload.c1/docker/" + idA, container: idA, runtime: docker, outer: "c1"},
+		{name: "docker in lxd", path: "/lxc.payload.c1/docker/" + idA, container: idA, runtime: docker},
 
 		{name: "nspawn unit", path: "/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service", unit: "systemd-nspawn@web.service", container: "web", runtime: nspawn},
 		{name: "nspawn escaped", path: `/machine.slice/systemd-nspawn@my\x2dweb.service/payload`, unit: `systemd-nspawn@my\x2dweb.service`, container: "my-web", runtime: nspawn},
@@ -118,7 +118,7 @@ func TestIdentify(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			want := Place{Cgroup: tt.path, Unit: tt.unit, Container: tt.container, Runtime: tt.runtime, Pod: tt.pod, Outer: tt.outer}
+			want := Place{Cgroup: tt.path, Unit: tt.unit, Container: tt.container, Runtime: tt.runtime, Pod: tt.pod}
 			if got := identify(tt.path); got != want {
 				t.Errorf("%s\n got %+v\nwant %+v", tt.path, got, want)
 			}
@@ -135,9 +135,7 @@ func FuzzIdentify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		p := identify(path)
-		if p.Outer != "" && p.Container == "" {
-			t.Errorf("%q: outer container %q, and no inner one", path, p.Outer)
-		}
+
 		if p.Runtime != "" && p.Container == "" {
 			t.Errorf("%q: runtime %q of no container", path, p.Runtime)
 		}
@@ -170,8 +168,8 @@ func TestParseCgroup(t *testing.T) {
 		{name: "v1 systemd first", in: lines("8:pids:/a", "4:memory:/b", "1:name=systemd:/c"), want: hierarchies{"", "/c", "/a", "/b"}, best: "/c"},
 		{name: "v1 pids next", in: lines("8:pids:/a", "4:memory:/b"), want: hierarchies{"", "", "/a", "/b"}, best: "/a"},
 		{name: "mounted together", in: "5:cpu,memory:/b\n", want: hierarchies{memory: "/b"}, best: "/b"},
-		{name: "empty", in: "", fails: "none of the hierarchies"},
-		{name: "others only", in: "5:cpuset:/\n", fails: "none of the hierarchies"},
+		{name: "empty", in: "", fails: "no hierarchy that shows"},
+		{name: "others only", in: "5:cpuset:/\n", fails: "no hierarchy that shows"},
 		{name: "two fields", in: "5:cpuset\n", fails: "three fields"},
 		{name: "long line", in: "0::/" + strings.Repeat("x", 70_000), fails: "token too long"},
 	}

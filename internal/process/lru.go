@@ -1,7 +1,7 @@
 package process
 
-// lru is a map that holds at most max values, and makes room by dropping the one
-// that was not used for longest.
+// lru is a map of at most max values: to make room, it drops the one that was least
+// recently used.
 type lru[K comparable, V any] struct {
 	max     int
 	nodes   map[K]*lruNode[K, V]
@@ -19,7 +19,7 @@ func newLRU[K comparable, V any](size int) *lru[K, V] {
 	return &lru[K, V]{max: size, nodes: make(map[K]*lruNode[K, V])}
 }
 
-// get returns the value of a key, nil if there is none. The pointer is good until
+// get returns the value of a key, nil if there is none. The pointer is valid until
 // the next put.
 func (l *lru[K, V]) get(key K) *V {
 	n := l.nodes[key]

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// namesFor is how long the names of a container are good that has none: its
-// runtime may yet write them.
-const namesFor = 10 * time.Second
+// unnamedFor is how long a container without a name counts as such: its runtime may
+// write the name later.
+const unnamedFor = 10 * time.Second
 
-// described is a Place that was found out from a path.
+// described is the Place of a path.
 type described struct {
 	place   Place
 	expires time.Time // zero for never
@@ -20,7 +20,7 @@ type reader struct {
 	root string // of proc
 	now  func() time.Time
 
-	cmdlines bool // are asked for
+	cmdlines bool // see Options
 
 	mu     sync.Mutex
 	fs     *cgroupFS
@@ -29,14 +29,14 @@ type reader struct {
 	reads  uint64
 }
 
-// sighting is where /proc showed a process.
+// sighting is the place of a process in /proc.
 type sighting struct {
 	place   Place
-	unified string // path of its cgroup v2, which need not be that of place
+	unified string // path of its cgroup v2, which may differ from that of place
 }
 
-// process reads who has the pid of k, and where it is. reads is how many reads
-// that took.
+// process reads the facts about the process of k, and its place. reads is how many
+// reads that took.
 func (r *reader) process(k Key) (info Info, seen sighting, reads int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,7 +48,7 @@ func (r *reader) process(k Key) (info Info, seen sighting, reads int, err error)
 	return info, seen, int(r.reads - before), err
 }
 
-// cgroup finds the path of a cgroup v2 and what that says.
+// cgroup finds the path of a cgroup v2, and describes it.
 func (r *reader) cgroup(id uint64) (Place, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,8 +60,8 @@ func (r *reader) cgroup(id uint64) (Place, error) {
 	return r.describe(path), nil
 }
 
-// describe tells what the path of a cgroup says, and what the container runtimes
-// know of it. r.mu is held.
+// describe returns what the path of a cgroup and the files of container runtimes say.
+// r.mu is held.
 func (r *reader) describe(path string) Place {
 	now := r.now()
 	if d := r.places.get(path); d != nil && valid(d.expires, now) {
@@ -70,7 +70,7 @@ func (r *reader) describe(path string) Place {
 	d := described{place: identify(path)}
 	r.names.find(&d.place)
 	if d.place.Container != "" && d.place.ContainerName == "" {
-		d.expires = now.Add(namesFor)
+		d.expires = now.Add(unnamedFor)
 	}
 	r.places.put(path, d)
 	return d.place
@@ -79,11 +79,11 @@ func (r *reader) describe(path string) Place {
 // counts are what a reader adds to the Stats.
 type counts struct {
 	reads  uint64 // of /proc
-	failed uint64 // files of container runtimes that were there and of no use
-	absent uint64 // containers that no file was found of
+	failed uint64 // files of container runtimes that could not be used
+	absent uint64 // containers without a file
 }
 
-// counts returns what was counted since the last call.
+// counts returns the counts since the last call.
 func (r *reader) counts() counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,9 +98,9 @@ func (r *reader) close() {
 	r.fs.close()
 }
 
-// over returns which of two places holds: p, where a hook saw the process in
-// cgroup v2, or where /proc showed it. If it is still there, /proc knows more,
-// namely the other hierarchies. The root of the hierarchy says nothing.
+// over returns the better of two places: p, where a hook saw the process in cgroup
+// v2, or the one in /proc. If the process has not moved, /proc knows more, namely the
+// other hierarchies. The root of the hierarchy says nothing.
 func (p Place) over(seen sighting) Place {
 	if p.Cgroup == "" || p.Cgroup == seen.unified || p.Cgroup == "/" && seen.place.Cgroup != "" {
 		return seen.place

@@ -7,55 +7,54 @@ import (
 )
 
 const (
-	defaultMax = 8192        // processes a Resolver remembers unless told otherwise: about 1 KiB each
-	cgroupsMax = 4096        // cgroups it remembers, gone ones included: about 0.5 KiB each
+	defaultMax = 8192        // processes that a Resolver remembers by default: about 1 KiB each
+	cgroupsMax = 4096        // cgroups that it remembers, also those that are gone: about 0.5 KiB each
 	queueMax   = 1024        // questions that wait
-	shortLived = time.Second // how long an answer is good that may be another one soon
+	shortLived = time.Second // how long an answer that may change is valid
 )
 
 // readsMax is how often the worker reads at most to answer one question, and
-// cgroupReads if it is for the cgroup alone.
+// cgroupReads if the question is about the cgroup alone.
 const (
 	cgroupReads = 2
 	readsMax    = processReads + 1 + cgroupReads
 )
 
-// Stats counts what a Resolver did since it was made.
+// Stats counts what a Resolver has done.
 type Stats struct {
-	Hits      uint64 // Lookups that were answered in full
-	Misses    uint64 // Lookups that were not: the sum of the next four
-	Asked     uint64 // the question was put into the queue
-	Waiting   uint64 // it was there already
-	Throttled uint64 // too many reads of /proc in the last second, see Lookup
+	Hits      uint64 // questions answered at once and in full
+	Misses    uint64 // other questions: the sum of the next four
+	Asked     uint64 // the question went into the queue
+	Waiting   uint64 // it was in the queue already
+	Throttled uint64 // too many reads of /proc in the last second
 	Dropped   uint64 // the queue was full, or the Resolver stopped
 
 	Evicted       uint64 // answers dropped to make room
-	Gone          uint64 // processes that had ended before they were looked for
+	Gone          uint64 // processes that ended before the read
 	Failed        uint64 // processes that could not be read
-	FailedCgroups uint64 // cgroup ids whose path could not be found
+	FailedCgroups uint64 // cgroup ids without a path
 	FailedNames   uint64 // files of container runtimes that could not be used
-	Unnamed       uint64 // containers that no file was found of
+	Unnamed       uint64 // containers without a file
 	Reads         uint64 // files and directories of /proc opened, and links read
 
 	Known, Cgroups int // remembered now
 }
 
-// add adds what a reader counted.
+// add adds the counts of a reader.
 func (s *Stats) add(c counts) {
 	s.Reads += c.reads
 	s.FailedNames += c.failed
 	s.Unnamed += c.absent
 }
 
-// question is a Key that waits for the worker, with the reads it may cost.
+// question is a Key that waits for the worker, and how many reads it may cost.
 type question struct {
 	key  Key
 	cost int
 }
 
-// identity is what answers are kept under. The command name is part of it: after
-// an exec the process has another executable, and the records from before must
-// keep theirs.
+// identity is the key of an answer. The command name is part of it: after an exec the
+// process has another executable, and records from before must keep theirs.
 type identity struct {
 	pid   uint32
 	start uint64
@@ -67,8 +66,8 @@ func (k *Key) identity() identity { return identity{k.PID, k.Start, k.Comm} }
 // answer is what is known of a process.
 type answer struct {
 	info    Info
-	cgroup  uint64    // id that info.Place is of
-	seen    sighting  // where /proc showed it
+	cgroup  uint64    // id of the cgroup of info.Place
+	seen    sighting  // the place in /proc
 	expires time.Time // zero for never
 }
 
@@ -78,11 +77,11 @@ type placeOf struct {
 	expires time.Time // zero for never
 }
 
-// Resolver answers who a pid is. Its methods may be called from any goroutine.
+// Resolver finds facts about processes. Any goroutine may call its methods.
 type Resolver struct {
-	foreign error // from Usable: nothing is read from /proc
-	now     func() time.Time
-	told    func(Key) // for tests: a question of the queue was answered
+	foreign  error // from Usable: the Resolver does not read /proc
+	now      func() time.Time
+	onAnswer func(Key) // for tests: the worker has answered a question
 
 	mu      sync.Mutex
 	procs   *lru[identity, answer]
@@ -91,10 +90,10 @@ type Resolver struct {
 	budget  budget
 	stats   Stats
 
-	reader reader // has a lock of its own, never taken under mu
+	reader reader // has a lock of its own, which nothing takes under mu
 
 	queue    chan question
-	answered chan struct{} // something was, since it was last received from
+	answered chan struct{} // has a value after an answer
 	stop     chan struct{}
 	done     chan struct{}
 	once     sync.Once
@@ -102,11 +101,11 @@ type Resolver struct {
 
 // Options of a Resolver. The zero value is the default.
 type Options struct {
-	Max      int  // processes that it remembers, those asked for last; 0 means 8192
-	Cmdlines bool // read command lines too, which may hold secrets
+	Max      int  // how many processes it remembers, the most recently used ones; 0 means 8192
+	Cmdlines bool // read command lines too, which may contain secrets
 }
 
-// NewResolver returns a resolver. It has a goroutine until Stop is called.
+// NewResolver returns a resolver. It has a goroutine, which Stop ends.
 func NewResolver(o Options) *Resolver {
 	r := newResolver(o.Max)
 	r.reader.cmdlines = o.Cmdlines
@@ -121,7 +120,7 @@ func newResolver(maxKnown int) *Resolver {
 		maxKnown = defaultMax
 	}
 	r := &Resolver{
-		now: time.Now, told: func(Key) {},
+		now: time.Now, onAnswer: func(Key) {},
 		procs: newLRU[identity, answer](maxKnown), cgroups: newLRU[uint64, placeOf](cgroupsMax),
 		waiting: make(map[Key]struct{}),
 		budget:  budget{tokens: readBurst, burst: readBurst, perSecond: readsPerSecond},
@@ -133,13 +132,13 @@ func newResolver(maxKnown int) *Resolver {
 	return r
 }
 
-// Stop ends the goroutine and waits for it. Lookup still answers what is known.
+// Stop ends the goroutine and waits for it. The Resolver still answers what it knows.
 func (r *Resolver) Stop() {
 	r.once.Do(func() { close(r.stop) })
 	<-r.done
 }
 
-// Answered yields whenever questions were answered since it was last received from.
+// Answered has a value if the Resolver has answered questions since the last receive.
 func (r *Resolver) Answered() <-chan struct{} { return r.answered }
 
 // Stats returns the counts so far.
@@ -152,42 +151,37 @@ func (r *Resolver) Stats() Stats {
 	return s
 }
 
-// Lookup returns what is known of a process, and whether that is all there is to
-// know. If it is not, the rest is being found out, and a later Lookup has it;
-// unless too many others were asked for lately: there are at most 2,000 reads of
-// /proc a second. It never waits for a read.
-//
-// With a start time in the Key the answer is of that process or Gone. Without,
-// it is of whoever has the pid when /proc is read, and forgotten after a second.
-// The cgroup is the one of the Key, if there is one, wherever the process went
-// since. If /proc is not usable, there is only what the Key tells.
-func (r *Resolver) Lookup(k Key) (Info, bool) {
-	info, got := r.find(k)
-	return info, got == all
-}
-
 // found says how much of an answer there is.
 type found uint8
 
 const (
-	all     found = iota // there is to know
-	coming               // the rest is being found out
-	refused              // the rest was not asked for: too much else was
+	complete found = iota // all of it
+	pending               // the worker will find the rest
+	refused               // nothing will find the rest: there are too many questions
 )
 
+// find returns what is known of a process, and whether that is all. If it is not, the
+// worker reads the rest, and a later find has it; unless there were too many other
+// questions: the worker makes at most 2,000 reads of /proc a second. find never waits
+// for a read.
+//
+// With a start time in the Key the answer is about that process, or Gone. Without, it
+// is about the process that has the pid at the time of the read, and valid for a
+// second. The cgroup is that of the Key, if it has one, even if the process has moved.
+// If /proc is not usable, only the Key's fields are known.
 func (r *Resolver) find(k Key) (Info, found) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.procs.get(k.identity())
 	if a != nil && a.expires.IsZero() && (k.Cgroup == 0 || k.Cgroup == a.cgroup) {
 		r.stats.Hits++
-		return a.info, all
+		return a.info, complete
 	}
-	return r.lookup(k, a)
+	return r.findRest(k, a)
 }
 
-// lookup is find where not all is at hand. r.mu is held.
-func (r *Resolver) lookup(k Key, a *answer) (Info, found) {
+// findRest is find if a is not all of the answer. r.mu is held.
+func (r *Resolver) findRest(k Key, a *answer) (Info, found) {
 	now := r.now()
 	info := Info{PID: k.PID, Start: k.Start, Comm: k.Comm}
 	cost := 0
@@ -210,22 +204,22 @@ func (r *Resolver) lookup(k Key, a *answer) (Info, found) {
 	}
 	if cost == 0 {
 		r.stats.Hits++
-		return info, all
+		return info, complete
 	}
 	r.stats.Misses++
 	if !r.ask(k, cost, now) {
 		return info, refused
 	}
-	return info, coming
+	return info, pending
 }
 
-// readable tells whether /proc may be asked for k.
+// readable reports whether /proc may have facts about k.
 func (r *Resolver) readable(k Key) bool { return r.foreign == nil && k.PID != 0 }
 
 func valid(expires, now time.Time) bool { return expires.IsZero() || now.Before(expires) }
 
-// ask puts a question into the queue, if it may, and tells whether an answer will
-// come. r.mu is held.
+// ask puts a question into the queue if there is room and budget for it, and reports
+// whether an answer will come. r.mu is held.
 func (r *Resolver) ask(k Key, cost int, now time.Time) bool {
 	if _, ok := r.waiting[k]; ok {
 		r.stats.Waiting++
@@ -237,7 +231,7 @@ func (r *Resolver) ask(k Key, cost int, now time.Time) bool {
 		return false
 	default:
 	}
-	if len(r.queue) == cap(r.queue) { // only who holds r.mu puts something in
+	if len(r.queue) == cap(r.queue) { // all senders hold r.mu
 		r.stats.Dropped++
 		return false
 	}
@@ -261,7 +255,7 @@ func (r *Resolver) work() {
 			return
 		case q := <-r.queue:
 			r.answer(q)
-			r.told(q.key)
+			r.onAnswer(q.key)
 			select {
 			case r.answered <- struct{}{}:
 			default:
@@ -270,7 +264,7 @@ func (r *Resolver) work() {
 	}
 }
 
-// answer finds out what is not known, and remembers it.
+// answer reads what is not known, and remembers it.
 func (r *Resolver) answer(q question) {
 	r.mu.Lock()
 	a := r.procs.get(q.key.identity())
@@ -290,10 +284,10 @@ func (r *Resolver) answer(q question) {
 	r.budget.giveBack(q.cost - used)
 }
 
-// Resolve returns who a process is, and waits for /proc if it is not known. It is
-// for lists, which ask for every process once; the rate of Lookup does not bind
-// it. The error is ErrGone if the process has ended, ErrForeign if /proc is not
-// usable, or that of reading /proc; the Info tells the rest then.
+// Resolve returns all facts about a process, and reads /proc for those that are not
+// known, with no limit on the rate: it is for lists, which need every process once.
+// The error is ErrGone if the process has ended, ErrForeign if /proc is not usable, or
+// that of reading /proc; the Info has what is known then.
 func (r *Resolver) Resolve(k Key) (Info, error) {
 	r.mu.Lock()
 	a := r.procs.get(k.identity())
@@ -314,7 +308,7 @@ func (r *Resolver) Resolve(k Key) (Info, error) {
 	return info, err
 }
 
-// read asks /proc for a process, and remembers the answer.
+// read reads /proc for a process, and remembers the answer.
 func (r *Resolver) read(k Key) (info Info, reads int, err error) {
 	at, used := r.cgroup(k.Cgroup)
 	info, seen, reads, err := r.reader.process(k)
@@ -341,8 +335,8 @@ func (r *Resolver) read(k Key) (info Info, reads int, err error) {
 	return info, used + reads, err
 }
 
-// cgroup returns where the cgroup of an id is, and how many reads that took. It
-// remembers the cgroup, also for when it is gone.
+// cgroup returns the place of a cgroup id, and how many reads that took. It remembers
+// the place for when the cgroup is gone.
 func (r *Resolver) cgroup(id uint64) (placeOf, int) {
 	if id == 0 {
 		return placeOf{}, 0

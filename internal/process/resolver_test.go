@@ -19,7 +19,7 @@ import (
 type fixture struct {
 	proc
 	*Resolver
-	told chan Key
+	answers chan Key
 
 	mu   sync.Mutex
 	time time.Time
@@ -27,18 +27,24 @@ type fixture struct {
 
 // newFixture makes the Resolver; start has it answer.
 func newFixture(t *testing.T, maxKnown int) *fixture {
-	f := &fixture{proc: proc{t, t.TempDir()}, told: make(chan Key, 1<<16), time: time.Unix(1e9, 0)}
+	f := &fixture{proc: proc{t, t.TempDir()}, answers: make(chan Key, 1<<16), time: time.Unix(1e9, 0)}
 	f.Resolver = newResolver(maxKnown)
 	f.Resolver.now = func() time.Time {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return f.time
 	}
-	f.Resolver.told = func(k Key) { f.told <- k }
+	f.Resolver.onAnswer = func(k Key) { f.answers <- k }
 	f.reader.root = f.proc.root
 	f.reader.names.root = t.TempDir()
 	f.reader.fs.close() // cgroup ids are for tests that say which
 	return f
+}
+
+// lookUp is find, and whether that is all there is to know.
+func (r *Resolver) lookUp(k Key) (Info, bool) {
+	info, got := r.find(k)
+	return info, got == complete
 }
 
 func (f *fixture) start() *fixture {
@@ -57,7 +63,7 @@ func (f *fixture) pass(d time.Duration) {
 func (f *fixture) answered() {
 	f.t.Helper()
 	select {
-	case <-f.told:
+	case <-f.answers:
 	case <-time.After(30 * time.Second):
 		f.t.Fatalf("the worker has nothing to do: %+v", f.Stats())
 	}
@@ -67,7 +73,7 @@ func (f *fixture) answered() {
 func (f *fixture) know(k Key) Info {
 	f.t.Helper()
 	for range 2 {
-		if info, ok := f.Lookup(k); ok {
+		if info, ok := f.lookUp(k); ok {
 			return info
 		}
 		f.answered()
@@ -82,14 +88,14 @@ func TestLookup(t *testing.T) {
 	f.process(10, "nginx", 100)
 	k := Key{PID: 10, Start: 100}
 	for range 3 {
-		if got, ok := f.Lookup(k); ok || got != (Info{PID: 10, Start: 100}) {
+		if got, ok := f.lookUp(k); ok || got != (Info{PID: 10, Start: 100}) {
 			t.Errorf("before the worker: %+v, %v", got, ok)
 		}
 	}
 	f.start()
 	want := Info{
-		PID: 10, PPID: 1, Start: 100, Comm: "nginx", PComm: "systemd", Exe: "/usr/bin/nginx", UID: 1000, EUID: 0, HasUID: true,
-		NetNS: 4026531833, PIDNS: 4026531836, Place: Place{Cgroup: "/system.slice/nginx.service", Unit: "nginx.service"},
+		PID: 10, PPID: 1, Start: 100, Comm: "nginx", PComm: "systemd", Exe: "/usr/bin/nginx", UID: 1000, HasUID: true,
+		Place: Place{Cgroup: "/system.slice/nginx.service", Unit: "nginx.service"},
 	}
 	if got := f.know(k); got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -139,7 +145,7 @@ func TestNoStartTime(t *testing.T) {
 	}
 	f.process(10, "cron", 200)
 	f.pass(shortLived)
-	if got, ok := f.Lookup(k); ok || got != (Info{PID: 10}) {
+	if got, ok := f.lookUp(k); ok || got != (Info{PID: 10}) {
 		t.Errorf("a second later %+v, %v, want to know nothing", got, ok)
 	}
 	f.answered()
@@ -200,7 +206,7 @@ func TestFailures(t *testing.T) {
 		}
 		f.process(pid, "x", 100)
 		f.pass(shortLived)
-		f.Lookup(k)
+		f.lookUp(k)
 		f.answered()
 		if got := f.know(k); got.Comm != "x" {
 			t.Errorf("mended: %+v", got)
@@ -211,7 +217,7 @@ func TestFailures(t *testing.T) {
 	}
 	os.Remove(filepath.Join(f.proc.root, "10", "status")) // it ends between two reads
 	if got := f.know(Key{PID: 10, Start: 100, Comm: "y"}); got != (Info{PID: 10, Start: 100, Comm: "y", Gone: true}) {
-		t.Errorf("ended meanwhile: %+v", got)
+		t.Errorf("ended in the meantime: %+v", got)
 	}
 }
 
@@ -250,7 +256,7 @@ func TestLookupStorm(t *testing.T) {
 			if n%2 == 0 {
 				k = Key{PID: uint32(n%live + 1), Start: 1, Comm: fmt.Sprint(n)} // one that lives, by another name
 			}
-			f.Lookup(k)
+			f.lookUp(k)
 		}
 		for s := f.Stats(); last.Asked < s.Asked; last.Asked++ {
 			f.answered()
@@ -281,7 +287,7 @@ func TestFullQueue(t *testing.T) {
 	f := newFixture(t, 0)
 	f.budget = budget{tokens: 1e9, burst: 1e9}
 	for i := range queueMax + 7 {
-		if _, ok := f.Lookup(Key{PID: uint32(i + 1), Start: 1}); ok {
+		if _, ok := f.lookUp(Key{PID: uint32(i + 1), Start: 1}); ok {
 			t.Fatal("known without a worker")
 		}
 	}
@@ -307,7 +313,7 @@ func TestStop(t *testing.T) {
 	var all []*Resolver
 	for range 5 {
 		r := NewResolver(Options{})
-		r.Lookup(Key{PID: uint32(os.Getpid())})
+		r.lookUp(Key{PID: uint32(os.Getpid())})
 		all = append(all, r)
 	}
 	if n := workers(); n != before+5 {
@@ -323,7 +329,7 @@ func TestStop(t *testing.T) {
 		return n == 0, fmt.Sprint(n, " workers left")
 	})
 	r := all[0]
-	if _, ok := r.Lookup(Key{PID: 1, Start: 1}); ok || r.Stats().Dropped != 1 {
+	if _, ok := r.lookUp(Key{PID: 1, Start: 1}); ok || r.Stats().Dropped != 1 {
 		t.Errorf("after Stop: %v, %+v", ok, r.Stats())
 	}
 }
@@ -332,7 +338,7 @@ func TestStop(t *testing.T) {
 func TestStopFull(t *testing.T) {
 	f := newFixture(t, 0)
 	for i := range 100 {
-		f.Lookup(Key{PID: uint32(i + 1), Start: 1})
+		f.lookUp(Key{PID: uint32(i + 1), Start: 1})
 	}
 	close(f.stop)
 	f.once.Do(func() {})
@@ -343,7 +349,7 @@ func TestStopFull(t *testing.T) {
 	}
 }
 
-// TestForeignProc: nothing is read, for the pid is somebody else's there.
+// TestForeignProc: nothing is read, because the pid is another process there.
 func TestForeignProc(t *testing.T) {
 	f := newFixture(t, 0)
 	f.foreign = ErrForeign
@@ -351,7 +357,7 @@ func TestForeignProc(t *testing.T) {
 	f.process(10, "wrong", 100)
 	want := Info{PID: 10, Start: 100, Comm: "nginx"}
 	k := Key{PID: 10, Start: 100, Comm: "nginx"}
-	if got, ok := f.Lookup(k); !ok || got != want {
+	if got, ok := f.lookUp(k); !ok || got != want {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	if got, err := f.Resolve(k); !errors.Is(err, ErrForeign) || !errors.Is(err, fs.ErrPermission) || got != want {
@@ -365,7 +371,7 @@ func TestForeignProc(t *testing.T) {
 // TestNoPID: what no process did has no process.
 func TestNoPID(t *testing.T) {
 	f := newFixture(t, 0).start()
-	if got, ok := f.Lookup(Key{Comm: "x"}); !ok || got != (Info{Comm: "x"}) {
+	if got, ok := f.lookUp(Key{Comm: "x"}); !ok || got != (Info{Comm: "x"}) {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	if got, err := f.Resolve(Key{}); err != nil || got != (Info{}) {
@@ -389,7 +395,7 @@ func TestConcurrentUse(t *testing.T) {
 				k := Key{PID: uint32((i*7+g)%60 + 1), Start: 1}
 				if g == 3 {
 					f.Resolve(k)
-				} else if got, ok := f.Lookup(k); ok && !got.Gone && got.Comm != "x" || got.PID != k.PID {
+				} else if got, ok := f.lookUp(k); ok && !got.Gone && got.Comm != "x" || got.PID != k.PID {
 					t.Errorf("%+v for %+v", got, k)
 				}
 				f.Stats()
@@ -397,48 +403,4 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func BenchmarkLookup(b *testing.B) {
-	r := NewResolver(Options{})
-	defer r.Stop()
-	k := Key{PID: uint32(os.Getpid()), Comm: "process.test", Cgroup: 1}
-	info, err := r.Resolve(Key{PID: k.PID})
-	if err != nil {
-		b.Fatal(err)
-	}
-	k.Start = info.Start
-	if _, err := r.Resolve(k); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, ok := r.Lookup(k); !ok {
-			b.Fatal("not known")
-		}
-	}
-}
-
-func BenchmarkLookupMiss(b *testing.B) {
-	r := newResolver(0)
-	r.budget = budget{}
-	var n uint32
-	b.ReportAllocs()
-	for b.Loop() {
-		n++
-		if _, ok := r.Lookup(Key{PID: n, Start: 1}); ok {
-			b.Fatal("known")
-		}
-	}
-}
-
-func BenchmarkRead(b *testing.B) {
-	r := newResolver(0)
-	k := Key{PID: uint32(os.Getpid())}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := r.read(k); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

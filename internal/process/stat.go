@@ -12,9 +12,9 @@ import (
 	"sync"
 )
 
-// parseStat reads comm, parent and start time of a /proc/PID/stat. The comm
-// stands in parentheses and may hold any byte, a parenthesis or a newline too:
-// the last ")" ends it (proc_pid_stat(5)).
+// parseStat parses comm, parent and start time of a /proc/PID/stat. The comm is in
+// parentheses and may contain any byte, even a parenthesis or a newline: the last ")"
+// ends it (proc_pid_stat(5)).
 func parseStat(b []byte) (Info, error) {
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if open < 0 || end < open {
@@ -37,25 +37,21 @@ func parseStat(b []byte) (Info, error) {
 	return info, nil
 }
 
-// parseUID reads the real and the effective user id of a /proc/PID/status.
-func parseUID(b []byte) (real, effective uint32, err error) {
+// parseUID parses the real user id, the first of four, of a /proc/PID/status.
+func parseUID(b []byte) (uint32, error) {
 	fields := bytes.Fields(statusField(b, "Uid:"))
 	if len(fields) < 2 {
-		return 0, 0, errors.New("no Uid line")
+		return 0, errors.New("no Uid line")
 	}
-	var ids [2]uint32
-	for i := range ids {
-		n, err := strconv.ParseUint(string(fields[i]), 10, 32)
-		if err != nil {
-			return 0, 0, fmt.Errorf("uid: %w", err)
-		}
-		ids[i] = uint32(n)
+	n, err := strconv.ParseUint(string(fields[0]), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("uid: %w", err)
 	}
-	return ids[0], ids[1], nil
+	return uint32(n), nil
 }
 
-// statusField returns what follows name at the beginning of a line of a
-// /proc/PID/status. The kernel escapes newlines in the command name there.
+// statusField returns the rest of the line of a /proc/PID/status that starts with
+// name. The kernel escapes newlines in the command name there.
 func statusField(b []byte, name string) []byte {
 	for line := range bytes.Lines(b) {
 		if v, ok := bytes.CutPrefix(line, []byte(name)); ok {
@@ -65,19 +61,22 @@ func statusField(b []byte, name string) []byte {
 	return nil
 }
 
-// nsPerTick is how long a clock tick of /proc lasts: USER_HZ is 100 on all
-// architectures that twtrace runs on.
-const nsPerTick = 1e9 / 100
+// userHz is USER_HZ, how many clock ticks of /proc a second has: 100 on all
+// architectures that twtrace runs on. nsPerTick is how long one lasts.
+const (
+	userHz    = 100
+	nsPerTick = 1e9 / userHz
+)
 
-// StartTicks converts start_boottime of a thread group leader, in ns, to the
-// start time that /proc shows to this process: in clock ticks, cut off, and in
-// the time namespace of the reader.
+// StartTicks converts start_boottime of a thread group leader, in ns, to its start
+// time in /proc of this process: in clock ticks, rounded down, and in the time
+// namespace of this process.
 func StartTicks(startBoottime uint64) uint64 {
 	return (startBoottime + uint64(bootOffset())) / nsPerTick
 }
 
 // bootOffset is how far the boot time clock of this process's time namespace is
-// ahead of the host's, in ns. 0 where the kernel has no time namespaces (5.6).
+// ahead of the host's, in ns. It is 0 before 5.6, which has no time namespaces.
 var bootOffset = sync.OnceValue(func() int64 {
 	f, err := os.Open("/proc/self/timens_offsets")
 	if err != nil {

@@ -7,27 +7,27 @@ import (
 
 func TestParseUID(t *testing.T) {
 	tests := []struct {
-		in              string
-		real, effective uint32
-		fails           string
+		in    string
+		real  uint32
+		fails string
 	}{
-		{"Name:\tsu\nUmask:\t0022\nUid:\t1000\t0\t0\t0\nGid:\t1000\n", 1000, 0, ""},
-		{"Uid:\t4294967294\t4294967295\t0\t0\n", 4294967294, 4294967295, ""},
-		{"Name:\t\\nUid:\t1\t1\t1\t1\nUid:\t7\t8\t7\t7\n", 7, 8, ""},
-		{"Name:\tsu\nGid:\t1000\n", 0, 0, "no Uid line"},
-		{"Uid:\t1000\n", 0, 0, "no Uid line"},
-		{"Uid:\t-1\t0\t0\t0\n", 0, 0, "uid:"},
+		{"Name:\tsu\nUmask:\t0022\nUid:\t1000\t0\t0\t0\nGid:\t1000\n", 1000, ""},
+		{"Uid:\t4294967294\t4294967295\t0\t0\n", 4294967294, ""},
+		{"Name:\t\\nUid:\t1\t1\t1\t1\nUid:\t7\t8\t7\t7\n", 7, ""},
+		{"Name:\tsu\nGid:\t1000\n", 0, "no Uid line"},
+		{"Uid:\t1000\n", 0, "no Uid line"},
+		{"Uid:\t-1\t0\t0\t0\n", 0, "uid:"},
 	}
 	for _, tt := range tests {
-		r, e, err := parseUID([]byte(tt.in))
+		r, err := parseUID([]byte(tt.in))
 		if tt.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.fails) {
 				t.Errorf("%q: error %v, want %q", tt.in, err, tt.fails)
 			}
 			continue
 		}
-		if err != nil || r != tt.real || e != tt.effective {
-			t.Errorf("%q: %d, %d, %v", tt.in, r, e, err)
+		if err != nil || r != tt.real {
+			t.Errorf("%q: %d, %v", tt.in, r, err)
 		}
 	}
 }

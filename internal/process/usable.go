@@ -12,11 +12,11 @@ import (
 // 3.8 boots with: PROC_PID_INIT_INO.
 const initialPIDNS = 0xEFFFFFFC
 
-// Usable tells whether /proc shows the processes of the host under the ids that
-// the kernel's hooks give. It does not in a container that has pids of its own,
-// nor where /proc is mounted for another pid namespace: the error, which matches
-// ErrForeign, says why. A Resolver then answers only what the Key tells, because
-// the same number is somebody else there.
+// Usable returns nil if /proc shows the processes of the host under the ids that the
+// kernel's hooks report. It does not in a container with its own pids, nor where /proc
+// is mounted for another pid namespace: the error, which matches ErrForeign, says why.
+// A Resolver then answers only from the Key, because the same pid is another process
+// in /proc.
 func Usable() error { return usableProc() }
 
 var usableProc = sync.OnceValue(func() error { return usable("/proc", os.Getpid()) })
@@ -48,7 +48,7 @@ func usable(root string, pid int) error {
 	return nil
 }
 
-// atoi is for a message: 0 stands for no number.
+// atoi is for a message: it returns 0 if s is not a number.
 func atoi(s string) int {
 	n, _ := strconv.Atoi(s)
 	return n

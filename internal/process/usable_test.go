@@ -22,9 +22,9 @@ func TestUsable(t *testing.T) {
 	}{
 		{"host", func(proc) {}, ""},
 		{"no self", func(p proc) { os.Remove(filepath.Join(p.root, "self")) }, "find this process"},
-		{"self is somebody else", func(p proc) { p.self("77") }, "this process is 77 there and 10 here"},
+		{"self is another process", func(p proc) { p.self("77") }, "this process is 77 there and 10 here"},
 		{"namespace of its own", func(p proc) { p.link(10, "ns/pid", "pid:[4026532201]") }, "pid namespace 4026532201"},
-		{"namespace not told", func(p proc) { os.Remove(filepath.Join(p.root, "10/ns/pid")) }, "pid namespace 0"},
+		{"namespace not known", func(p proc) { os.Remove(filepath.Join(p.root, "10/ns/pid")) }, "pid namespace 0"},
 		{"ids in two namespaces", func(p proc) { p.write(10, "status", "Name:\tx\nNSpid:\t10\t1\n") }, "2 ids"},
 		{"ended", func(p proc) { p.end(10) }, "no such process"},
 		{"no status", func(p proc) { os.Remove(filepath.Join(p.root, "10/status")) }, "no such process"},
@@ -67,14 +67,14 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "foreign":
-		tellForeign(false)
+		printForeign(false)
 	case "foreign, own /proc":
-		tellForeign(true)
+		printForeign(true)
 	}
 }
 
-// tellForeign prints what the package says in a pid namespace.
-func tellForeign(mount bool) {
+// printForeign prints what the package says in a pid namespace.
+func printForeign(mount bool) {
 	if mount {
 		if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 			fmt.Println("mount:", err)
@@ -83,7 +83,7 @@ func tellForeign(mount bool) {
 	}
 	r := NewResolver(Options{})
 	defer r.Stop()
-	info, ok := r.Lookup(Key{PID: 1, Start: 5, Comm: "host's"}) // 1 is this process in there
+	info, ok := r.lookUp(Key{PID: 1, Start: 5, Comm: "host's"}) // 1 is this process in there
 	_, ownersErr := SocketOwners()
 	fmt.Printf("pid %d usable %v lookup %v %v exe=%q reads=%d owners=%v\n", os.Getpid(), errors.Is(Usable(), ErrForeign),
 		info.Comm, ok, info.Exe, r.Stats().Reads, errors.Is(ownersErr, ErrForeign))

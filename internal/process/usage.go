@@ -9,10 +9,7 @@ import (
 	"time"
 )
 
-// userHz is how many clock ticks of /proc a second has, on every architecture.
-const userHz = 100
-
-// SystemTime is how long the process has run in the kernel.
+// SystemTime returns how long the process has run in the kernel.
 func SystemTime(pid uint32) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -30,7 +27,17 @@ func SystemTime(pid uint32) (time.Duration, error) {
 	return time.Duration(n) * (time.Second / userHz), nil
 }
 
-// Descriptors is how many files the process has open, and how many it may.
+// Stopped reports whether the process does not run because a signal or a debugger stopped it.
+func Stopped(pid uint32) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	return len(fields) > 0 && bytes.ContainsAny(fields[0], "Tt")
+}
+
+// Descriptors returns how many files the process has open, and the limit.
 func Descriptors(pid uint32) (used, limit uint64, err error) {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	b, err := os.ReadFile(dir + "limits")
@@ -53,7 +60,7 @@ func Descriptors(pid uint32) (used, limit uint64, err error) {
 	return uint64(len(names)), limit, err
 }
 
-// parseOpenFiles reads the soft limit of open files of a /proc/PID/limits.
+// parseOpenFiles parses the soft limit of open files of a /proc/PID/limits.
 func parseOpenFiles(b []byte) (uint64, error) {
 	for line := range bytes.Lines(b) {
 		if rest, ok := bytes.CutPrefix(line, []byte("Max open files")); ok {
@@ -67,7 +74,7 @@ func parseOpenFiles(b []byte) (uint64, error) {
 	return 0, errors.New("no limit of open files")
 }
 
-// HostDescriptors is how many files the host has open, and how many it may.
+// HostDescriptors returns how many files the host has open, and the limit.
 func HostDescriptors() (used, limit uint64, err error) {
 	b, err := os.ReadFile("/proc/sys/fs/file-nr")
 	if err != nil {

@@ -11,27 +11,29 @@ import (
 	"github.com/twtrace/twtrace/internal/output"
 )
 
-// block is some records, packed.
+// block is compressed records.
 type block struct {
-	Header // without Part and Block, which are the file's
+	Header // without Part and Block, which the file sets
 	frame  []byte
-	limits map[uint32]map[string]string // that are new
+	limits map[uint32]map[string]string // the new ones
+	all    map[uint32]map[string]string // all that were known at its end; nil: those that are known now
+	read   Read                         // when they were read
 }
 
 // packer collects records and makes blocks of them.
 type packer struct {
-	enc   *zstd.Encoder // nil if plain
-	json  output.Encoder
-	plain Plain
-	raw   []byte
-	begun time.Time // when the first record of the block came
-	h     Header    // of the block that is being filled
-	first int64
-	last  int64
-	lost  map[string]uint64
-	past  uint64 // bytes of records in the blocks so far
-	frame []byte // the memory of the last block's, which the next one takes; nil if they are kept
-	keeps bool   // they are
+	enc     *zstd.Encoder // nil if plain
+	json    output.Encoder
+	plain   Plain
+	raw     []byte
+	started time.Time // when the first record of the block came
+	h       Header    // of the block that is being filled
+	first   int64
+	last    int64
+	lost    map[string]uint64
+	past    uint64 // bytes of records in the blocks so far
+	frame   []byte // memory of the last frame, for the next one; nil if frames are kept
+	keeps   bool   // whether frames are kept
 }
 
 func newPacker(trace string, plain Plain, keeps bool) (*packer, error) {
@@ -40,7 +42,7 @@ func newPacker(trace string, plain Plain, keeps bool) (*packer, error) {
 		return p, nil
 	}
 	var err error
-	// The next level takes 15 % more time, and 5 % more room: what repeats stands near.
+	// The next level takes 15 % more time and 5 % more space: what repeats is close by.
 	p.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithWindowSize(1<<19), zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
 	if err != nil {
@@ -49,7 +51,7 @@ func newPacker(trace string, plain Plain, keeps bool) (*packer, error) {
 	return p, nil
 }
 
-// add takes a record in, or a fact that only trace files have.
+// add adds a record, or a fact that only trace files contain.
 func (p *packer) add(e *event.Event) {
 	if p.plain == CSV && !e.Kind.Record() {
 		return
@@ -73,8 +75,8 @@ func (p *packer) empty() bool { return p.h.Records == 0 }
 
 func (p *packer) full() bool { return len(p.raw) >= blockBytes }
 
-// take packs what was collected, which may be nothing, and begins anew. The frame is
-// valid until the next call, unless frames are kept.
+// take compresses what was collected, which may be nothing, and starts the next block.
+// The frame is valid until the next call, unless frames are kept.
 func (p *packer) take() block {
 	b := block{Header: p.h}
 	if !p.empty() {
@@ -95,13 +97,13 @@ func (p *packer) take() block {
 	p.past += uint64(len(p.raw))
 	p.h = Header{Trace: p.h.Trace, Before: p.h.Before + p.h.Records}
 	p.raw = p.raw[:0]
-	if cap(p.raw) > 2*blockBytes { // a giant record must not hold its memory for ever
+	if cap(p.raw) > 2*blockBytes { // one giant record must not keep its memory
 		p.raw = make([]byte, 0, blockBytes+8<<10)
 	}
 	return b
 }
 
-// packed appends what stands for records in a file.
+// packed appends records as they are in a file.
 func (p *packer) packed(dst, raw []byte) []byte {
 	if p.plain != NotPlain {
 		return append(dst, raw...)

@@ -5,15 +5,16 @@ import (
 	"os"
 )
 
-// File is a file of another format, made as those of a recording are: for its owner
-// alone, over nothing that is there, and through no link.
+// File is a file of another format, created with the same care as those of a recording:
+// only its owner can read it, it replaces nothing, and it follows no symbolic link.
 type File struct {
 	*os.File
 	dir  *directory
 	name string
 }
 
-// Create makes a file. Close it, or Discard it.
+// Create creates a file, and with force replaces a regular file of that name. The caller
+// must Close or Discard it. The error satisfies os.ErrExist if the file exists.
 func Create(path string, force bool) (*File, error) {
 	dir, name, err := openDirectory(path, nil)
 	if err != nil {
@@ -27,7 +28,7 @@ func Create(path string, force bool) (*File, error) {
 	return &File{File: file, dir: dir, name: name}, nil
 }
 
-// Close has the file on the disk before it closes it.
+// Close syncs the file to disk and closes it.
 func (f *File) Close() error {
 	if err := errors.Join(sync(f.File), f.File.Close()); err != nil {
 		return err
@@ -36,15 +37,15 @@ func (f *File) Close() error {
 	return nil
 }
 
-// Discard takes the file away again. It may be called where Close has failed.
+// Discard removes the file. It may be called after Close failed.
 func (f *File) Discard() error {
 	defer f.dir.close()
-	f.File.Close() // what it says is no matter any more
+	f.File.Close() // its error no longer matters
 	return f.dir.remove(f.name)
 }
 
-// Discard takes away the files that the Writer has made. It may be called in place of
-// Close, or where that has failed.
+// Discard removes the files that the Writer created. It may be called instead of Close,
+// or after Close failed.
 func (w *Writer) Discard() error {
 	if w.dir == nil {
 		return nil

@@ -12,28 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// User is whose files are written.
+// User owns the files that are written.
 type User struct{ UID, GID int }
 
-// directory is where files are made. It stays the same one if it is renamed or
-// replaced meanwhile: no name leads out of it.
+// directory is where files are created. It stays the same directory if somebody renames
+// or replaces it: no name leads out of it.
 type directory struct {
 	path  string
 	fd    int
-	as    *User // with whose rights files are made; nil: with those of the process
-	owner *User // to whom they are given; nil: to nobody else
+	as    *User // create files with the rights of this user; nil: of the process
+	owner *User // change their owner to this user; nil: do not
 }
 
-// openDirectory opens the directory that a file is to be made in, and returns the
-// file's name there. Files of a root who came by sudo, in a directory of the user
-// who did, are given to that user.
+// openDirectory opens the directory of a file, and returns the name of the file in it.
+// If root came by sudo and the directory belongs to the user who called sudo, the files
+// will too.
 func openDirectory(path string, as *User) (*directory, string, error) {
 	dir, name := filepath.Split(path)
 	if dir == "" {
 		dir = "."
 	}
 	if name == "" || name == "." || name == ".." {
-		return nil, "", fmt.Errorf("%s is no name of a file", path)
+		return nil, "", fmt.Errorf("%s is not a file name", path)
 	}
 	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -51,7 +51,7 @@ func openDirectory(path string, as *User) (*directory, string, error) {
 	return d, name, nil
 }
 
-// sudoUser is who became root by sudo.
+// sudoUser returns the user who became root by sudo.
 func sudoUser() (User, bool) {
 	uid, err := strconv.ParseUint(os.Getenv("SUDO_UID"), 10, 31)
 	gid, err2 := strconv.ParseUint(os.Getenv("SUDO_GID"), 10, 31)
@@ -60,11 +60,11 @@ func sudoUser() (User, bool) {
 
 func (d *directory) close() { unix.Close(d.fd) }
 
-// join is the path of a file here, for people.
+// join returns the path of a file here, for messages.
 func (d *directory) join(name string) string { return filepath.Join(d.path, name) }
 
-// create makes a new file that only its owner can read. What has the name already
-// is replaced with force, if it is a regular file.
+// create creates a file that only its owner can read. With force it replaces an existing
+// regular file.
 func (d *directory) create(name string, force bool) (*os.File, error) {
 	var file *os.File
 	err := d.acting(func() error {
@@ -97,19 +97,19 @@ func (d *directory) create(name string, force bool) (*os.File, error) {
 	return file, nil
 }
 
-// replaceable tells whether the file of that name may be written anew.
+// replaceable returns an error if the file of that name must not be replaced.
 func (d *directory) replaceable(name string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &fs.PathError{Op: "stat", Path: d.join(name), Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return fmt.Errorf("%s is no regular file, and is not replaced", d.join(name))
+		return fmt.Errorf("%s is not a regular file: not replaced", d.join(name))
 	}
 	return nil
 }
 
-// holds tells whether name is file, still.
+// holds reports whether name is still file.
 func (d *directory) holds(name string, file *os.File) bool {
 	var here, there unix.Stat_t
 	if unix.Fstatat(d.fd, name, &here, unix.AT_SYMLINK_NOFOLLOW) != nil || unix.Fstat(int(file.Fd()), &there) != nil {
@@ -127,7 +127,7 @@ func (d *directory) remove(name string) error {
 	})
 }
 
-// free is the room that is left on the file system, in bytes.
+// free returns the free space on the file system, in bytes.
 func (d *directory) free() (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(d.fd, &st); err != nil {
@@ -136,22 +136,22 @@ func (d *directory) free() (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// acting does what it is told with the rights of the user that files are made as:
-// the kernel asks for these, file by file, and the rest of the process keeps its own.
+// acting calls do with the rights of the user that files are created as. The kernel
+// checks these per file access, and the rest of the process keeps its own rights.
 func (d *directory) acting(do func() error) error {
 	if d.as == nil {
 		return do()
 	}
 	result := make(chan error, 1)
 	go func() {
-		// A thread that cannot be given its rights back ends with the goroutine.
+		// The thread cannot get its rights back, so it ends with the goroutine.
 		runtime.LockOSThread()
 		result <- d.as.do(do)
 	}()
 	return <-result
 }
 
-// do is do with the rights of u. It changes the thread for good.
+// do calls do with the rights of u. It changes the thread permanently.
 func (u *User) do(do func() error) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("give up the groups of this process: %w", errno)
@@ -163,7 +163,7 @@ func (u *User) do(do func() error) error {
 		if _, err := set.set(set.id); err != nil {
 			return fmt.Errorf("take the rights of user %d: %w", u.UID, err)
 		}
-		if now, err := set.set(set.id); err != nil || now != set.id { // the call fails in silence
+		if now, err := set.set(set.id); err != nil || now != set.id { // the call does not report failure
 			return fmt.Errorf("take the rights of user %d: %w", u.UID, unix.EPERM)
 		}
 	}

@@ -17,18 +17,18 @@ type partFile struct {
 	w      io.Writer
 	file   *os.File // nil if w is a pipe
 	name   string   // in its directory
-	size   int64    // of the blocks that were written whole
+	size   int64    // bytes of the complete blocks
 	blocks int
 	part   int
 	base   uint64 // records of the recording before the file
-	torn   bool   // the last block is not whole, and stays so
+	torn   bool   // the last block is incomplete, and stays so
 	plain  Plain
 	buf    []byte
 }
 
-// put writes a block, in one write. After a failure the file ends with the last
-// block that is whole. The first block of a file has the start record, and all limits.
-func (f *partFile) put(b block, start *event.Event, limits map[uint32]map[string]string) error {
+// put writes a block in one write. After a failure the file ends with the last complete
+// block. The first block of a file has the start record and all limits.
+func (f *partFile) put(b block, start *event.Event, limits *limitsBook) error {
 	if err := f.assemble(b, start, limits); err != nil {
 		return err
 	}
@@ -36,9 +36,9 @@ func (f *partFile) put(b block, start *event.Event, limits map[uint32]map[string
 		if f.file == nil {
 			return err
 		}
-		whole := fmt.Sprintf("the file is whole up to record %d", b.Before)
+		whole := fmt.Sprintf("the file is complete up to record %d", b.Before)
 		if cut := f.rewind(); cut != nil {
-			f.torn, whole = true, "its last block is torn"
+			f.torn, whole = true, "its last block is truncated"
 		}
 		return fmt.Errorf("%w; %s", err, whole)
 	}
@@ -47,26 +47,32 @@ func (f *partFile) put(b block, start *event.Event, limits map[uint32]map[string
 	return nil
 }
 
-// assemble makes buf what is to be written of a block.
-func (f *partFile) assemble(b block, start *event.Event, limits map[uint32]map[string]string) (err error) {
+// assemble sets buf to the bytes of a block.
+func (f *partFile) assemble(b block, start *event.Event, limits *limitsBook) (err error) {
 	if f.plain != NotPlain {
-		f.buf = append(f.begin(f.buf[:0], b, start), b.frame...)
+		f.buf = append(f.preamble(f.buf[:0], b, start), b.frame...)
 		return nil
 	}
 	h := b.Header
-	h.Part, h.Block, h.Limits = f.part, f.blocks, groups(b.limits)
+	h.Part, h.Block, h.Limits = f.part, f.blocks, limits.groups(b.limits)
 	if f.blocks == 0 {
 		f.base = h.Before
-		h.Clock, h.Start, h.Limits = clock, output.AppendJSON(nil, start), groups(limits)
+		all := limits.all
+		if b.all != nil {
+			all = b.all
+		}
+		h.Clock, h.Start, h.Limits = clock, output.AppendJSON(nil, start), limits.groups(all)
 	}
-	h.Base = f.base
+	if h.Base = f.base; len(b.limits) > 0 {
+		h.read(b.read)
+	}
 	f.buf, err = appendBlock(f.buf[:0], &h, b.frame)
 	return err
 }
 
-// begin appends what a plain file begins with: CSV has a header, and each file but the
-// first, which has it anyway, the start record, so that it can be read alone.
-func (f *partFile) begin(dst []byte, b block, start *event.Event) []byte {
+// preamble appends what a plain file starts with: the header in CSV, and the start record,
+// so that each file can be read alone. The first file has it among its records.
+func (f *partFile) preamble(dst []byte, b block, start *event.Event) []byte {
 	if f.blocks > 0 {
 		return dst
 	}
@@ -82,7 +88,7 @@ func (f *partFile) begin(dst []byte, b block, start *event.Event) []byte {
 	return append(output.AppendJSON(dst, start), '\n')
 }
 
-// rewind takes away what was written of a block that failed.
+// rewind removes the part of a block whose write failed.
 func (f *partFile) rewind() error {
 	if err := f.file.Truncate(f.size); err != nil {
 		return err
@@ -91,7 +97,7 @@ func (f *partFile) rewind() error {
 	return err
 }
 
-// close has the file on the disk before it closes it.
+// close syncs the file to disk and closes it.
 func (f *partFile) close() error {
 	if f.file == nil {
 		return nil
@@ -99,11 +105,10 @@ func (f *partFile) close() error {
 	return errors.Join(sync(f.file), f.file.Close())
 }
 
-// sync has a file on the disk: one for a post-mortem is no use in the page cache of a
-// host that dies.
+// sync syncs a file to disk: a file for a post-mortem must survive a crash of its host.
 func sync(file *os.File) error {
 	err := file.Sync()
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS) { // no file that can be synced
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS) { // not a file that can be synced
 		return nil
 	}
 	return err

@@ -1,10 +1,10 @@
 // Package record writes and reads trace files: the records of a trace as NDJSON,
-// in blocks that stand alone. docs/trace-file.md describes the format.
+// in blocks that can each be read alone. docs/trace-file.md describes the format.
 //
 // A block is a skippable zstd frame with one line of JSON, the [Header], and a
 // zstd frame with the records. So `zstd -dc` prints the records and nothing else,
-// a file that lost its end or its middle is readable up to there and after it, and
-// a reader finds its way without unpacking.
+// a file that lost its end or its middle is readable before and after the gap, and
+// a reader finds the blocks it wants without decompressing the others.
 package record
 
 import (
@@ -20,14 +20,14 @@ import (
 // this one and all before it.
 const Format = 2
 
-// magic is the number of the skippable frame in front of each block, as it stands
-// in the file. zstd leaves 0x184D2A50 to 0x184D2A5F to others.
+// magic is the number of the skippable frame in front of each block, in the byte order
+// of the file. zstd reserves 0x184D2A50 to 0x184D2A5F for such frames.
 var magic = binary.LittleEndian.AppendUint32(nil, 0x184D2A5A)
 
-// Bounds of what is believed. A block is closed after blockBytes, so that one is
+// Limits of what a reader accepts. A block is closed after blockBytes, so a block is
 // larger by one record at most.
 const (
-	blockBytes  = 256 << 10 // of records, when a block is closed
+	blockBytes  = 256 << 10 // of records, after which a block is closed
 	maxHeader   = 1 << 20
 	maxRaw      = 4 << 20 // of records in a block
 	maxFrame    = maxRaw + 64<<10
@@ -45,27 +45,50 @@ type Header struct {
 	Base    uint64            `json:"base,omitempty"`  // of those, the ones before the file
 	First   *time.Time        `json:"first,omitempty"` // the earliest and the latest time in the block
 	Last    *time.Time        `json:"last,omitempty"`
-	Lost    map[string]uint64 `json:"lost,omitempty"`   // by stage, from the begin of the recording to the end of the block
-	Raw     int               `json:"raw"`              // bytes of the records, unpacked
-	Bytes   int               `json:"bytes"`            // bytes of the zstd frame that follows
-	Limits  []Limits          `json:"limits,omitempty"` // in the first block of a file all that are known, in others what is new
+	Lost    map[string]uint64 `json:"lost,omitempty"`          // by stage, from the start of the recording to the end of the block
+	Raw     int               `json:"raw"`                     // bytes of the records, decompressed
+	Bytes   int               `json:"bytes"`                   // bytes of the zstd frame that follows
+	Limits  []Limits          `json:"limits,omitempty"`        // in the first block of a file all known ones, in others the new ones
+	Read    *time.Time        `json:"limits_read,omitempty"`   // when the new ones of Limits were read
+	ReadOld *time.Time        `json:"limits_before,omitempty"` // when limits were read before that
 	Clock   string            `json:"clock,omitempty"`
 	Start   json.RawMessage   `json:"start,omitempty"` // the start record: in the first block of each file
 	End     json.RawMessage   `json:"end,omitempty"`   // the end record: in the last block of a recording
 	Close   string            `json:"close,omitempty"` // why the file ends: in its last block
 }
 
-// clock is how the times of the records came about.
+// read sets when the new limits were read.
+func (h *Header) read(r Read) {
+	for at, to := range map[*time.Time]**time.Time{&r.At: &h.Read, &r.Before: &h.ReadOld} {
+		if !at.IsZero() {
+			utc := at.UTC()
+			*to = &utc
+		}
+	}
+}
+
+// limitsRead is when the new limits were read.
+func (h *Header) limitsRead() (r Read) {
+	if h.ReadOld != nil {
+		r.Before = *h.ReadOld
+	}
+	if h.Read != nil {
+		r.At = *h.Read
+	}
+	return r
+}
+
+// clock says which clock the times of the records come from.
 const clock = "CLOCK_MONOTONIC, plus its offset to the time of day at the start"
 
 // crcTable is CRC-32C.
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
-// crcTail is how a header line ends; the eight digits are the checksum of all of
-// the line before this, and the frame.
+// crcTail is how a header line ends. The eight digits are the checksum of the line
+// before this and of the frame.
 const crcTail = `,"crc":"00000000"}` + "\n"
 
-// appendBlock appends the block of h and frame. h.Bytes is set here.
+// appendBlock appends the block of h and frame, and sets h.Bytes.
 func appendBlock(dst []byte, h *Header, frame []byte) ([]byte, error) {
 	h.Format, h.Bytes = Format, len(frame)
 	line, err := json.Marshal(h)
@@ -105,13 +128,13 @@ func parseHeader(line []byte) (h Header, sum string, err error) {
 	return h, all.CRC, nil
 }
 
-// checks tells whether line and frame are what was written.
+// checks reports whether line and frame match their checksum.
 func checks(line, frame []byte, sum string) bool {
 	return fmt.Sprintf("%08x", crc32.Update(crc32.Checksum(line[:len(line)-len(crcTail)], crcTable), crcTable, frame)) == sum
 }
 
-// NewerError says that a file was written by a later version of twtrace, which
-// this one does not understand.
+// NewerError reports a file that a later version of twtrace wrote and this one cannot
+// read.
 type NewerError struct {
 	What      string // "format" or "schema"
 	Is, Known int

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,7 +26,7 @@ func told(t *testing.T, names ...string) map[uint32]map[string]string {
 	}
 	defer r.Close()
 	all := make(map[uint32]map[string]string)
-	r.OnLimits = func(list []Limits) {
+	r.OnLimits = func(list []Limits, _ Read) {
 		for _, l := range list {
 			for _, netns := range l.NetNS {
 				all[netns] = l.Sysctls
@@ -114,6 +115,57 @@ func TestLimitsOfARing(t *testing.T) {
 	_, _, names := readDir(t, dir)
 	if got := told(t, names...); !maps.Equal(got[1], sysctls(7)) {
 		t.Errorf("got %v, want the limits of namespace 1", got)
+	}
+}
+
+// TestLimitsChangeInARing: a file from memory starts with the limits of its first block,
+// and has what changed after that at its place.
+func TestLimitsChangeInARing(t *testing.T) {
+	dir := t.TempDir()
+	w, err := NewWriter(Options{Path: filepath.Join(dir, "t.zst"), Ring: 4 * time.Second}, startEvent(), t0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		at := t0.Add(time.Duration(i) * time.Second)
+		if i == 0 || i == 2 || i == 7 {
+			w.SetRead(Read{At: at, Before: at.Add(-time.Second)})
+			w.SetLimits(1, sysctls(i))
+			w.SetName(1, "ux-web", i == 0)
+		}
+		e := nth(i)
+		e.Time = at.UnixNano()
+		if err := errors.Join(w.Write(&e), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Trigger(t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	_, _, names := readDir(t, dir)
+	r, err := Open(names, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got := ""
+	r.OnLimits = func(list []Limits, read Read) {
+		for _, l := range list {
+			got += fmt.Sprintf("%v %s home %d at %v after %v; ", l.Sysctls, l.Names[1], l.Home, read.At.Sub(t0), read.Before.Sub(t0))
+		}
+	}
+	for e := nth(0); err == nil; {
+		err = r.Read(&e)
+	}
+	want := "map[net.ipv4.tcp_max_tw_buckets:2] ux-web home 1 at"
+	if news := "map[net.ipv4.tcp_max_tw_buckets:7] ux-web home 1 at 7s after 6s; "; !strings.HasPrefix(got, want) || !strings.HasSuffix(got, news) {
+		t.Errorf("%s; want %s ... %s", got, want, news)
+	}
+	if !r.Late() && len(r.files) > 0 {
+		t.Error("the file starts in the middle, and does not say so")
 	}
 }
 

@@ -13,7 +13,7 @@ type namer struct {
 	n         int
 }
 
-// extensions are what is kept at the end of a name.
+// extensions stay at the end of a name.
 var extensions = []string{".ndjson.zst", ".zst", ".ndjson"}
 
 func newNamer(name string, varies bool) namer {
@@ -27,8 +27,8 @@ func newNamer(name string, varies bool) namer {
 	return n
 }
 
-// next is the name of the next file. Where there may be several it has the time,
-// so that names sort as the files do, and a number, so that no two are equal.
+// next returns the name of the next file. If there may be several, names contain the
+// time, so that they sort by age, and a number, so that no two are equal.
 func (n *namer) next(now time.Time) string {
 	n.n++
 	if !n.varies {

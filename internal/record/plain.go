@@ -9,13 +9,13 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// plainReader reads records that stand in no blocks: what -o json prints.
+// plainReader reads records without blocks: what -o json prints.
 type plainReader struct {
 	lines *bufio.Scanner
 	n     int
 }
 
-// maxLine bounds a record.
+// maxLine is the maximum length of a record in bytes.
 const maxLine = 1 << 20
 
 func (r *Reader) openPlain(in *input) error {
@@ -24,19 +24,19 @@ func (r *Reader) openPlain(in *input) error {
 	in.plain = &plainReader{lines: lines}
 	var e event.Event
 	if !in.plain.next() {
-		return fmt.Errorf("its first line is too long, or cannot be read")
+		return fmt.Errorf("its first line is too long or unreadable")
 	}
 	if err := r.dec.Decode(in.plain.lines.Bytes(), &e); err != nil || e.Kind == event.KindNone {
-		return errors.New("it is no trace file of twtrace, nor records in JSON")
+		return errors.New("it is neither a twtrace trace file nor records in JSON")
 	}
 	if e.Kind != event.Start {
-		return errors.New("its first record is no start record: record all fields, and the begin")
+		return errors.New("its first record is not a start record: record all fields, from the start")
 	}
 	r.start = e
 	return knownSchema(e.Start)
 }
 
-// Read is the rest of the file, for those who want no blocks.
+// Read returns the rest of the file, for readers without blocks.
 func (s *scanner) Read(b []byte) (int, error) {
 	if len(s.win) == 0 && !s.fill(1) {
 		if s.err != nil {

@@ -16,19 +16,19 @@ import (
 	"github.com/twtrace/twtrace/internal/output"
 )
 
-// Reader reads the events of one recording from its files, in the order in which
-// they were written. It passes what is damaged, and keeps account of it. It is not
-// safe for concurrent use.
+// Reader reads the events of one recording from its files, in the order in which they
+// were written. It skips what is damaged, and lists it in Damage. It is not safe for
+// concurrent use.
 type Reader struct {
-	Damage []Damage // so far; at the end it is complete
+	Damage []Damage // so far; complete at the end
 
-	// From has blocks left out that end before it. The zero time: none.
+	// From makes Read skip blocks that end before it. The zero time: none.
 	From time.Time
 
-	// OnLimits is told the limits of network namespaces before the records from which
-	// on they hold. Files of format 1, and those without blocks, have none but those
-	// of the start record.
-	OnLimits func([]Limits)
+	// OnLimits is called with the limits of network namespaces, before Read returns the
+	// records to which they apply. Files of format 1 and files without blocks have only
+	// those of the start record.
+	OnLimits func([]Limits, Read)
 
 	files   []*input
 	dec     output.Decoder
@@ -36,10 +36,10 @@ type Reader struct {
 	raw     []byte // the memory of a block
 	rest    []byte // of the block that is being read
 	start   event.Event
-	lost    *event.Event // to be told before the rest
+	lost    *event.Event // to return before the rest
 	end     *event.Event
 	records uint64 // of the recording, up to the end of the last block
-	known   bool   // that number
+	known   bool   // whether records is known
 }
 
 // input is one file.
@@ -53,7 +53,7 @@ type input struct {
 	over  string
 }
 
-// pending is a block that was scanned to look at, and not read yet.
+// pending is a block whose header was read ahead.
 type pending struct {
 	ready  bool
 	h      Header
@@ -61,8 +61,9 @@ type pending struct {
 	damage *Damage
 }
 
-// Open opens the files of one recording, in any order; "-" is stdin. The errors
-// name the file. What is wrong further inside is told by Damage.
+// Open opens the files of one recording, in any order; "-" is stdin. Errors name the
+// file; a *NewerError is one of a later version. What is wrong further inside is in
+// Damage.
 func Open(names []string, stdin io.Reader) (*Reader, error) {
 	r := &Reader{}
 	var err error
@@ -85,7 +86,7 @@ func Open(names []string, stdin io.Reader) (*Reader, error) {
 	return r, nil
 }
 
-// open looks at the begin of a file.
+// open reads the start of a file.
 func (r *Reader) open(name string, stdin io.Reader) (*input, error) {
 	in := &input{name: name}
 	from := stdin
@@ -114,9 +115,9 @@ func (r *Reader) open(name string, stdin io.Reader) (*input, error) {
 	case errors.Is(err, io.EOF):
 		in.close()
 		if zstdOnly {
-			return nil, errors.New("it has no blocks of twtrace; if there are records in it: zstd -dc FILE | twtrace ... -r -")
+			return nil, errors.New("it has no twtrace blocks; if it contains records: zstd -dc FILE | twtrace ... -r -")
 		}
-		return nil, errors.New("it is no trace file of twtrace, or nothing of it is whole")
+		return nil, errors.New("it is not a twtrace trace file, or it has no complete block")
 	case err != nil:
 		in.close()
 		return nil, err
@@ -125,7 +126,8 @@ func (r *Reader) open(name string, stdin io.Reader) (*input, error) {
 	return in, r.checkSchema(h)
 }
 
-// checkSchema refuses records whose fields mean something else.
+// checkSchema returns an error for records of a later schema, whose fields may mean
+// something else.
 func (r *Reader) checkSchema(h Header) error {
 	if len(h.Start) == 0 {
 		return nil
@@ -144,7 +146,7 @@ func knownSchema(s *event.StartInfo) error {
 	return nil
 }
 
-// arrange puts the files in order, and finds the start record.
+// arrange sorts the files, and finds the start record.
 func (r *Reader) arrange() error {
 	slices.SortStableFunc(r.files, func(a, b *input) int { return cmp.Compare(a.first.Part, b.first.Part) })
 	one := r.files[0]
@@ -152,9 +154,9 @@ func (r *Reader) arrange() error {
 		before := r.files[i]
 		switch {
 		case in.plain != nil || one.plain != nil:
-			return fmt.Errorf("%s and %s: records without blocks are read from one file only", one.name, in.name)
+			return fmt.Errorf("%s and %s: only one file without blocks can be read at a time", one.name, in.name)
 		case in.first.Trace != one.first.Trace:
-			return fmt.Errorf("%s and %s are of different recordings: read them one at a time", one.name, in.name)
+			return fmt.Errorf("%s and %s belong to different recordings: read them one at a time", one.name, in.name)
 		case in.first.Part == before.first.Part:
 			return fmt.Errorf("%s and %s are the same part of a recording", before.name, in.name)
 		}
@@ -181,7 +183,7 @@ func (in *input) close() {
 	}
 }
 
-// Start is the start record, or one with nothing in it if that was damaged.
+// Start returns the start record, or an empty one if it is damaged.
 func (r *Reader) Start() event.Event {
 	if r.start.Kind != event.Start {
 		return event.Event{Kind: event.Start, Start: &event.StartInfo{}}
@@ -189,15 +191,19 @@ func (r *Reader) Start() event.Event {
 	return r.start
 }
 
-// End is the end record, once Read has returned io.EOF; nil if there is none.
+// Late reports whether the first file starts in the middle of the recording, as that of a
+// flight recorder does.
+func (r *Reader) Late() bool { return len(r.files) > 0 && r.files[0].first.Base > 0 }
+
+// End returns the end record, once Read has returned io.EOF; nil if there is none.
 func (r *Reader) End() *event.Event { return r.end }
 
-// Unknown is how many words of a later version were read as not known.
+// Unknown returns how many words of a later version Read did not know.
 func (r *Reader) Unknown() uint64 { return r.dec.Unknown }
 
-// Read returns the next event in e, which is no start or end record; those are
-// Start and End. What is lost is told by a Lost event where it can be counted. The
-// error is io.EOF at the end, and else one of reading.
+// Read sets e to the next event other than the start and end records, which Start and
+// End return. Where records are missing and their number is known, it returns a Lost
+// event. The error is io.EOF at the end, or an error of reading.
 func (r *Reader) Read(e *event.Event) error {
 	for {
 		if r.lost != nil {
@@ -222,7 +228,7 @@ func (r *Reader) Read(e *event.Event) error {
 		case event.End:
 			last := *e
 			r.end = &last
-		case event.KindNone: // of a later version; counted as an unknown word
+		case event.KindNone: // of a later version; the decoder counted an unknown word
 		case event.Held:
 			e.Kind = event.Snapshot
 			return nil
@@ -232,7 +238,7 @@ func (r *Reader) Read(e *event.Event) error {
 	}
 }
 
-// record reads one line; ok is false if there was none to be had this time.
+// record reads one line; ok is false if there was none this time.
 func (r *Reader) record(e *event.Event) (ok bool, err error) {
 	for len(r.rest) == 0 {
 		if len(r.files) == 0 {
@@ -257,8 +263,7 @@ func (r *Reader) record(e *event.Event) (ok bool, err error) {
 	return true, nil
 }
 
-// nextBlock makes the next block that is whole the one being read, or goes on to
-// the next file.
+// nextBlock goes on to the next complete block, or to the next file.
 func (r *Reader) nextBlock() error {
 	in := r.files[0]
 	p := in.next
@@ -277,14 +282,14 @@ func (r *Reader) nextBlock() error {
 	r.account(in, &p)
 	in.over = p.h.Close
 	if r.OnLimits != nil && len(p.h.Limits) > 0 {
-		r.OnLimits(p.h.Limits)
+		r.OnLimits(p.h.Limits, p.h.limitsRead())
 	}
 	if !r.From.IsZero() && p.h.Last != nil && p.h.Last.Before(r.From) {
 		return nil
 	}
 	raw, err := r.zstd.DecodeAll(p.frame, r.raw[:0])
 	if err != nil || len(raw) != p.h.Raw {
-		what := fmt.Sprintf("block %d does not unpack to the %d bytes that it promises", p.h.Block, p.h.Raw)
+		what := fmt.Sprintf("block %d does not decompress to the %d bytes that its header says", p.h.Block, p.h.Raw)
 		r.damaged(Damage{File: in.name, What: what, Lost: p.h.Records})
 		return nil
 	}
@@ -292,7 +297,7 @@ func (r *Reader) nextBlock() error {
 	return nil
 }
 
-// account compares where a block says it stands with what came before it.
+// account compares the position in a block's header with what came before it.
 func (r *Reader) account(in *input, p *pending) {
 	missing := uint64(0)
 	if r.known && p.h.Before > r.records {
@@ -305,7 +310,7 @@ func (r *Reader) account(in *input, p *pending) {
 		p.damage.File, p.damage.Lost = in.name, missing
 		r.damaged(*p.damage)
 	case missing > 0:
-		r.damaged(Damage{File: in.name, What: "something is missing before it", Lost: missing})
+		r.damaged(Damage{File: in.name, What: "records before it are missing", Lost: missing})
 	}
 	if missing > 0 && p.h.First != nil && r.lost != nil {
 		r.lost.Time = p.h.First.UnixNano()
@@ -313,7 +318,7 @@ func (r *Reader) account(in *input, p *pending) {
 	r.records, r.known = p.h.Before+p.h.Records, true
 }
 
-// damaged takes damage down, and has a Lost event told of it.
+// damaged adds to Damage, and makes Read return a Lost event.
 func (r *Reader) damaged(d Damage) {
 	r.Damage = append(r.Damage, d)
 	if d.Lost > 0 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -124,14 +125,14 @@ func TestNotATrace(t *testing.T) {
 		want string
 	}{
 		"empty":       {nil, "it is empty"},
-		"noise":       {noise, "it is no trace file of twtrace, or nothing of it is whole"},
-		"one byte":    {good[:1], "it is no trace file of twtrace, or nothing of it is whole"},
-		"zeros":       {make([]byte, 1<<20), "it is no trace file of twtrace, or nothing of it is whole"},
-		"other zstd":  {p.enc.EncodeAll([]byte("{}\n"), nil), "it has no blocks of twtrace; if there are records in it: zstd -dc FILE | twtrace ... -r -"},
+		"noise":       {noise, "it is not a twtrace trace file, or it has no complete block"},
+		"one byte":    {good[:1], "it is not a twtrace trace file, or it has no complete block"},
+		"zeros":       {make([]byte, 1<<20), "it is not a twtrace trace file, or it has no complete block"},
+		"other zstd":  {p.enc.EncodeAll([]byte("{}\n"), nil), "it has no twtrace blocks; if it contains records: zstd -dc FILE | twtrace ... -r -"},
 		"newer":       {newer, fmt.Sprintf("it was written by a newer twtrace (format %d; this one reads up to %d)", Format+1, Format)},
 		"schema":      {newSchema, fmt.Sprintf("it was written by a newer twtrace (schema %d; this one reads up to %d)", output.Schema+1, output.Schema)},
-		"other json":  {[]byte("{\"a\":1}\n"), "it is no trace file of twtrace, nor records in JSON"},
-		"half a json": {[]byte("{\"a"), "it is no trace file of twtrace, nor records in JSON"},
+		"other json":  {[]byte("{\"a\":1}\n"), "it is neither a twtrace trace file nor records in JSON"},
+		"half a json": {[]byte("{\"a"), "it is neither a twtrace trace file nor records in JSON"},
 	} {
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, tt.data, 0o600); err != nil {
@@ -199,6 +200,13 @@ func FuzzReader(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	for schema := 1; schema <= output.Schema; schema++ {
+		data, err := os.ReadFile(fmt.Sprintf("testdata/schema-%d.ndjson.zst", schema))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Add([]byte("{\"event\":\"start\"}\n{\"event\":\"open\"}\n\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := Open([]string{"-"}, bytes.NewReader(data))
@@ -236,5 +244,22 @@ func TestFormats(t *testing.T) {
 			t.Fatalf("format %d: %v, damage %v, start %+v, end %v", format, err, r.Damage, r.Start(), r.End())
 		}
 		checkEvents(t, events, 0, 100)
+	}
+}
+
+// TestSchemas: records of every schema there was are read for ever, and say the same.
+func TestSchemas(t *testing.T) {
+	var first []event.Event
+	for schema := 1; schema <= output.Schema; schema++ {
+		r, events, err := read(fmt.Sprintf("testdata/schema-%d.ndjson.zst", schema))
+		if err != nil || len(r.Damage) > 0 || r.End() == nil || r.End().End.Begins != 150 || r.Start().Start.Schema != output.Schema {
+			t.Fatalf("schema %d: %v, damage %v, start %+v, end %+v", schema, err, r.Damage, r.Start(), r.End())
+		}
+		if schema == 1 {
+			first = events
+		}
+		if len(events) < 700 || !reflect.DeepEqual(events, first) {
+			t.Errorf("schema %d: %d events, which are not those of schema 1", schema, len(events))
+		}
 	}
 }

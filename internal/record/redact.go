@@ -12,21 +12,20 @@ import (
 	"github.com/twtrace/twtrace/internal/output"
 )
 
-// Redactor takes out of records what tells whose they are: names, and addresses.
-// Two addresses that share their first n bits still share n bits, and no more,
-// so that networks can be told apart; who has the key can find an address again.
-// Loopback and unspecified addresses, ports, process ids and times stay.
+// Redactor removes from records what identifies their origin: names and addresses.
+// Two addresses that share exactly their first n bits still share exactly n bits, so
+// that networks stay distinguishable. Whoever has the key can look up the substitute of
+// an address. Loopback and unspecified addresses, ports, process ids and times stay.
 type Redactor struct {
 	cipher cipher.Block
 	pad    [aes.BlockSize]byte
 	known  map[netip.Addr]netip.Addr
 }
 
-// maxAddrs bounds the addresses whose substitutes are remembered.
+// maxAddrs is the maximum number of addresses whose substitutes are cached.
 const maxAddrs = 1 << 16
 
-// NewRedactor returns a Redactor with that key, or with a random one that nobody
-// knows if there is none.
+// NewRedactor returns a Redactor with that key, or with a random one if key is empty.
 func NewRedactor(key []byte) (*Redactor, error) {
 	if len(key) == 0 {
 		key = make([]byte, sha256.Size)
@@ -68,8 +67,8 @@ func (r *Redactor) Addr(a netip.Addr) netip.Addr {
 	return to
 }
 
-// substitute is Crypto-PAn (Xu, Fan, Ammar, Moon 2002): each bit is turned over, or
-// not, as the cipher says of all bits before it.
+// substitute is Crypto-PAn (Xu, Fan, Ammar, Moon 2002): the cipher decides for each bit,
+// from all bits before it, whether it is flipped.
 func (r *Redactor) substitute(a netip.Addr) netip.Addr {
 	from := a.AsSlice()
 	to := append([]byte(nil), from...)
@@ -79,7 +78,7 @@ func (r *Redactor) substitute(a netip.Addr) netip.Addr {
 		mask := byte(0xff) << (8 - bit%8)
 		in[bit/8] = from[bit/8]&mask | r.pad[bit/8]&^mask
 		if a.Is6() {
-			in[15] ^= byte(bit + 1) // so that the position counts where the pad is used up
+			in[15] ^= byte(bit + 1) // the position, where the pad is used up
 		}
 		var out [aes.BlockSize]byte
 		r.cipher.Encrypt(out[:], in[:])

@@ -8,15 +8,15 @@ import (
 	"io"
 )
 
-var errNoHeader = errors.New("no header of a block")
+var errNoHeader = errors.New("not a block header")
 
-// Damage is a part of a file that could not be read.
+// Damage is a part of a file that cannot be read.
 type Damage struct {
 	File   string
 	Offset int64 // of its first byte
-	Bytes  int64 // how many; 0 if nothing is there that could be counted
+	Bytes  int64 // how many; 0 if there are none to count
 	What   string
-	Lost   uint64 // records that were in it, if they can be counted
+	Lost   uint64 // records that were in it, 0 if that is unknown
 }
 
 func (d Damage) String() string {
@@ -34,24 +34,25 @@ func (d Damage) String() string {
 	return s
 }
 
-// scanner finds the blocks of a file, past whatever is no block. It holds little
-// more than one of them.
+// scanner finds the blocks of a file, and skips everything else. It holds little more
+// than one of them.
 type scanner struct {
 	in  io.Reader
-	win []byte // what was read and not taken yet
+	win []byte // what was read and not yet used
 	buf []byte // the memory of win
 	off int64  // of win in the file
 	eof bool
-	err error // of reading, but for io.EOF
+	err error // of reading, other than io.EOF
 
-	bad   int64 // where the damage begins that is being passed, -1 if there is none
-	short bool  // a block there is longer than the file
+	bad   int64 // where the present damage starts, -1 if there is none
+	short bool  // the file ends within a block there
 	torn  Header
 }
 
 func newScanner(in io.Reader) *scanner { return &scanner{in: in, bad: -1} }
 
-// fill has at least n bytes in win, unless the file is shorter.
+// fill reads until win has n bytes, and reports whether it has: not if the file is
+// shorter.
 func (s *scanner) fill(n int) bool {
 	for len(s.win) < n && !s.eof {
 		if cap(s.win) < max(n, 64<<10) {
@@ -77,9 +78,9 @@ func (s *scanner) skip(n int) {
 	s.off += int64(n)
 }
 
-// next returns the next block that is whole; frame is valid until the next call.
-// What had to be passed before it is in damage, nil if there was none. At the end
-// of the file the error is io.EOF, and damage is what stands there in vain.
+// next returns the next complete block; frame is valid until the next call. damage is
+// what it skipped before the block, nil if nothing. At the end of the file the error is
+// io.EOF, and damage is what it skipped at the end.
 func (s *scanner) next() (h Header, frame []byte, damage *Damage, err error) {
 	for {
 		size, h, frame, err := s.block()
@@ -103,10 +104,10 @@ func (s *scanner) next() (h Header, frame []byte, damage *Damage, err error) {
 	}
 }
 
-// ending is what to call damage at the end of a file.
+// ending describes damage at the end of a file.
 func (s *scanner) ending() string {
 	if s.short {
-		return "the last block is torn"
+		return "the last block is truncated"
 	}
 	return "damaged"
 }
@@ -120,9 +121,9 @@ func (s *scanner) passed(what string) *Damage {
 	return d
 }
 
-// block looks at the block that win begins with. The error is io.EOF where there
-// is nothing left, io.ErrUnexpectedEOF if the file ends in the block, whose header
-// is returned if there is one.
+// block reads the block at the start of win. The error is io.EOF if nothing is left, and
+// io.ErrUnexpectedEOF if the file ends within the block; then it returns its header, if
+// that is complete.
 func (s *scanner) block() (size int, h Header, frame []byte, err error) {
 	if !s.fill(8) {
 		if len(s.win) == 0 {
@@ -134,26 +135,26 @@ func (s *scanner) block() (size int, h Header, frame []byte, err error) {
 	if !bytes.HasPrefix(s.win, magic) || n > maxHeader {
 		return 0, h, nil, errNoHeader
 	}
-	begin := 8 + int(n)
-	if !s.fill(begin) {
+	body := 8 + int(n)
+	if !s.fill(body) {
 		return 0, h, nil, io.ErrUnexpectedEOF
 	}
-	h, sum, err := parseHeader(s.win[8:begin])
+	h, sum, err := parseHeader(s.win[8:body])
 	if err != nil {
 		return 0, h, nil, err
 	}
-	size = begin + h.Bytes
+	size = body + h.Bytes
 	if !s.fill(size) {
 		return 0, h, nil, io.ErrUnexpectedEOF
 	}
-	frame = s.win[begin:size]
-	if !checks(s.win[8:begin], frame, sum) {
+	frame = s.win[body:size]
+	if !checks(s.win[8:body], frame, sum) {
 		return 0, Header{}, nil, errNoHeader
 	}
 	return size, h, frame, nil
 }
 
-// resync goes on to where the next block may begin.
+// resync skips to where the next block may start.
 func (s *scanner) resync() {
 	s.skip(1)
 	for {

@@ -19,43 +19,43 @@ type Options struct {
 	Force  bool      // replace a file that is there already
 	As     *User     // write with the rights of this user, nil for those of the process
 
-	Size  int64         // begin a new file when one would grow over so many bytes; 0: never
-	Every time.Duration // begin a new file after so long; 0: never
-	Keep  int           // delete the oldest file when there are more; 0: never
+	Size  int64         // maximum bytes of a file, before the next one starts; 0: no limit
+	Every time.Duration // maximum time of a file, before the next one starts; 0: no limit
+	Keep  int           // maximum number of files: the oldest are deleted; 0: no limit
 
-	MinFree uint64 // stop when the file system has less room than so many bytes
+	MinFree uint64 // stop when the file system has fewer free bytes
 
-	Ring      time.Duration // keep so much in memory, and write it when told; 0: write all
-	RingBytes int64         // the same by size, packed
-	After     time.Duration // of a ring, how long to go on after the moment it was written for
+	Ring      time.Duration // keep the last part of this length in memory until Trigger; 0: write all
+	RingBytes int64         // the same by compressed size
+	After     time.Duration // with a ring: how long to go on writing after Trigger
 
-	Redact *Redactor // nil: write what was seen
-	Plain  Plain     // in lines, and no blocks
+	Redact *Redactor // nil: write everything
+	Plain  Plain     // write lines without blocks
 }
 
 // Plain is a format without blocks.
 type Plain uint8
 
-// The formats. NDJSON has what a reader needs, but the limits of namespaces other than
-// that of the start record. CSV has records alone, and is not read again.
+// The formats. NDJSON has all that a reader needs except the limits of namespaces other
+// than that of the start record. CSV has only records, and Reader cannot read it.
 const (
 	NotPlain Plain = iota
 	NDJSON
 	CSV
 )
 
-// Rotates tells whether there may be more than one file.
+// Rotates reports whether there may be more than one file.
 func (o *Options) Rotates() bool {
 	return o.Size > 0 || o.Every > 0 || o.Keep > 0 || o.Flight()
 }
 
-// Flight tells whether only the last part is kept, until it is asked for.
+// Flight reports whether only the last part is kept, until Trigger.
 func (o *Options) Flight() bool { return o.Ring > 0 || o.RingBytes > 0 }
 
 // Stats is what was written so far.
 type Stats struct {
-	Records uint64 // taken in
-	Raw     uint64 // their bytes
+	Records uint64 // passed to Write
+	Raw     uint64 // their bytes, not compressed
 	Bytes   int64  // written to files
 	Blocks  int
 	Files   int
@@ -63,8 +63,8 @@ type Stats struct {
 	Held    int64  // bytes that a ring holds
 }
 
-// Writer writes the records of a trace to files. It is not safe for concurrent
-// use. Any error is final: it says so, and the file is whole up to there.
+// Writer writes the records of a trace to files. It is not safe for concurrent use. Any
+// error is final: every later call returns it, and the file is complete up to there.
 type Writer struct {
 	o       Options
 	start   event.Event
@@ -74,7 +74,7 @@ type Writer struct {
 	limits  limitsBook
 	file    *partFile // nil if none is open
 	born    time.Time // of the file
-	made    []string  // names that are there, oldest first
+	made    []string  // names of the files that exist, oldest first
 	left    bool      // dir is closed
 	ring    ring
 	parts   int
@@ -85,8 +85,8 @@ type Writer struct {
 	e       event.Event
 }
 
-// NewWriter begins a recording with its start record, and the first file unless it
-// is kept in memory.
+// NewWriter starts a recording with its start record, and creates the first file unless
+// the recording is kept in memory. The error satisfies os.ErrExist if the file exists.
 func NewWriter(o Options, start *event.Event, now time.Time) (*Writer, error) {
 	id := make([]byte, 8)
 	if _, err := rand.Read(id); err != nil {
@@ -111,8 +111,8 @@ func NewWriter(o Options, start *event.Event, now time.Time) (*Writer, error) {
 	if o.Flight() {
 		return w, nil
 	}
-	w.pack.begun = now
-	// At once, so that a file says what it is from the first moment.
+	w.pack.started = now
+	// Write at once, so that a file says what it is from its first moment.
 	if err := w.flush(); err != nil {
 		w.abandon()
 		return nil, err
@@ -131,8 +131,8 @@ func (w *Writer) abandon() {
 	}
 }
 
-// Write takes one record in, or a fact that only files have. It is in the file by
-// the time that Tick says, or after Flush.
+// Write adds one record, or a fact that only files contain. It is in the file after a
+// Tick one second later, or after Flush.
 func (w *Writer) Write(e *event.Event) error {
 	if w.err != nil {
 		return w.err
@@ -148,7 +148,7 @@ func (w *Writer) Write(e *event.Event) error {
 		}
 	}
 	if w.pack.empty() {
-		w.pack.begun = w.now
+		w.pack.started = w.now
 	}
 	w.pack.add(e)
 	if w.pack.full() {
@@ -157,14 +157,14 @@ func (w *Writer) Write(e *event.Event) error {
 	return nil
 }
 
-// Tick tells the time. It is to be called several times a second; blocks are
-// written and files begun by it.
+// Tick sets the time, writes blocks and starts files when they are due. Call it several
+// times a second.
 func (w *Writer) Tick(now time.Time) error {
 	w.now = now
 	if w.err != nil {
 		return w.err
 	}
-	if !w.pack.empty() && now.Sub(w.pack.begun) >= blockPeriod {
+	if !w.pack.empty() && now.Sub(w.pack.started) >= blockPeriod || w.pack.empty() && w.limits.due(now) {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -178,11 +178,24 @@ func (w *Writer) Tick(now time.Time) error {
 	return nil
 }
 
-// SetLimits tells the limits of a network namespace, by the names of sysctls, for the
-// next block: at the begin, and whenever they are others.
+// SetLimits sets the limits of a network namespace, by the names of sysctls, from the
+// next block on. Call it at the start and whenever they change.
 func (w *Writer) SetLimits(netns uint32, sysctls map[string]string) { w.limits.set(netns, sysctls) }
 
-// Flush writes what was collected, or has the ring keep it.
+// SetName sets the name of a network namespace whose limits are set, "" if it has none.
+// Commands of the user's shell act on the one that is home as they are. A redacted file has
+// no names.
+func (w *Writer) SetName(netns uint32, name string, home bool) {
+	if w.o.Redact != nil {
+		name = ""
+	}
+	w.limits.name(netns, name, home)
+}
+
+// SetRead sets when the limits were read that SetLimits has set, or is about to.
+func (w *Writer) SetRead(r Read) { w.limits.read = r }
+
+// Flush writes what was collected, to the file or to the ring.
 func (w *Writer) Flush() error {
 	if w.err != nil || w.pack.empty() {
 		return w.err
@@ -192,17 +205,21 @@ func (w *Writer) Flush() error {
 
 func (w *Writer) flush() error {
 	b := w.take()
+	if b.Records == 0 { // limits that changed while nothing happened
+		at := w.now.UTC()
+		b.First, b.Last = &at, &at
+	}
 	if w.o.Flight() && w.ring.until == nil {
-		w.ring.push(b)
+		w.ring.push(b, w.limits.all)
 		return nil
 	}
 	return w.fail(w.put(b))
 }
 
-// take packs what was collected.
+// take compresses what was collected.
 func (w *Writer) take() block {
 	b := w.pack.take()
-	b.limits = w.limits.take()
+	b.limits, b.read = w.limits.take()
 	return b
 }
 
@@ -214,7 +231,7 @@ func (w *Writer) fail(err error) error {
 	return w.err
 }
 
-// put writes a block, to a new file where one is due.
+// put writes a block, to the next file if that is due.
 func (w *Writer) put(b block) error {
 	full := w.o.Size > 0 && w.file != nil && w.file.blocks > 1 && w.file.size+int64(len(b.frame))+headerRoom > w.o.Size
 	if full {
@@ -230,17 +247,17 @@ func (w *Writer) put(b block) error {
 			return err
 		}
 	}
-	if err := w.file.put(b, &w.start, w.limits.all); err != nil {
+	if err := w.file.put(b, &w.start, &w.limits); err != nil {
 		return err
 	}
 	w.written = b.Before + b.Records
 	return nil
 }
 
-// headerRoom is what the header of a block and the closing block take, about.
+// headerRoom is approximately the size of the header of a block and of the closing block, in bytes.
 const headerRoom = 1 << 10
 
-// room fails where the file system is about to be full.
+// room returns an error if the file system is nearly full.
 func (w *Writer) room(need int) error {
 	if w.dir == nil || w.o.MinFree == 0 {
 		return nil
@@ -255,11 +272,11 @@ func (w *Writer) room(need int) error {
 	return nil
 }
 
-// NoRoomError says that a file system has less room than is to be left free.
+// NoRoomError reports a file system with less free space than Options.MinFree, in bytes.
 type NoRoomError struct{ Free, Least uint64 }
 
 func (e *NoRoomError) Error() string {
-	return fmt.Sprintf("%d KiB are free, and %d KiB are to be left (--min-free)", e.Free>>10, e.Least>>10)
+	return fmt.Sprintf("only %d KiB are free, and --min-free is %d KiB", e.Free>>10, e.Least>>10)
 }
 
 func (w *Writer) openFile() error {
@@ -284,15 +301,15 @@ func (w *Writer) openFile() error {
 	return nil
 }
 
-// kept says of a file that is there already what to do about it.
+// kept adds to the error for an existing file what to do.
 func kept(err error) error {
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%w; it is kept: choose another name, or --force", err)
+		return fmt.Errorf("%w: choose another name, or --force to replace it", err)
 	}
 	return err
 }
 
-// closeFile ends the file with a block that says why.
+// closeFile ends the file with a block that has the reason.
 func (w *Writer) closeFile(why string) error {
 	b := block{Header: Header{Trace: w.pack.h.Trace, Before: w.written, Close: why}, frame: w.pack.packed(nil, nil)}
 	return w.closeWith(b)
@@ -301,19 +318,19 @@ func (w *Writer) closeFile(why string) error {
 func (w *Writer) closeWith(b block) error {
 	f := w.file
 	w.file = nil
-	err := errors.Join(f.put(b, &w.start, w.limits.all), f.close())
+	err := errors.Join(f.put(b, &w.start, &w.limits), f.close())
 	w.past.Bytes += f.size
 	w.past.Blocks += f.blocks
 	w.past.Files++
 	return err
 }
 
-// Close ends the recording with its end record. Without one, the trace failed.
+// Close ends the recording with its end record; nil if the trace failed.
 func (w *Writer) Close(end *event.Event) error {
 	defer w.abandon()
 	if w.err != nil {
 		if w.file != nil && !w.file.torn {
-			_ = w.closeFile("failed") // a file with no end says that, too
+			_ = w.closeFile("failed") // a file without an end says the same
 		}
 		return w.err
 	}
@@ -344,8 +361,8 @@ func (w *Writer) Close(end *event.Event) error {
 	return w.fail(w.closeWith(b))
 }
 
-// Reopen begins a new file where rotation by others has taken the name of the one
-// that is open, or names change. It reports whether it did.
+// Reopen starts a new file if another program (logrotate) has renamed the open one, or
+// if each file has its own name. It reports whether it did.
 func (w *Writer) Reopen() (bool, error) {
 	if w.err != nil || w.file == nil || w.dir == nil || !w.o.Rotates() && w.dir.holds(w.file.name, w.file.file) {
 		return false, w.err
@@ -359,7 +376,7 @@ func (w *Writer) Reopen() (bool, error) {
 	return true, w.fail(w.openFile())
 }
 
-// Stats tells what was written.
+// Stats returns what was written so far.
 func (w *Writer) Stats() Stats {
 	s := w.past
 	s.Records = w.pack.h.Before + w.pack.h.Records

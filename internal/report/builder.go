@@ -1,3 +1,7 @@
+// Package report words a recording for a post-mortem: what was wrong first, then
+// what happened and when, who did it, and how far the recording can be trusted. The
+// same content is written as a page of HTML that needs nothing beside itself, as
+// Markdown, and as JSON. It reads no clock: the same recording makes the same bytes.
 package report
 
 import (
@@ -5,10 +9,11 @@ import (
 	"time"
 
 	"github.com/twtrace/twtrace/internal/advice"
+	"github.com/twtrace/twtrace/internal/clock"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/pressure"
-	"github.com/twtrace/twtrace/internal/view"
+	"github.com/twtrace/twtrace/internal/rows"
 )
 
 // How many rows the tables have. What is left out is counted.
@@ -20,10 +25,11 @@ const (
 	maxFailures     = 30
 	maxNamespaces   = 20
 	maxDamage       = 20
+	maxOutages      = 50
 )
 
-// Builder makes a report of the records of a replay, in their order. What it holds
-// is bounded, however long the recording is.
+// Builder makes a report of the records of a replay, in their order. Its memory is
+// bounded, however long the recording is.
 type Builder struct {
 	time     *timeline
 	totals   Totals
@@ -32,12 +38,15 @@ type Builder struct {
 	begins   reasons
 	exits    reasons
 	closes   reasons
-	lost     [event.StageQueue + 1]uint64
+	lost     [event.Stages]uint64
 	storms   storms
 	failures failures
 	findings findings
 	gauges   gauges
-	looked   bool // there were limits to look at
+	outages  outages
+	held     holding
+	lostAt   []loss
+	limited  bool // a limit was known
 }
 
 // reasons count by reason, those of later versions as unknown.
@@ -63,13 +72,13 @@ func (r *reasons) counts() []Count {
 	return out
 }
 
-// NewBuilder returns one for a replay that begins at begin, in ns since the epoch.
-func NewBuilder(begin int64) *Builder {
-	return &Builder{time: newTimeline(begin)}
+// NewBuilder returns one for a replay that starts at start, in ns since the epoch.
+func NewBuilder(start int64) *Builder {
+	return &Builder{time: newTimeline(start)}
 }
 
-// Step is the length of the steps that time is counted in. It grows as the
-// recording turns out to be longer; a look for each is enough.
+// Step is the length of the steps that time is counted in. It grows with the length of
+// the recording; one Sample for each step is enough.
 func (b *Builder) Step() time.Duration { return time.Duration(b.time.width) }
 
 // Add takes a record into account.
@@ -78,6 +87,7 @@ func (b *Builder) Add(e *event.Event) {
 	if e.Life > 0 && (e.Kind == event.TimeWaitEnter || e.Kind == event.TimeWaitRefused || e.Kind == event.Close) {
 		b.lives.add(e.Life, e.Role == event.Client)
 	}
+	b.outages.add(e)
 	switch e.Kind {
 	case event.Open:
 		b.totals.Opened++
@@ -105,11 +115,13 @@ func (b *Builder) Add(e *event.Event) {
 		b.storms.add(e)
 	case event.Lost:
 		b.totals.Lost += e.Count
-		b.lost[min(e.Stage, event.StageQueue)] += e.Count
+		b.losing(e)
+		b.lost[e.Stage.Index()] += e.Count
 	}
 }
 
-// Level tells how many sockets are in TIME_WAIT and connections open at now.
+// Level adds how many sockets are in TIME_WAIT and connections established at now, in
+// ns since the epoch.
 func (b *Builder) Level(now int64, timeWait, established uint64) {
 	s := b.time.at(now)
 	s.timeWait, s.established = max(s.timeWait, timeWait), max(s.established, established)
@@ -118,19 +130,22 @@ func (b *Builder) Level(now int64, timeWait, established uint64) {
 	}
 }
 
-// Look tells how full everything was at now, and what the rules found in that.
-func (b *Builder) Look(now int64, r *pressure.Reading, found []advice.Finding) {
+// Sample adds how full everything was at now, in ns since the epoch, and what the rules
+// found in that.
+func (b *Builder) Sample(now int64, r *pressure.Reading, found []advice.Finding) {
 	s := b.time.at(now)
 	for i := range r.Gauges {
-		g := &r.Gauges[i]
-		b.gauges.see(now, g)
+		g := counted(&r.Gauges[i])
+		b.gauges.see(now, &g)
+		b.outages.see(now, &r.Gauges[i])
+		b.storms.hold(&r.Gauges[i])
 		if g.Limit > 0 {
-			b.looked = true
+			b.limited = true
 		}
 		if g.What == pressure.Buckets || g.Limit <= 0 {
 			continue
 		}
-		share := g.Share()
+		share := g.InUseShare()
 		s.share = max(s.share, share)
 		if p := b.peaks.PortsShare; p == nil || share > p.Value {
 			b.peaks.PortsShare = &Peak{share, stamp(now)}
@@ -141,36 +156,57 @@ func (b *Builder) Look(now int64, r *pressure.Reading, found []advice.Finding) {
 	}
 }
 
+// counted is g with the ports in use that a refused call has counted: those in TIME_WAIT that
+// connect() would take over are an estimate, and it took none.
+func counted(g *pressure.Gauge) pressure.Gauge {
+	c := *g
+	if c.What == pressure.Ports && c.Refused > 0 {
+		c.Used = max(c.Used, float64(min(c.Limit, c.Held())))
+	}
+	return c
+}
+
 // End is what is known when the replay is over.
 type End struct {
 	Now    int64            // where it ended, ns since the epoch
 	Start  *event.StartInfo // of the recording
 	End    *event.EndInfo   // nil if the recording has no end
 	Limits []Limits         // of the recording, as GroupLimits makes them
-	Rows   []view.Row       // everything that happened, by flow, ungrouped
+	Rows   []rows.Row       // everything that happened, by flow, ungrouped
 	Damage []string         // of the files, in words
+
+	Changes []Setting           // of sysctls, in order
+	Names   func(uint32) string // of network namespaces, "" for one without a name
+	Zone    *time.Location      // of the times in the forms for people; nil is UTC
 }
 
 // Report is the report of all that was added.
 func (b *Builder) Report(end End) *Report {
 	b.time.at(max(end.Now, b.time.now))
-	r := &Report{Schema: Schema, Totals: b.totals, Peaks: b.peaks, Lifetimes: b.lives.report(),
+	names := namer(end.Names)
+	r := &Report{names: names, zone: zoneAt(b.time.begin, end.Zone), lost: b.lostAt, Schema: Schema, Totals: b.totals, Peaks: b.peaks, Lifetimes: b.lives.report(),
 		Begins: b.begins.counts(), Exits: b.exits.counts(), Closes: b.closes.counts(), Series: b.time.series()}
+	r.Series.Owners = b.held.series(b.time.steps)
+	r.Changes, r.Omitted.Changes = first(b.changes(&end, names), maxChanges)
 	r.Trace = b.trace(&end, &r.Omitted.Limits)
 	r.Peaks.OpenRate = r.Series.peakOf(r.Series.rates(r.Series.Opened))
 	r.Peaks.FailRate = r.Series.peakOf(r.Series.rates(r.Series.Failed))
 	if p := r.Peaks.PortsShare; p != nil {
 		p.Value = math.Round(p.Value*1e4) / 1e4
 	}
-	r.Findings, r.Omitted.Findings = most(b.findings.report(), maxFindings)
-	r.Storms, r.Omitted.Storms = most(b.storms.report(), maxStorms)
+	list, found := b.findings.report(names)
+	r.Findings, r.Omitted.Findings = first(list, maxFindings)
+	r.Storms, r.Omitted.Storms = first(b.storms.report(names), maxStorms)
 	r.Omitted.Storms += b.storms.left
-	r.Destinations, r.Omitted.Destinations = most(b.gauges.destinations(end.Rows), maxDestinations)
-	r.Owners, r.Omitted.Owners = most(owners(end.Rows), maxOwners)
+	r.Outages, r.Omitted.Outages = first(b.allOutages(names), maxOutages)
+	r.Omitted.Outages += b.outages.left
+	r.Destinations, r.Omitted.Destinations = first(b.gauges.destinations(end.Rows, names), maxDestinations)
+	r.Owners, r.Omitted.Owners = first(owners(end.Rows), maxOwners)
 	r.Failures, r.Omitted.Failures = b.failures.report()
-	r.Namespaces, r.Omitted.Namespaces = most(b.gauges.namespaces(), maxNamespaces)
+	r.Namespaces, r.Omitted.Namespaces = first(b.gauges.namespaces(names), maxNamespaces)
 	r.Losses = b.losses(&end, &r.Omitted.Damage)
 	r.Verdict = b.verdict(r)
+	r.judged = advice.Judge(found, advice.About{Clock: clock.In(r.zone)})
 	return r
 }
 
@@ -179,7 +215,7 @@ func (b *Builder) trace(end *End, omitted *uint64) Trace {
 	t := Trace{Host: safe(s.Host), Kernel: safe(s.Kernel), BootID: safe(s.BootID), Version: safe(s.Version),
 		Begin: stamp(b.time.begin), End: stamp(b.time.now), Duration: milli(time.Duration(b.time.now - b.time.begin)),
 		Filter: safe(s.Filter), Hooks: safeAll(s.Hooks), Missing: safeAll(s.Missing), Limits: []Limits{}}
-	list, left := most(end.Limits, maxLimits)
+	list, left := first(end.Limits, maxLimits)
 	t.Limits, *omitted = append(t.Limits, list...), left
 	if end.End != nil {
 		t.Why = safe(end.End.Why)
@@ -194,7 +230,7 @@ func (b *Builder) losses(end *End, omitted *uint64) Losses {
 			l.Stages = append(l.Stages, StageLoss{event.Stage(stage).String(), n})
 		}
 	}
-	l.Damage, *omitted = most(safeAll(end.Damage), maxDamage)
+	l.Damage, *omitted = first(safeAll(end.Damage), maxDamage)
 	e := end.End
 	if e == nil {
 		return l
@@ -214,9 +250,9 @@ func (b *Builder) verdict(r *Report) string {
 	worst := event.SeverityNone
 	for i := range r.Findings {
 		switch r.Findings[i].Severity {
-		case advice.Crit.String():
+		case event.Crit.String():
 			worst = max(worst, event.Crit)
-		case advice.Warn.String():
+		case event.Warn.String():
 			worst = max(worst, event.Warn)
 		}
 	}
@@ -230,14 +266,14 @@ func (b *Builder) verdict(r *Report) string {
 	switch {
 	case worst != event.SeverityNone:
 		return worst.String()
-	case b.looked:
+	case b.limited:
 		return "ok"
 	}
 	return "unknown"
 }
 
-// most is the begin of a list, and how many are behind it.
-func most[T any](list []T, n int) ([]T, uint64) {
+// first are the first n of a list; left is how many come after them.
+func first[T any](list []T, n int) (head []T, left uint64) {
 	if len(list) <= n {
 		return list, 0
 	}

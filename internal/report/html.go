@@ -26,7 +26,7 @@ var (
 	uplotLicence string
 )
 
-var pageForm = template.Must(template.New("page").Parse(pageTemplate))
+var pageForm = template.Must(template.New("page").Funcs(template.FuncMap{"pieces": pieces}).Parse(pageTemplate))
 
 // page is what the template shows.
 type page struct {
@@ -36,6 +36,9 @@ type page struct {
 	Verdict         string
 	Period          string
 	Headline        string
+	Block           *block
+	Zone            string
+	Outages         pageSection
 	Tiles           []tile
 	Findings        []pageFinding
 	NoFindings      string
@@ -57,6 +60,7 @@ type pageFinding struct {
 
 type pageRemedy struct {
 	*Remedy
+	Word     string
 	Commands []part
 }
 
@@ -84,20 +88,22 @@ func WriteHTML(w io.Writer, r *Report) error {
 	style := uplotStyle + pageStyle
 	library := "/*!\nuPlot\n" + uplotLicence + "*/\n" + uplotScript
 	p := page{Report: r, Title: "TIME_WAIT report: " + orDash(r.Trace.Host) + ", " + r.period(), Verdict: severityWord(r.Verdict),
-		Period: r.period(), Headline: r.headline(), Tiles: r.tiles(), NoFindings: noFindings, OmittedFindings: omitted(r.Omitted.Findings, "findings"),
+		Period: r.period(), Headline: r.headline(), Block: r.block(), Zone: r.zoneWords(), Tiles: r.tiles(), NoFindings: noFindings, OmittedFindings: omitted(r.Omitted.Findings, "findings"),
 		TimeTable: r.timeTable(), Style: template.CSS(style), Library: template.JS(library), Script: template.JS(pageScript), Data: template.JS(data),
 		Policy: "default-src 'none'; img-src data:; style-src " + hash(style) + "; script-src " + hash(library) + " " + hash(pageScript) + "; base-uri 'none'; form-action 'none'"}
 	for i := range r.Findings {
 		f := pageFinding{Finding: &r.Findings[i], Word: severityWord(r.Findings[i].Severity), Parts: r.Findings[i].parts(r)}
 		for j := range f.Finding.Remedies {
 			m := &f.Finding.Remedies[j]
-			f.Remedies = append(f.Remedies, pageRemedy{m, m.commands()})
+			f.Remedies = append(f.Remedies, pageRemedy{m, m.kind(), m.commands()})
 		}
 		p.Findings = append(p.Findings, f)
 	}
 	for _, c := range r.charts() {
 		p.Charts = append(p.Charts, pageChart{c, c.svg(r)})
 	}
+	outages := r.outageSection()
+	p.Outages = pageSection{outages, outages.nothing()}
 	for _, s := range r.sections() {
 		p.Sections = append(p.Sections, pageSection{s, s.nothing()})
 	}

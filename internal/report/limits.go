@@ -12,8 +12,8 @@ const (
 	maxNamed  = 10
 )
 
-// GroupLimits puts namespaces with the same limits together. The key 0 stands for
-// the one that a recording tells of without its number.
+// GroupLimits puts namespaces with the same limits together. The key 0 is the one
+// namespace of a recording that has no number for it.
 func GroupLimits(by map[uint32]map[string]string) []Limits {
 	var out []Limits
 	at := make(map[string]int) // in out, by the limits in words
@@ -41,13 +41,13 @@ func GroupLimits(by map[uint32]map[string]string) []Limits {
 }
 
 // whose says whose limits they are.
-func (l *Limits) whose() string {
+func (l *Limits) whose(r *Report) string {
 	if len(l.NetNS) == 0 {
-		return "Limits when the trace began"
+		return "Limits at the start of the trace"
 	}
 	var names []string
 	for _, n := range l.NetNS {
-		names = append(names, fmt.Sprint(n))
+		names = append(names, r.spaceWords(n))
 	}
 	words := "Limits of network namespace "
 	if len(names) > 1 {

@@ -11,7 +11,9 @@ import (
 func WriteMarkdown(w io.Writer, r *Report) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# TIME_WAIT report: %s\n\n**%s** · %s\n\n", inline(orDash(r.Trace.Host)), severityWord(r.Verdict), r.period())
-	if h := r.headline(); h != "" {
+	if v := r.block(); v != nil {
+		v.markdown(&b)
+	} else if h := r.headline(); h != "" {
 		fmt.Fprintf(&b, "%s\n\n", inline(h))
 	}
 	tiles := table{Columns: append(left("what"), append(right("number"), left("")...)...)}
@@ -19,6 +21,8 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 		tiles.add(text(t.Name), text(t.Value), cell{Text: t.Note})
 	}
 	tiles.markdown(&b)
+	outages := r.outageSection()
+	outages.markdown(&b)
 	r.markdownFindings(&b)
 	b.WriteString("## Time line\n\n")
 	line := r.timeTable()
@@ -28,6 +32,29 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 	}
 	_, err := w.Write(append(bytes.TrimRight(b.Bytes(), "\n"), '\n'))
 	return err
+}
+
+func (v *block) markdown(b *bytes.Buffer) {
+	fmt.Fprintf(b, "**%s**\n\n", inline(v.Line))
+	for _, p := range v.Parts {
+		fmt.Fprintf(b, "- **%s**: %s\n", p.Name, inline(p.Text))
+	}
+	if len(v.Commands) > 0 {
+		fmt.Fprintf(b, "- **stopgap**: %s\n", inline(v.Does))
+		markdownCommands(b, v.Commands)
+	}
+	for _, p := range []part{{"fix", v.Fix}, {"also", v.More}} {
+		if p.Text != "" {
+			fmt.Fprintf(b, "- **%s**: %s\n", p.Name, inline(p.Text))
+		}
+	}
+	b.WriteByte('\n')
+}
+
+func markdownCommands(b *bytes.Buffer, all []part) {
+	for _, c := range all {
+		fmt.Fprintf(b, "  - %s`%s`\n", c.Name, strings.ReplaceAll(c.Text, "`", `\x60`))
+	}
 }
 
 func (r *Report) markdownFindings(b *bytes.Buffer) {
@@ -42,10 +69,8 @@ func (r *Report) markdownFindings(b *bytes.Buffer) {
 			fmt.Fprintf(b, "- **%s**: %s\n", p.Name, inline(p.Text))
 		}
 		for _, m := range f.Remedies {
-			fmt.Fprintf(b, "- **%s**: %s\n", m.Kind, inline(m.Text))
-			for _, c := range m.commands() {
-				fmt.Fprintf(b, "  - %s`%s`\n", c.Name, codeSpan(c.Text))
-			}
+			fmt.Fprintf(b, "- **%s**: %s\n", m.kind(), inline(m.Text))
+			markdownCommands(b, m.commands())
 			if m.Risk != "" {
 				fmt.Fprintf(b, "  - risk: %s\n", inline(m.Risk))
 			}

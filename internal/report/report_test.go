@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,8 +20,9 @@ import (
 	"github.com/twtrace/twtrace/internal/advice"
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/pressure"
-	"github.com/twtrace/twtrace/internal/view"
+	"github.com/twtrace/twtrace/internal/rows"
 )
 
 var update = flag.Bool("update", false, "write docs/report.schema.json")
@@ -56,7 +59,7 @@ func sample(name string) *Report {
 		b.Level(enter.Time, uint64(i+1), 1)
 	}
 	fail := client(event.Fail, begin+20*second, 0, name)
-	fail.Call, fail.Errno = event.Connect, uint16(unix.EADDRNOTAVAIL)
+	fail.Call, fail.Errno, fail.Cause = event.Connect, uint16(unix.EADDRNOTAVAIL), event.NoPort
 	add(fail)
 	for _, k := range []event.Kind{event.StormStart, event.StormUpdate, event.StormEnd} {
 		s := client(k, begin+int64(k)*second, 0, name)
@@ -67,13 +70,13 @@ func sample(name string) *Report {
 	b.Add(&event.Event{Time: begin + 5*second, Kind: event.Lost, Stage: event.StageRing, Count: 3})
 	g := pressure.Gauge{Key: pressure.Key{NetNS: 7, Local: netip.MustParseAddr("10.0.0.7"), Remote: db}, TimeWait: 20, Limit: 40}
 	g.Used = 20
-	found := advice.Finding{ID: "TW101", Severity: advice.Crit, Title: "ports held by " + name, What: name, Who: name, When: name, Why: name,
-		Now: []advice.Remedy{{Kind: "now", Text: name, Command: name, Undo: name, Risk: name}}, Evidence: []advice.Evidence{{Name: name, Value: 20, Limit: 40, Source: name}}}
-	b.Look(begin+21*second, &pressure.Reading{Gauges: []pressure.Gauge{g}}, []advice.Finding{found})
+	found := advice.Finding{ID: "TW101", Severity: event.Crit, Title: "ports held by " + name, What: name, Who: advice.Who(name), When: name, Why: name,
+		Now: []advice.Remedy{{Kind: "now", Text: name, Shell: advice.Shell{Run: name, Undo: name}, Risk: name}}, Evidence: []advice.Evidence{{Name: name, Value: 20, Limit: 40, Source: name}}}
+	b.Sample(begin+21*second, &pressure.Reading{Gauges: []pressure.Gauge{g}}, []advice.Finding{found})
 	var snapshot conn.Snapshot
 	table.Snapshot(begin+21*second, &snapshot)
-	rows := new(view.Builder).Build(&snapshot).Rows
-	return b.Report(End{Now: begin + 21*second, Rows: rows, Damage: []string{name}, Limits: GroupLimits(map[uint32]map[string]string{7: {name: name}}),
+	list, _ := new(rows.Builder).Build(&snapshot, nil)
+	return b.Report(End{Now: begin + 21*second, Rows: list, Damage: []string{name}, Limits: GroupLimits(map[uint32]map[string]string{7: {name: name}}),
 		Start: &event.StartInfo{Host: name, Kernel: name, Filter: name, Version: name, BootID: name, Hooks: []string{name}, Missing: []string{name}},
 		End:   &event.EndInfo{Why: name, Unnamed: map[string]uint64{name: 1}, Drift: []event.Drift{{NetNS: 7, Births: 1}}}})
 }
@@ -186,7 +189,7 @@ var (
 // TestPolicyFitsThePage: the policy lets nothing run or style but what is there.
 func TestPolicyFitsThePage(t *testing.T) {
 	page := html(t, sample("checkout"))
-	policy := strings.ReplaceAll(policyOf.FindStringSubmatch(page)[1], "&#39;", "'")
+	policy := strings.NewReplacer("&#39;", "'", "&#43;", "+").Replace(policyOf.FindStringSubmatch(page)[1])
 	if !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") {
 		t.Errorf("the policy is %s", policy)
 	}
@@ -221,7 +224,7 @@ func TestEmpty(t *testing.T) {
 		t.Errorf("verdict %s, want unknown", r.Verdict)
 	}
 	for _, text := range []string{html(t, r), markdown(t, r)} {
-		if !strings.Contains(text, "No client connected anywhere.") || strings.Contains(text, "NaN") {
+		if !strings.Contains(text, "No client connections.") || strings.Contains(text, "NaN") {
 			t.Errorf("%s", text)
 		}
 	}
@@ -249,14 +252,14 @@ func TestSchemaIsPublished(t *testing.T) {
 
 func TestFindings(t *testing.T) {
 	var f findings
-	see := func(at int64, s advice.Severity, used float64, who string) {
-		f.see(at, &advice.Finding{ID: "TW101", Severity: s, Who: who, When: who, Evidence: []advice.Evidence{{Value: used}}, Scope: advice.Scope{Raddr: "10.2.0.9"}})
+	see := func(at int64, s event.Severity, used float64, who string) {
+		f.see(at, &advice.Finding{ID: "TW101", Severity: s, Who: advice.Who(who), When: who, Evidence: []advice.Evidence{{Value: used}}, Scope: advice.Scope{Raddr: "10.2.0.9"}})
 	}
-	see(begin, advice.Warn, 10, "a")
-	see(begin+second, advice.Crit, 20, "b")
-	see(begin+2*second, advice.Crit, 15, "c")
-	f.see(begin, &advice.Finding{ID: "TW000", Severity: advice.OK})
-	got := f.report()
+	see(begin, event.Warn, 10, "a")
+	see(begin+second, event.Crit, 20, "b")
+	see(begin+2*second, event.Crit, 15, "c")
+	f.see(begin, &advice.Finding{ID: "TW000", Severity: event.OK})
+	got, _ := f.report(nil)
 	if len(got) != 1 {
 		t.Fatalf("%d findings, want one: %+v", len(got), got)
 	}
@@ -264,38 +267,155 @@ func TestFindings(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	f = findings{}
-	f.see(begin, &advice.Finding{ID: "TW000", Severity: advice.OK})
-	if got := f.report(); len(got) != 1 {
+	f.see(begin, &advice.Finding{ID: "TW000", Severity: event.OK})
+	if got, _ := f.report(nil); len(got) != 1 {
 		t.Errorf("%d findings where nothing is wrong, want the one that says so", len(got))
+	}
+}
+
+// TestFindingsUnderAnother: what is part of another finding's story is reported there, also
+// if it was found alone before that, unless it was worse then.
+func TestFindingsUnderAnother(t *testing.T) {
+	ports := func(s event.Severity) advice.Finding {
+		return advice.Finding{ID: "TW106", Severity: s, Short: "ports run out", Scope: advice.Scope{Raddr: "10.2.0.9"}}
+	}
+	for _, tt := range []struct {
+		alone, together event.Severity
+		want            string
+	}{
+		{event.Warn, event.Warn, "TW207 warn [TW106 ports run out]; "},
+		{event.Crit, event.Warn, "TW106 crit []; TW207 warn [TW106 ports run out]; "},
+	} {
+		var f findings
+		alone, leak := ports(tt.alone), advice.Finding{ID: "TW207", Severity: tt.together, Under: []advice.Finding{ports(tt.together)}}
+		f.see(begin, &alone)
+		f.see(begin+second, &leak)
+		got := ""
+		list, _ := f.report(nil)
+		for _, x := range list {
+			var under []string
+			for _, c := range x.Consequences {
+				under = append(under, c.ID+" "+c.What)
+			}
+			got += fmt.Sprintf("%s %s %v; ", x.ID, x.Severity, under)
+		}
+		if got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
 }
 
 func TestGaugesAreBounded(t *testing.T) {
 	var g gauges
-	for i := range 3 * mostGauges {
+	for i := range 3 * maxGauges {
 		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 80)
-		v := pressure.Gauge{Key: pressure.Key{Remote: at}, Limit: 100_000}
+		v := pressure.Gauge{Key: pressure.Key{Remote: at}, Limit: 100_000, Established: i + 1}
 		v.Used = float64(i + 1)
 		g.see(begin, &v)
 	}
-	if len(g.by) > mostGauges {
+	if len(g.by) > maxGauges {
 		t.Errorf("%d gauges are held", len(g.by))
 	}
-	if top := g.by[g.sorted()[0]].used; top != 3*mostGauges {
-		t.Errorf("the fullest was %d, want %d", top, 3*mostGauges)
+	if top := g.by[g.sorted()[0]].used; top != 3*maxGauges {
+		t.Errorf("the fullest was %d, want %d", top, 3*maxGauges)
 	}
 }
 
 func TestFailuresAreBounded(t *testing.T) {
 	var f failures
-	for i := range 3 * mostHeld {
+	for i := range 3 * maxHeld {
 		f.add(&event.Event{Kind: event.Fail, Time: begin, Call: event.Connect, Errno: 111, Process: event.Proc{PID: uint32(i + 1)}})
 	}
 	list, left := f.report()
-	if len(list) != maxFailures || uint64(len(list))+left != 3*mostHeld {
-		t.Errorf("%d kinds and %d calls left out, want %d calls in all", len(list), left, 3*mostHeld)
+	if len(list) != maxFailures || uint64(len(list))+left != 3*maxHeld {
+		t.Errorf("%d kinds and %d calls left out, want %d calls in all", len(list), left, 3*maxHeld)
 	}
 	if !slices.ContainsFunc(list, func(x Failure) bool { return x.Errno == "ECONNREFUSED" }) {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestNames: a name of the report that is public elsewhere means the same, and has its
+// type; none is one that was given up; and each has its documentation.
+func TestNames(t *testing.T) {
+	terms := output.Terms()
+	var check func(in reflect.Type)
+	check = func(in reflect.Type) {
+		for i := range in.NumField() {
+			f := in.Field(i)
+			name, _ := strings.CutSuffix(f.Tag.Get("json"), ",omitempty")
+			if name == "" {
+				continue
+			}
+			of := f.Type
+			list := of.Kind() == reflect.Slice
+			for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+				of = of.Elem()
+			}
+			at := in.Name() + "." + name
+			if description(name, f.Tag.Get("doc")) == "" {
+				t.Errorf("%s has no documentation", at)
+			}
+			term, ok := output.FindTerm(name)
+			switch number := of.Kind() == reflect.Uint64 || of.Kind() == reflect.Float64 || of == reflect.TypeFor[Peak](); {
+			case !ok || list:
+			case term.Type == output.TypeDuration && of.Kind() != reflect.Int64, (term.Type == output.TypeUint || term.Type == output.TypeFloat) && !number && of.Kind() != reflect.Uint32 && of.Kind() != reflect.Uint16:
+				t.Errorf("%s is a %s, and elsewhere %v", at, f.Type, term.Type)
+			}
+			for _, term := range terms {
+				if term.WasIn(name, "report") && !list {
+					t.Errorf("%s is now called %s", at, term.Name)
+				}
+			}
+			if of.Kind() == reflect.Struct && of != reflect.TypeFor[Drift]() { // an item of the term drift, with differences
+				check(of)
+			}
+		}
+	}
+	check(reflect.TypeFor[Report]())
+}
+
+// TestSeveralShare: workers of one program stand together, with their number and how many
+// other programs there are; none of them alone.
+func TestSeveralShare(t *testing.T) {
+	e := event.Event{Time: begin, Kind: event.StormStart, NetNS: 7, Reason: event.Ports, Process: event.Proc{Comm: "nginx"},
+		Local: netip.MustParseAddrPort("10.0.0.7:0"), Remote: netip.MustParseAddrPort("10.2.0.9:5432"),
+		Storm: &event.StormInfo{Severity: event.Crit, Used: 20, Usable: 40, PIDs: 2, Held: 12, Others: 1, ExhaustsIn: -1}}
+	b := NewBuilder(begin)
+	b.Add(&e)
+	table := conn.New(conn.Options{})
+	for c := range uint64(10) {
+		pid, comm := uint32(3959+c%2), "nginx"
+		if c >= 8 {
+			pid, comm = 7, "orders"
+		}
+		table.Apply(&event.Event{Time: begin, Kind: event.Open, Cookie: 1 + c, NetNS: 7, Role: event.Client, Local: netip.AddrPortFrom(e.Local.Addr(), uint16(40000+c)),
+			Remote: e.Remote, Opener: event.Proc{PID: pid, Comm: comm}})
+	}
+	var snapshot conn.Snapshot
+	table.Snapshot(begin+second, &snapshot)
+	list, _ := new(rows.Builder).Build(&snapshot, nil)
+	r := b.Report(End{Now: begin + second, Rows: list, Start: &event.StartInfo{}})
+	if s := r.Storms[0]; s.Comm != "nginx" || s.PID != 0 || s.Processes != 2 || s.Others != 1 {
+		t.Errorf("storm %+v", s)
+	}
+	if d := r.Destinations[0]; d.Comm != "nginx" || d.PID != 0 || d.Procs != 2 || d.Most != 8 || d.Opened != 10 || d.Others != 1 {
+		t.Errorf("destination %+v", d)
+	}
+	if n := strings.Count(markdown(t, r), "nginx (2 processes) +1 more"); n != 3 { // in the storm, its start, and the destination
+		t.Errorf("named %d times, want 3:\n%s", n, markdown(t, r))
+	}
+}
+
+// TestPeakCounted: a call that found no port counts what is in use; how many ports connect()
+// would take over is an estimate.
+func TestPeakCounted(t *testing.T) {
+	g := pressure.Gauge{Key: pressure.Key{Remote: netip.MustParseAddrPort("127.0.0.1:80")}, TimeWait: 100, Reusable: 50, Limit: 100}
+	g.Used = 50
+	for refused, want := range map[uint64]float64{0: 50, 1: 100} {
+		g.Refused = refused
+		if c := counted(&g); c.Used != want {
+			t.Errorf("%d refused: %v ports in use, want %v", refused, c.Used, want)
+		}
 	}
 }

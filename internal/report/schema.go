@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+
+	"github.com/twtrace/twtrace/internal/output"
 )
 
 // JSONSchema returns the JSON Schema of the JSON form, made from the types:
@@ -54,11 +56,21 @@ func objectSchema(t reflect.Type) map[string]any {
 			continue
 		}
 		p := schemaOf(f.Type)
-		p["description"] = f.Tag.Get("doc")
+		p["description"] = description(name, f.Tag.Get("doc"))
 		properties[name] = p
 		if !optional {
 			required = append(required, name)
 		}
 	}
 	return map[string]any{"type": "object", "properties": properties, "required": required}
+}
+
+// description is what the field says of itself, or else what its name means in all that
+// twtrace prints.
+func description(name, doc string) string {
+	if doc != "" {
+		return doc
+	}
+	term, _ := output.FindTerm(name)
+	return term.Doc
 }

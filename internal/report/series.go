@@ -7,16 +7,17 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// maxSteps bounds the series: when there are more, each two become one. More could
-// not be told apart on a screen.
+// maxSteps bounds the series: when there are more, each two become one. A screen
+// could not show more.
 const maxSteps = 1000
 
 // step is what happened in one step of time.
 type step struct {
-	timeWait, established                         uint64 // the most
+	timeWait, established                         uint64 // the maximum
 	opened, ended, begins, exits, failed, refused uint64
 	lost                                          uint64
-	share                                         float64 // the most; negative if it is not known
+	share                                         float64  // the maximum; negative if it is not known
+	held                                          []uint64 // by program, see holding; nil if it was not sampled
 }
 
 // timeline counts in steps, which get longer as the recording does.
@@ -31,7 +32,7 @@ func newTimeline(begin int64) *timeline {
 	return &timeline{begin: begin, width: int64(time.Second), now: begin}
 }
 
-// at is the step of that time, the first one of what came before the begin.
+// at is the step of that time, the first one for what came before the start.
 func (t *timeline) at(when int64) *step {
 	t.now = max(t.now, when)
 	since := max(when-t.begin, 0)
@@ -69,6 +70,9 @@ func (s *step) merge(o *step) {
 	s.refused += o.refused
 	s.lost += o.lost
 	s.share = max(s.share, o.share)
+	if o.held != nil {
+		s.hold(o.held)
+	}
 }
 
 // count takes a record into account.

@@ -89,10 +89,12 @@ func TestLives(t *testing.T) {
 	if sum != n {
 		t.Errorf("%d in the bars, want %d", sum, n)
 	}
-	for i := range lifeCount - 1 {
-		if from := lifeFrom(i); lifeBucket(from) != i || lifeBucket(lifeFrom(i+1)-1) != i {
-			t.Errorf("bucket %d does not hold its ends", i)
-		}
+	l = lives{}
+	l.add(int64(time.Second), true)
+	l.add(int64(time.Hour), false)
+	bars := l.report().Bars
+	if first, last := bars[0], bars[len(bars)-1]; first.Client != 1 || first.Other != 0 || last.To != 0 || last.Client != 0 || last.Other != 1 {
+		t.Errorf("bars of 1 s and 1 h: %+v", bars)
 	}
 	if l = (lives{}); l.report().P50 != nil {
 		t.Error("of no lifetime half are known")
@@ -101,8 +103,8 @@ func TestLives(t *testing.T) {
 
 func TestTimeTicks(t *testing.T) {
 	for _, long := range []float64{1, 9, 61, 999, 86400, 1e7} {
-		ticks := timeTicks(1795385647.25, 1795385647.25+long)
-		if len(ticks) == 0 && long > 1 || len(ticks) > mostTicks+1 {
+		ticks := timeTicks(1795385647.25, 1795385647.25+long, 3600)
+		if len(ticks) == 0 && long > 1 || len(ticks) > maxTicks+1 {
 			t.Errorf("%v s: %d ticks", long, len(ticks))
 		}
 	}

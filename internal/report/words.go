@@ -3,10 +3,12 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 )
 
@@ -26,6 +28,9 @@ func share(f float64) string {
 	return strconv.FormatFloat(p, 'f', 1, 64) + "%"
 }
 
+// shareText is a share in whole percent, and is 100% only of all.
+func shareText(f float64) string { return output.Percent(uint64(f*1e6), 1e6) }
+
 func percent(part, whole uint64) cell {
 	if whole == 0 {
 		return text("")
@@ -33,38 +38,19 @@ func percent(part, whole uint64) cell {
 	return text(output.Percent(part, whole))
 }
 
-// clock is the time of day of a time of the report, to the second.
-func clock(stamp string) string {
-	if len(stamp) < len("2006-01-02T15:04:05") {
-		return "-"
-	}
-	return stamp[len("2006-01-02T"):len("2006-01-02T15:04:05")]
-}
-
-// when is a time in words: with its day if the report has several.
-func (r *Report) when(stamp string) string {
-	if stamp == "" {
-		return "-"
-	}
-	if r.oneDay() {
-		return clock(stamp)
-	}
-	return stamp[:len("2006-01-02")] + " " + clock(stamp)
-}
-
-func (r *Report) oneDay() bool {
-	const day = len("2006-01-02")
-	return r.Trace.Begin[:day] == r.Trace.End[:day]
-}
-
 // period is the time reported on.
 func (r *Report) period() string {
-	day := r.Trace.Begin[:len("2006-01-02")]
 	long := output.Duration(int64(r.Trace.Duration * float64(time.Second)))
-	if r.oneDay() {
-		return fmt.Sprintf("%s, %s to %s UTC (%s)", day, clock(r.Trace.Begin), clock(r.Trace.End), long)
+	begin, end := r.local(r.Trace.Begin), r.local(r.Trace.End)
+	layout := time.TimeOnly
+	if !r.oneDay() {
+		layout = time.DateTime
 	}
-	return fmt.Sprintf("%s to %s UTC (%s)", r.when(r.Trace.Begin), r.when(r.Trace.End), long)
+	words := fmt.Sprintf("%s to %s %s (%s)", begin.Format(time.DateTime), end.Format(layout), r.zoneWords(), long)
+	if r.oneDay() {
+		words = strings.Replace(words, " ", ", ", 1)
+	}
+	return words
 }
 
 // severityWords are what a severity is called; colour is never the only sign.
@@ -88,17 +74,33 @@ func process(comm string, pid uint32) string {
 	return fmt.Sprintf("%s[%d]", comm, pid)
 }
 
+// programName is a program with its pid or the number of its processes, and how many other
+// programs take part.
+func programName(comm string, pid uint32, processes, others uint64) string {
+	name := process(comm, pid)
+	if name != "" && pid == 0 && processes > 1 {
+		name += " (" + output.Count(processes) + " processes)"
+	}
+	if name != "" && others > 0 {
+		name += " +" + output.Count(others) + " more"
+	}
+	return name
+}
+
 // flow is where a connection goes: 10.0.0.7 -> 10.2.0.9:5432.
 func flow(laddr, raddr string, rport uint16) string {
 	if raddr == "" {
 		return laddr
 	}
-	to := sameRemote(raddr, rport)
+	to := remoteText(raddr, rport)
 	if laddr == "" {
 		return to
 	}
 	return laddr + " -> " + to
 }
+
+// omittedPrograms counts those that a list does not name.
+func omittedPrograms(n int) string { return fmt.Sprintf(", %d more", n) }
 
 // omitted says what a table leaves out, "" if nothing.
 func omitted(n uint64, what string) string {
@@ -119,31 +121,81 @@ func plural(n uint64, one, many string) string {
 func (r *Report) headline() string {
 	var parts []string
 	if p := r.Peaks.PortsShare; p != nil && len(r.Destinations) > 0 && r.Destinations[0].Usable > 0 {
-		d := r.Destinations[0]
-		parts = append(parts, fmt.Sprintf("At the most, %s of %s local ports towards %s were in use (%s, at %s)",
-			output.Count(d.Used), output.Count(d.Usable), sameRemote(d.Raddr, d.Rport), share(d.share), r.when(d.UsedAt)))
+		parts = append(parts, r.portsWords(&r.Destinations[0]))
 	}
 	var noPort uint64
 	for _, d := range r.Destinations {
 		noPort += d.NoPort
 	}
 	if noPort > 0 {
-		parts = append(parts, plural(noPort, "connect() found no free port", "calls of connect() found no free port"))
+		parts = append(parts, plural(noPort, "connect() call", "connect() calls")+" failed"+r.outageWords())
 	}
 	if n := r.Totals.Refused; n > 0 {
-		parts = append(parts, "the kernel refused "+plural(n, "TIME_WAIT socket", "TIME_WAIT sockets"))
-	}
-	if n := uint64(len(r.Storms)) + r.Omitted.Storms; n > 0 {
-		parts = append(parts, plural(n, "storm", "storms")+" recorded")
+		parts = append(parts, "The kernel refused "+plural(n, "TIME_WAIT socket", "TIME_WAIT sockets"))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
-	return strings.Join(parts, "; ") + "."
+	return strings.Join(parts, ". ") + "."
+}
+
+// portsWords are how full the ports to the worst destination were.
+func (r *Report) portsWords(d *Destination) string {
+	to, where := remoteText(d.Raddr, d.Rport), ""
+	if name := r.names.of(d.NetNS); name != "" {
+		where = " in " + name
+	}
+	use := fmt.Sprintf("%s of %s", output.Count(d.Used), output.Count(d.Usable))
+	if i := slices.IndexFunc(r.Outages, func(o Outage) bool { return o.of(d) }); i >= 0 {
+		return fmt.Sprintf("Ports to %s%s ran out at %s (%s in use)", to, where, r.when(r.Outages[i].Begin), use)
+	}
+	words := fmt.Sprintf("At the peak, %s local ports to %s%s were in use (%s, at %s)", use, to, where, share(d.share), r.when(d.UsedAt))
+	if d.Blocked < d.Used {
+		words += fmt.Sprintf(", about %s of them in TIME_WAIT and old enough for connect() to reuse", output.Count(d.Used-d.Blocked))
+	}
+	return words
+}
+
+// of reports whether o is an outage of the ports to d.
+func (o *Outage) of(d *Destination) bool {
+	return o.What == event.Ports.String() && o.NetNS == d.NetNS && o.Laddr == d.Laddr && o.Raddr == d.Raddr && o.Rport == d.Rport
+}
+
+// outageWords say in how many outages calls failed, and for how long; "" if that is not known.
+func (r *Report) outageWords() string {
+	var n uint64
+	var long float64
+	lasts := ""
+	for i := range r.Outages {
+		o := &r.Outages[i]
+		if o.What != event.Ports.String() {
+			continue
+		}
+		n++
+		long += o.Duration
+		if o.to == 0 {
+			lasts = ", the last until the end of the recording"
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		if lasts != "" {
+			lasts = ", until the end of the recording"
+		}
+		return " in " + seconds(long) + lasts
+	}
+	return " in " + plural(n, "", "outages") + ", " + seconds(long) + " in all" + lasts
 }
 
 // tile is a number of the head of the page.
 type tile struct{ Name, Value, Note string }
+
+// seconds words a number of seconds, one at least.
+func seconds(s float64) string {
+	return output.Seconds(max(time.Duration(s*float64(time.Second)), time.Second))
+}
 
 func (r *Report) tiles() []tile {
 	at := func(p Peak) string {
@@ -159,15 +211,15 @@ func (r *Report) tiles() []tile {
 	if p := r.Peaks.PortsShare; p != nil {
 		t = append(t, tile{"ports, worst destination", share(p.Value), at(*p)})
 	} else {
-		t = append(t, tile{"ports, worst destination", "-", "no limit in the recording"})
+		t = append(t, tile{"ports, worst destination", "-", "no limits recorded"})
 	}
 	failed := ""
 	if r.Totals.Failed > 0 {
 		failed = "peak " + output.Rate(r.Peaks.FailRate.Value) + " " + at(r.Peaks.FailRate)
 	}
-	lost := "of what the hooks see"
+	lost := "of the events that the hooks see"
 	if r.Totals.Lost > 0 {
-		lost = "the numbers here are too low"
+		lost = "numbers here are too low"
 	}
 	return append(t,
 		tile{"calls failed", output.Count(r.Totals.Failed), failed},

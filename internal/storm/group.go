@@ -11,23 +11,24 @@ import (
 )
 
 const (
-	// MaxWindow bounds the window of churn.
+	// MaxWindow is the longest window of churn.
 	MaxWindow = time.Minute
-	// maxGroups bounds the groups that are watched; the idlest gives way.
+	// maxGroups limits the groups that a detector watches; a new one replaces the one
+	// that has been idle longest.
 	maxGroups = 4096
-	// idleAfter is when a group that opens nothing is forgotten.
+	// idleAfter is when the detector forgets a group that opens nothing.
 	idleAfter = 5 * time.Minute
-	// baselineOver is how long a group's usual rate looks back.
+	// baselineOver is the time constant of a group's usual rate.
 	baselineOver = 10 * time.Minute
-	// farAbove is by how much churn must exceed the group's usual rate.
+	// farAbove is by which factor churn must exceed the group's usual rate.
 	farAbove = 3
-	// shortShare is how many of its connections must be short-lived.
+	// shortShare is which share of its connections must be short-lived.
 	shortShare = 0.5
 )
 
 // groupKey names an owner group: the processes of one name in a network namespace
-// and a cgroup, and so of one unit or container. What they have run, and who started
-// them, may differ: a script that is started every second is one owner.
+// and a cgroup, and so of one unit or container. Their executables and parents may
+// differ: a script that cron starts every minute is one owner.
 type groupKey struct {
 	netns  uint32
 	comm   string
@@ -40,28 +41,29 @@ func compareGroups(a, b groupKey) int {
 	return cmp.Or(cmp.Compare(a.netns, b.netns), strings.Compare(a.comm, b.comm), cmp.Compare(a.cgroup, b.cgroup))
 }
 
-// second is what a group did in one.
+// second is what a group did in one second.
 type second struct{ opens, ends, short uint32 }
 
 const ringSeconds = int(MaxWindow / time.Second)
 
-// spanSeconds is how long a span is: what counts as of late is one and a part of another.
+// spanSeconds is how long a span is. A group knows the present span and the one
+// before: the last 16 to 32 s.
 const spanSeconds = 16
 
-// span is who and where a group was in one.
+// span is which processes of a group connected, and where to, in one span.
 type span struct {
-	several bool // destinations
-	pids    [4]uint64
+	several bool // there was more than one destination
+	pids    conn.PIDSketch
 }
 
-// group is what is known of one owner group, as a client.
+// group is one owner group, as a client.
 type group struct {
 	proc         event.Proc // seen last
 	local        netip.Addr
 	remote       netip.AddrPort // the last one
 	span, before span
 	ring         [ringSeconds]second
-	sec          int64 // that the ring has come to
+	sec          int64 // the second that the ring is at
 	last         int64
 	lives        conn.Hist
 	usual        float64 // connections per second, while it does not churn
@@ -115,11 +117,10 @@ func (s *groups) observe(e *event.Event, short time.Duration) {
 	}
 	g.proc, g.local, g.remote = e.Process, e.Local.Addr(), e.Remote
 	g.proc.Comm = k.comm
-	bit := e.Process.PID * 0x9E3779B1 >> 24
-	g.span.pids[bit/64] |= 1 << (bit % 64)
+	g.span.pids.Add(e.Process.PID)
 }
 
-// evict forgets the group that has done nothing for longest.
+// evict forgets the group that has been idle longest.
 func (s *groups) evict() {
 	var idlest groupKey
 	last := int64(-1)
@@ -175,18 +176,18 @@ func (g *group) rate(window time.Duration) float64 {
 	return float64(s.opens) / seconds
 }
 
-// judge reports whether the group churns, and for longer than the window. What began
-// ends at half of the rate.
-func (g *group) judge(at int64, o Options, begun bool) bool {
+// judge reports whether the group churns, and has for longer than the window. Churn
+// that started ends below half of the rate.
+func (g *group) judge(at int64, o Options, started bool) bool {
 	s, seconds := g.sum(o.Window)
 	opens := float64(s.opens) / seconds
 	limit := max(o.Rate, farAbove*g.usual)
-	if begun {
+	if started {
 		limit /= 2
 	}
 	if opens < limit || float64(s.short) < shortShare*float64(max(s.ends, 1)) {
 		g.above = 0
-		if !begun {
+		if !started {
 			g.usual += (opens - g.usual) / baselineOver.Seconds()
 		}
 		return false
@@ -194,7 +195,7 @@ func (g *group) judge(at int64, o Options, begun bool) bool {
 	if g.above == 0 {
 		g.above = at
 	}
-	return begun || at-g.above >= int64(o.Window)
+	return started || at-g.above >= int64(o.Window)
 }
 
 // evidence adds how long the group's connections live.
@@ -208,19 +209,18 @@ func (g *group) evidence(info *event.StormInfo) {
 	info.ShortShare = float64(s.short) / float64(s.ends)
 }
 
-// where is the destination, if the group has only one of late.
-func (g *group) where() (netip.AddrPort, netip.AddrPort) {
+// where is the destination, if the group had only one in the present span and the
+// one before.
+func (g *group) where() (local, remote netip.AddrPort) {
 	if g.span.several || g.before.several {
 		return netip.AddrPort{}, netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(g.local, 0), g.remote
 }
 
-// pids is about how many processes there were of late.
+// pids estimates how many processes there were in the present span and the one before.
 func (g *group) pids() int {
 	seen := g.span.pids
-	for i, bits := range g.before.pids {
-		seen[i] |= bits
-	}
-	return conn.Distinct(seen[:])
+	seen.Merge(&g.before.pids)
+	return seen.Count()
 }

@@ -1,8 +1,8 @@
-// Package storm raises a flag early, and for real trouble only: when ports or
-// TIME_WAIT buckets run out, by the severities of package pressure, and when one
-// group of processes opens and closes short-lived connections fast. A storm starts
-// once, is told again while it lasts, and ends once: it has to be over for a while.
-// Time is that of the caller.
+// Package storm reports storms early, and real ones only: when ports or TIME_WAIT
+// buckets run out, by the severities of package pressure, and when one group of
+// processes opens and closes short-lived connections fast. A storm starts once, has
+// updates while it lasts, and ends once, after a calm time. Time is that of the
+// caller.
 package storm
 
 import (
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/pressure"
 )
@@ -23,22 +24,23 @@ const (
 	DefaultWindow     = 10 * time.Second
 )
 
-// How long things must last to be believed.
+// How long a state must last before it counts.
 const (
-	raiseAfter = time.Second      // a severity, unless calls are refused
-	calmAfter  = 30 * time.Second // without that severity it is over
-	tellEvery  = 10 * time.Second // updates
-	// farther is by which share of the time that is left a forecast has to last until
-	// it makes a storm crit: rates are those of ten seconds, in which a load that
-	// catches up after a pause seems to be a faster one.
-	farther = 0.2
+	raiseAfter  = time.Second      // a severity starts a storm, unless calls fail: then at once
+	calmAfter   = 30 * time.Second // time without a severity that ends it
+	critAfter   = 2 * time.Second  // time without a forecast that it will be crit; an outage that is over ends crit at once
+	updateEvery = 10 * time.Second
+	// confirmShare is for which share of the time left a forecast has to last before
+	// it makes a storm crit: rates are over ten seconds, and a load that catches up
+	// after a pause looks like a faster one in them.
+	confirmShare = 0.2
 )
 
 // Options say what churn is. Zero values mean the defaults.
 type Options struct {
 	ShortLived time.Duration // a connection that lives no longer is short-lived
 	Rate       float64       // short-lived connections per second of one owner group
-	Window     time.Duration // for longer than this; at most MaxWindow
+	Window     time.Duration // how long that rate has to last; at most MaxWindow
 }
 
 // Detector finds storms. It is not safe for concurrent use.
@@ -46,7 +48,6 @@ type Detector struct {
 	opt    Options
 	storms map[key]*storm
 	groups groups
-	seen   bool // any storm, ever
 }
 
 // New returns a detector.
@@ -64,31 +65,16 @@ type key struct {
 	group  groupKey     // of churn
 }
 
-// storm is one that goes on, or may be about to.
+// storm is a storm that lasts, or may start.
 type storm struct {
-	begun    bool
+	started  bool
 	since    int64 // when the severity was first seen
 	severity event.Severity
 	lastSev  [event.Crit + 1]int64 // when it was last at that severity or above
-	foreseen int64                 // since when the limit will be reached; 0: it will not
-	told     int64
+	forecast int64                 // since when a forecast says that the limit will be reached; 0: none does
+	reported int64                 // when its last record was made
 	fails    uint64
-	last     event.Event // as it was last told
-}
-
-// Seen reports whether there was any storm.
-func (d *Detector) Seen() bool { return d.seen }
-
-// Active returns the storms that go on, as they were last told, the worst first.
-func (d *Detector) Active() []event.Event {
-	var out []event.Event
-	for _, s := range d.storms {
-		if s.begun {
-			out = append(out, s.last)
-		}
-	}
-	slices.SortFunc(out, order)
-	return out
+	last     event.Event // its last record
 }
 
 func order(a, b event.Event) int {
@@ -104,7 +90,7 @@ func order(a, b event.Event) int {
 func (d *Detector) Observe(e *event.Event) { d.groups.observe(e, d.opt.ShortLived) }
 
 // Tick judges a reading, once a second or so, and returns the records of storms
-// that began, went on or ended.
+// that started, have an update or ended, the worst first.
 func (d *Detector) Tick(r *pressure.Reading) []event.Event {
 	d.groups.advance(r.At)
 	now := make(map[key]event.Event)
@@ -126,13 +112,13 @@ func (d *Detector) Tick(r *pressure.Reading) []event.Event {
 		out = d.judge(out, k, e, r.At)
 	}
 	for k, s := range d.storms {
-		if _, ok := now[k]; !ok { // what it was about is gone
+		if _, ok := now[k]; !ok { // its gauge or group is gone
 			e := s.last
 			e.Time = r.At
 			if e.Storm != nil {
 				calm := *e.Storm
-				calm.Severity, calm.Rate, calm.ExhaustsIn, calm.Used, calm.Projected = event.SeverityNone, 0, -1, 0, 0
-				calm.Fails = 0
+				calm.Severity, calm.Rate, calm.Demand, calm.ExhaustsIn, calm.Used, calm.Projected = event.SeverityNone, 0, 0, -1, 0, 0
+				calm.Fails, calm.Resolved = 0, calm.Outage >= 0
 				e.Storm = &calm
 			}
 			out = d.judge(out, k, e, r.At)
@@ -142,67 +128,75 @@ func (d *Detector) Tick(r *pressure.Reading) []event.Event {
 	return out
 }
 
-// judge moves a storm on by what is seen of it now, and appends what is to be told.
+// judge moves a storm on by its present state e, and appends the record of that if
+// it needs one.
 func (d *Detector) judge(out []event.Event, k key, e event.Event, at int64) []event.Event {
 	s := d.storms[k]
 	seen := event.SeverityNone
 	refused := uint64(0)
 	if e.Storm != nil {
-		seen, refused = s.believe(e.Storm, at), e.Storm.Fails
+		seen, refused = s.confirm(e.Storm, at), e.Storm.Fails
 	}
 	for v := event.Warn; v <= seen; v++ {
 		s.lastSev[v] = at
 	}
 	s.fails += refused
-	if !s.begun {
+	if !s.started {
 		switch {
 		case seen == event.SeverityNone:
-			delete(d.storms, k) // it was nothing
+			delete(d.storms, k) // it never started
 		case refused > 0 || at-s.since >= int64(raiseAfter):
-			s.begun, s.severity, d.seen = true, seen, true
-			return append(out, s.tell(e, event.StormStart, at))
+			s.started, s.severity = true, seen
+			return append(out, s.record(e, event.StormStart, at))
 		}
 		return out
 	}
 	switch {
 	case seen > s.severity, refused > 0 && s.fails == refused:
 		s.severity = max(s.severity, seen)
-		return append(out, s.tell(e, event.StormUpdate, at))
+		return append(out, s.record(e, event.StormUpdate, at))
 	case at-s.lastSev[event.Warn] >= int64(calmAfter):
 		delete(d.storms, k)
-		return append(out, s.tell(e, event.StormEnd, at))
-	case s.severity == event.Crit && at-s.lastSev[event.Crit] >= int64(calmAfter):
+		return append(out, s.record(e, event.StormEnd, at))
+	case s.severity == event.Crit && seen < event.Crit && (e.Storm.Resolved || at-s.lastSev[event.Crit] >= int64(critAfter)):
 		s.severity = event.Warn
-		return append(out, s.tell(e, event.StormUpdate, at))
-	case at-s.told >= int64(tellEvery):
-		return append(out, s.tell(e, event.StormUpdate, at))
+		return append(out, s.record(e, event.StormUpdate, at))
+	case at-s.reported >= int64(updateEvery):
+		return append(out, s.record(e, event.StormUpdate, at))
 	}
 	return out
 }
 
-// believe is the severity of what is seen: crit by a forecast is warn until that has
-// lasted.
-func (s *storm) believe(i *event.StormInfo, at int64) event.Severity {
+// confirm is the severity that counts: crit by a forecast is warn until the forecast
+// has lasted. While calls fail it is crit.
+func (s *storm) confirm(i *event.StormInfo, at int64) event.Severity {
 	if i.Severity != event.Crit {
-		s.foreseen = 0
+		s.forecast = 0
 		return i.Severity
 	}
-	if s.foreseen == 0 {
-		s.foreseen = at
+	if s.forecast == 0 {
+		s.forecast = at
 	}
-	if float64(at-s.foreseen) < farther*i.ExhaustsIn*float64(time.Second) {
+	if i.Outage >= 0 && !i.Resolved {
+		return event.Crit
+	}
+	if float64(at-s.forecast) < confirmShare*i.ExhaustsIn*float64(time.Second) {
 		return event.Warn
 	}
 	return event.Crit
 }
 
-// tell makes the record of a storm.
-func (s *storm) tell(e event.Event, kind event.Kind, at int64) event.Event {
+// record makes a record of the storm.
+func (s *storm) record(e event.Event, kind event.Kind, at int64) event.Event {
 	e.Kind, e.Time = kind, at
 	info := *e.Storm
 	info.Severity, info.Fails = s.severity, s.fails
+	if last := &s.last; e.Process.Comm == "" && last.Storm != nil { // its owner holds nothing any more
+		e.Process, e.Owner, info.PIDs = last.Process, last.Owner, last.Storm.PIDs
+	}
+	info.Resolved = info.Resolved && s.severity < event.Crit
 	e.Storm = &info
-	s.told, s.last = at, e
+	s.reported, s.last = at, e
 	return e
 }
 
@@ -213,13 +207,16 @@ func keyOf(g *pressure.Gauge) key {
 	return key{reason: event.Ports, at: g.Key}
 }
 
-// ofGauge is what a gauge says of a storm.
+// ofGauge is the state of a storm of ports or buckets, from its gauge.
 func (d *Detector) ofGauge(g *pressure.Gauge, at int64) event.Event {
 	info := event.NewStorm()
-	info.Severity, info.Rate, info.Fails = g.Severity, g.Opens, g.Refused
-	info.Used, info.Usable, info.Projected = uint64(g.Used), uint64(g.Limit), uint64(g.Steady)
+	info.Severity, info.Rate, info.Demand, info.Fails = g.Severity, g.Opens, g.Demand, g.Refused
+	info.Used, info.Usable, info.Projected = uint64(g.InUse()), uint64(g.Limit), uint64(g.Steady)
+	if g.Outage.From != 0 {
+		info.Outage, info.Resolved = g.Outage.Length(at).Seconds(), g.Outage.Over()
+	}
 	switch {
-	case g.Refused > 0:
+	case g.Outage.Lasts():
 		info.ExhaustsIn = 0
 	case g.Full:
 		info.ExhaustsIn = g.In.Seconds()
@@ -229,10 +226,15 @@ func (d *Detector) ofGauge(g *pressure.Gauge, at int64) event.Event {
 		e.Reason, e.Role = event.Ports, event.Client
 		e.Local = netip.AddrPortFrom(g.Local, 0)
 	}
-	if len(g.Holders) > 0 {
-		h := &g.Holders[0]
-		e.Process, e.Owner, info.PIDs = h.Process, event.Inferred, uint32(h.PIDs)
-		if e.Role == event.Client {
+	holders := g.Holders
+	if len(holders) == 0 && g.Held() == 0 && g.Failer.Known() { // where others hold them, it is the victim
+		holders = []conn.Holder{{Process: g.Failer, PIDs: 1}}
+	}
+	if len(holders) > 0 {
+		h := &holders[0]
+		info.PIDs, info.Held, info.Others = uint32(h.PIDs), h.N, uint32(len(holders)-1)
+		e.Process, e.Owner = alone(h.Process, info.PIDs), event.Inferred
+		if e.Role == event.Client && 2*h.Guessed <= h.N {
 			e.Owner = event.ByConnect
 		}
 		if v := d.groups.of(groupOf(g.NetNS, h.Process)); v != nil {
@@ -242,27 +244,36 @@ func (d *Detector) ofGauge(g *pressure.Gauge, at int64) event.Event {
 	return e
 }
 
-// churn is what the groups that churn say of it.
+// churn is the state of each storm of churn, from its group.
 func (d *Detector) churn(at int64) map[key]event.Event {
 	out := make(map[key]event.Event)
 	for _, k := range slices.SortedFunc(maps.Keys(d.groups.all), compareGroups) {
 		g := d.groups.all[k]
 		sk := key{reason: event.Churn, group: k}
 		known := d.storms[sk]
-		churns := g.judge(at, d.opt, known != nil && known.begun)
+		churns := g.judge(at, d.opt, known != nil && known.started)
 		if !churns && known == nil {
 			continue
 		}
 		info := event.NewStorm()
 		info.Rate, info.PIDs = g.rate(d.opt.Window), uint32(g.pids())
+		info.Demand = info.Rate
 		if churns {
 			info.Severity = event.Warn
 		}
 		g.evidence(info)
 		e := event.Event{Time: at, NetNS: k.netns, Reason: event.Churn, Role: event.Client,
-			Process: g.proc, Owner: event.ByConnect, Storm: info}
+			Process: alone(g.proc, info.PIDs), Owner: event.ByConnect, Storm: info}
 		e.Local, e.Remote = g.where()
 		out[sk] = e
 	}
 	return out
+}
+
+// alone is p, without its pid if it is one of several processes.
+func alone(p event.Proc, processes uint32) event.Proc {
+	if processes > 1 {
+		p.PID = 0
+	}
+	return p
 }

@@ -17,11 +17,10 @@ type Tally struct {
 	TimeWait Ends   // ends of TIME_WAIT
 	NeverTW  Ends   // ends of parked ones that were never promoted
 	Refused  uint64 // mini-sockets that the kernel had no room for
-	Rearms   uint64 // timers started anew
 }
 
 // Ends counts ends of mini-sockets by reason; ReasonNone is an early end of
-// which the hooks in use do not tell how it came about.
+// which the hooks in use do not show the reason.
 type Ends [len(endReasons)]uint64
 
 // endReasons are the reasons in the order in which the kernel side counts them.
@@ -52,8 +51,8 @@ func (e *Ends) add(o Ends) {
 	}
 }
 
-// Begins is how often TIME_WAIT began.
-func (t Tally) Begins() uint64 { return t.Births - t.Parked + t.Promoted }
+// Starts is how often TIME_WAIT started.
+func (t Tally) Starts() uint64 { return t.Births - t.Parked + t.Promoted }
 
 // Ends is how many mini-sockets ended, in either substate.
 func (t Tally) Ends() uint64 { return t.TimeWait.Total() + t.NeverTW.Total() }
@@ -68,12 +67,11 @@ func (t *Tally) add(o Tally) {
 	t.TimeWait.add(o.TimeWait)
 	t.NeverTW.add(o.NeverTW)
 	t.Refused += o.Refused
-	t.Rearms += o.Rearms
 }
 
 func (c *bpfTally) tally() Tally {
 	return Tally{Births: c.Births, Parked: c.Parked, Promoted: c.Promoted,
-		TimeWait: c.Ends, NeverTW: c.ParkedEnds, Refused: c.Refused, Rearms: c.Rearms}
+		TimeWait: c.Ends, NeverTW: c.ParkedEnds, Refused: c.Refused}
 }
 
 // Account is what a trace has counted and lost so far.
@@ -82,37 +80,26 @@ type Account struct {
 	Total   Tally                  // of those that are gone too
 	Lost    map[event.Stage]uint64 // stages with no loss are absent
 	Late    uint64                 // promotions found at the end of TIME_WAIT only
-	Caught  uint64                 // transitions that a busy program skipped and another handled
-	BPF     []ProgramStats
-}
-
-// ProgramStats are the kernel's statistics of one program. Runs and RuntimeNS
-// are 0 unless kernel.bpf_stats_enabled is 1.
-type ProgramStats struct {
-	Name      string
-	Runs      uint64
-	RuntimeNS uint64
-	Misses    uint64 // runs skipped because the program was already running there
 }
 
 // account is the side of Account that outlives the kernel's objects.
 type account struct {
-	undecoded uint64
-	noRoom    uint64 // in the kernel's maps, as of the last reading
-	final     *Account
+	noRoom uint64 // in the kernel's maps, as of the last reading
+	final  *Account
 
 	first        map[uint32]reading // by namespace: what later readings are compared with
 	started      bool               // the first survey was taken
 	before       int64              // mini-sockets alive at the first survey, less what was traced of them
 	countsBirths bool               // the kernel counts births as they happen
-	drift        []event.Drift      // as of the last survey
+	differs      []event.Drift      // at the last survey
+	drift        []event.Drift      // of that, what was so at the survey before, too
 
 	gone  Tally            // of namespaces that are gone
 	quiet map[uint32]Tally // of namespaces that could not be found at the last survey
 }
 
-// begin prepares the comparison with the kernel's own counters.
-func (a *account) begin(countsBirths bool) {
+// start prepares the comparison with the kernel's own counters.
+func (a *account) start(countsBirths bool) {
 	a.first, a.countsBirths = make(map[uint32]reading), countsBirths
 }
 
@@ -138,57 +125,59 @@ func sortDrift(d []event.Drift) {
 func (t *Tracer) Account() (Account, error) {
 	if t.account.final != nil {
 		a := *t.account.final
-		a.lose(event.StageDecode, t.account.undecoded)
+		a.lose(event.StageDecode, t.undecoded)
 		a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 		return a, nil
 	}
 	return t.readAccount()
 }
 
-// Drift returns by how much the trace and the kernel's own counters differed at
-// the last Compare, for each namespace where they did.
-func (t *Tracer) Drift() ([]event.Drift, error) { return t.account.drift, nil }
-
 func (t *Tracer) readAccount() (Account, error) {
-	a := Account{Total: t.account.gone, Lost: make(map[event.Stage]uint64)}
-	var err error
-	if a.Tallies, err = t.readTallies(); err != nil {
-		return a, fmt.Errorf("read the tallies: %w", err)
-	}
-	for _, n := range a.Tallies {
-		a.Total.add(n)
+	tallies, err := t.readTallies()
+	if err != nil {
+		return Account{}, fmt.Errorf("read the tallies: %w", err)
 	}
 	losses, err := t.readLosses()
 	if err != nil {
-		return a, fmt.Errorf("read the losses: %w", err)
+		return Account{}, fmt.Errorf("read the losses: %w", err)
 	}
 	misses := make(map[string]uint64)
 	for name, p := range t.coll.Programs {
 		s, err := p.Stats()
 		if err != nil {
-			return a, fmt.Errorf("statistics of %s: %w", name, err)
+			return Account{}, fmt.Errorf("statistics of %s: %w", name, err)
 		}
 		misses[name] = s.RecursionMisses
-		a.BPF = append(a.BPF, ProgramStats{Name: name, Runs: s.RunCount,
-			RuntimeNS: uint64(s.Runtime), Misses: s.RecursionMisses})
 	}
-	a.Late = losses[bpfLossLOSS_LATE]
-	a.Caught = losses[bpfLossLOSS_CAUGHT]
-	a.lose(event.StageRing, losses[bpfLossLOSS_RING])
-	t.account.noRoom = losses[bpfLossLOSS_CONNS] + losses[bpfLossLOSS_NETNS] + losses[bpfLossLOSS_PROCS] +
-		losses[bpfLossLOSS_FOLLOW]
+	a := t.account.of(tallies, losses, misses)
+	a.lose(event.StageDecode, t.undecoded)
 	a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
-	a.lose(event.StageTW, ledgerMisses(misses))
-	a.lose(event.StageDecode, t.account.undecoded)
-	skipped := otherMisses(misses)
-	if n := misses[bpfProgState]; n > a.Caught {
-		skipped += n - a.Caught
-	}
-	a.lose(event.StageSkipped, skipped)
 	return a, nil
 }
 
-// ledgerMisses are the skipped runs of the programs that see begins and ends.
+// losses are the counters of the kernel side, by bpfLoss.
+type losses [bpfLossLOSS_MAX]uint64
+
+// of is the account of what the kernel side has counted; misses are the skipped runs by
+// program. What was lost on this side is not in it.
+func (a *account) of(tallies map[uint32]Tally, lost losses, misses map[string]uint64) Account {
+	out := Account{Tallies: tallies, Total: a.gone, Lost: make(map[event.Stage]uint64), Late: lost[bpfLossLOSS_LATE]}
+	for _, n := range tallies {
+		out.Total.add(n)
+	}
+	a.noRoom = lost[bpfLossLOSS_CONNS] + lost[bpfLossLOSS_NETNS] + lost[bpfLossLOSS_PROCS] + lost[bpfLossLOSS_FOLLOW]
+	out.lose(event.StageRing, lost[bpfLossLOSS_RING])
+	out.lose(event.StageTW, ledgerMisses(misses))
+	accepts := misses[bpfProgSockAccept] + misses[bpfProgMptcpAccept]
+	skipped := otherMisses(misses) - min(accepts, lost[bpfLossLOSS_ACCEPT]) // the second programs have handled these
+	if n := misses[bpfProgState]; n > lost[bpfLossLOSS_CAUGHT] {            // those behind it have handled the rest
+		skipped += n - lost[bpfLossLOSS_CAUGHT]
+	}
+	out.lose(event.StageSkipped, skipped)
+	return out
+}
+
+// ledgerMisses are the skipped runs of the programs that see starts and ends of TIME_WAIT.
 func ledgerMisses(misses map[string]uint64) uint64 {
 	var sum uint64
 	for _, h := range hooks {
@@ -204,7 +193,7 @@ func ledgerMisses(misses map[string]uint64) uint64 {
 func otherMisses(misses map[string]uint64) uint64 {
 	var sum uint64
 	for _, h := range hooks {
-		if h.calls || h.set == Fentry && !h.needed {
+		if h.calls || h.set == Fentry && !h.needed && !h.preemptible {
 			sum += misses[h.program]
 		}
 	}
@@ -230,9 +219,9 @@ func (t *Tracer) readTallies() (map[uint32]Tally, error) {
 	return all, iter.Err()
 }
 
-// readLosses returns the counters by bpfLoss, summed over the CPUs.
-func (t *Tracer) readLosses() ([bpfLossLOSS_MAX]uint64, error) {
-	var out [bpfLossLOSS_MAX]uint64
+// readLosses returns the counters, summed over the CPUs.
+func (t *Tracer) readLosses() (losses, error) {
+	var out losses
 	for i := range out {
 		var perCPU []uint64
 		if err := t.coll.Maps[bpfMapLosses].Lookup(uint32(i), &perCPU); err != nil {

@@ -9,18 +9,12 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// adoption is what the programs are given that adopt and disown a mini-socket.
-type adoption struct {
-	Cookie uint64
-	Tuple  bpfTuple
-}
-
 // Adopt makes a mini-socket known that was parked in FIN_WAIT2 before the trace,
 // so that its promotion is seen: the hooks notice it only where they know that it
 // was parked. e is its Snapshot event, with the cookie. One that the hooks know
 // already is left alone; one that is too much for the maps is counted.
 func (t *Tracer) Adopt(e *event.Event) error {
-	if err := t.runOn(bpfProgAdoptMini, adoption{e.Cookie, tupleOf(e)}); err != nil {
+	if err := t.runOn(bpfProgAdoptMini, bpfAdoption{Cookie: e.Cookie, Tuple: tupleOf(e)}); err != nil {
 		return fmt.Errorf("adopt a parked socket: %w", err)
 	}
 	return nil
@@ -29,13 +23,13 @@ func (t *Tracer) Adopt(e *event.Event) error {
 // Disown takes an adopted mini-socket out of the owner table whose end has been read. The
 // hooks have done so, unless it ended before it was adopted.
 func (t *Tracer) Disown(cookie uint64) error {
-	if err := t.runOn(bpfProgDisownMini, adoption{Cookie: cookie}); err != nil {
+	if err := t.runOn(bpfProgDisownMini, bpfAdoption{Cookie: cookie}); err != nil {
 		return fmt.Errorf("disown a parked socket: %w", err)
 	}
 	return nil
 }
 
-func (t *Tracer) runOn(program string, a adoption) error {
+func (t *Tracer) runOn(program string, a bpfAdoption) error {
 	_, err := t.coll.Programs[program].Run(&ebpf.RunOptions{Context: a})
 	return err
 }

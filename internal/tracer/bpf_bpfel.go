@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfAdoption struct {
+	_      structs.HostLayout
+	Cookie uint64
+	Tuple  bpfTuple
+}
+
 type bpfCall uint32
 
 const (
@@ -38,14 +44,14 @@ type bpfConn struct {
 	State       uint8
 	Flags       uint8
 	Mini        uint32
-	Seq         uint32
+	Netns       uint32
 }
 
 type bpfConnecting struct {
 	_      structs.HostLayout
 	Cookie uint64
 	Left   uint8
-	_      [7]byte
+	Pad    [7]uint8
 }
 
 type bpfCpuState struct {
@@ -60,6 +66,11 @@ type bpfCpuState struct {
 	Verdict        uint8
 	VerdictSent    uint8
 	_              [6]byte
+	Clone          uint64
+	CloneAt        [2]uint64
+	ClonePort      uint16
+	CloneExact     uint8
+	Pad2           [5]uint8
 	Handled        [64]uint64
 	Known          [64]uint64
 	Lookups        uint64
@@ -88,9 +99,9 @@ type bpfEvent struct {
 	Why         uint8
 	Flags       uint8
 	Rearms      uint16
-	Err         uint16
+	Err         uint8
 	Call        uint8
-	Pad         [3]uint8
+	Idle        uint32
 }
 
 type bpfEventFlags uint32
@@ -98,16 +109,16 @@ type bpfEventFlags uint32
 const (
 	bpfEventFlagsEVENT_STAMPS_KNOWN bpfEventFlags = 1
 	bpfEventFlagsEVENT_STAMPS       bpfEventFlags = 2
-	bpfEventFlagsEVENT_LATE         bpfEventFlags = 4
-	bpfEventFlagsEVENT_NOT_SEEN     bpfEventFlags = 8
-	bpfEventFlagsEVENT_RESET_SENT   bpfEventFlags = 16
-	bpfEventFlagsEVENT_BOUND        bpfEventFlags = 32
+	bpfEventFlagsEVENT_RESET_SENT   bpfEventFlags = 4
+	bpfEventFlagsEVENT_BOUND        bpfEventFlags = 8
+	bpfEventFlagsEVENT_LISTENER     bpfEventFlags = 16
+	bpfEventFlagsEVENT_GAVE_UP      bpfEventFlags = 32
+	bpfEventFlagsEVENT_DATA_LOST    bpfEventFlags = 64
 )
 
 type bpfFilterRules struct {
 	_         structs.HostLayout
 	Family    uint32
-	Kinds     uint32
 	NetnsLen  uint32
 	LportsLen uint32
 	RportsLen uint32
@@ -139,6 +150,20 @@ type bpfFilterRules struct {
 	Pids    [16]uint32
 	Uids    [8]uint32
 	Follow  uint32
+	EndsLen uint32
+	Ends    [8]struct {
+		_   structs.HostLayout
+		Net struct {
+			_    structs.HostLayout
+			Addr [16]uint8
+			Mask [16]uint8
+		}
+		Ports struct {
+			_    structs.HostLayout
+			Low  uint16
+			High uint16
+		}
+	}
 }
 
 type bpfFollow struct {
@@ -172,16 +197,8 @@ const (
 	bpfLossLOSS_FOLLOW bpfLoss = 4
 	bpfLossLOSS_CAUGHT bpfLoss = 5
 	bpfLossLOSS_LATE   bpfLoss = 6
-	bpfLossLOSS_MAX    bpfLoss = 7
-)
-
-type bpfMiniState uint32
-
-const (
-	bpfMiniStateMINI_NONE      bpfMiniState = 0
-	bpfMiniStateMINI_PARKED    bpfMiniState = 1
-	bpfMiniStateMINI_TIME_WAIT bpfMiniState = 2
-	bpfMiniStateMINI_REFUSED   bpfMiniState = 3
+	bpfLossLOSS_ACCEPT bpfLoss = 7
+	bpfLossLOSS_MAX    bpfLoss = 8
 )
 
 type bpfProc struct {
@@ -204,6 +221,17 @@ const (
 	bpfRoleROLE_SERVER  bpfRole = 2
 )
 
+type bpfShared uint32
+
+const (
+	bpfSharedDEFAULT_MAX_CONNS  bpfShared = 360448
+	bpfSharedDEFAULT_RING_BYTES bpfShared = 8388608
+	bpfSharedPROCS_MAX          bpfShared = 65536
+	bpfSharedPROC_TGID_SHIFT    bpfShared = 42
+	bpfSharedSLOT_CHOICES       bpfShared = 4
+	bpfSharedNS_PER_TICK        bpfShared = 10000000
+)
+
 type bpfSide uint32
 
 const (
@@ -219,7 +247,6 @@ type bpfTally struct {
 	Parked     uint64
 	Promoted   uint64
 	Refused    uint64
-	Rearms     uint64
 	Ends       [7]uint64
 	ParkedEnds [7]uint64
 }
@@ -260,70 +287,72 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapConnecting        = "connecting"
-	bpfMapCpus              = "cpus"
-	bpfMapEvents            = "events"
-	bpfMapFollowed          = "followed"
-	bpfMapLosses            = "losses"
-	bpfMapParkedMinis       = "parked_minis"
-	bpfMapTallies           = "tallies"
-	bpfMapTwtraceConns      = "twtrace_conns"
-	bpfMapTwtraceProcs      = "twtrace_procs"
-	bpfMapTwtraceSpill      = "twtrace_spill"
-	bpfProgAdoptMini        = "adopt_mini"
-	bpfProgDisownMini       = "disown_mini"
-	bpfProgExitAccept       = "exit_accept"
-	bpfProgExitAccept4      = "exit_accept4"
-	bpfProgExitBind         = "exit_bind"
-	bpfProgExitConnect      = "exit_connect"
-	bpfProgExitSocket       = "exit_socket"
-	bpfProgKfreeSkbAny      = "kfree_skb_any"
-	bpfProgKfreeSkbRx       = "kfree_skb_rx"
-	bpfProgMptcpAccept      = "mptcp_accept"
-	bpfProgProcessFork      = "process_fork"
-	bpfProgProcessFree      = "process_free"
-	bpfProgSettleCpu        = "settle_cpu"
-	bpfProgSockAbort        = "sock_abort"
-	bpfProgSockAccept       = "sock_accept"
-	bpfProgState            = "state"
-	bpfProgStateCaught      = "state_caught"
-	bpfProgStateCaught2     = "state_caught_2"
-	bpfProgStateCaught3     = "state_caught_3"
-	bpfProgStateCaught4     = "state_caught_4"
-	bpfProgStateCaught5     = "state_caught_5"
-	bpfProgTimerCancel      = "timer_cancel"
-	bpfProgTimerExpireEntry = "timer_expire_entry"
-	bpfProgTimerStart       = "timer_start"
-	bpfProgTwskAlloc        = "twsk_alloc"
-	bpfProgTwskAllocCaught  = "twsk_alloc_caught"
-	bpfProgTwskDeschedule   = "twsk_deschedule"
-	bpfProgTwskExpire       = "twsk_expire"
-	bpfProgTwskHash         = "twsk_hash"
-	bpfProgTwskKill         = "twsk_kill"
-	bpfProgTwskSegment      = "twsk_segment"
-	bpfProgTwskSegmentDone  = "twsk_segment_done"
-	bpfProgUringCompleteCqe = "uring_complete_cqe"
-	bpfProgUringCompleteRes = "uring_complete_res"
-	bpfVarAllStates         = "all_states"
-	bpfVarCatchAgain        = "catch_again"
-	bpfVarDisplaced         = "displaced"
-	bpfVarEnabled           = "enabled"
-	bpfVarFilter            = "filter"
-	bpfVarFindParkedByTuple = "find_parked_by_tuple"
-	bpfVarNrConnect         = "nr_connect"
-	bpfVarReqskTimerHandler = "reqsk_timer_handler"
-	bpfVarSeesRefusals      = "sees_refusals"
-	bpfVarSlotMask          = "slot_mask"
-	bpfVarSpilled           = "spilled"
-	bpfVarTwTimerHandler    = "tw_timer_handler"
-	bpfVarUnusedCall        = "unused_call"
-	bpfVarUnusedFlags       = "unused_flags"
-	bpfVarUnusedKind        = "unused_kind"
-	bpfVarUnusedLoss        = "unused_loss"
-	bpfVarUnusedMini        = "unused_mini"
-	bpfVarUnusedRole        = "unused_role"
-	bpfVarUnusedSide        = "unused_side"
-	bpfVarUnusedWhy         = "unused_why"
+	bpfMapConnecting         = "connecting"
+	bpfMapCpus               = "cpus"
+	bpfMapEvents             = "events"
+	bpfMapFollowed           = "followed"
+	bpfMapLosses             = "losses"
+	bpfMapParkedMinis        = "parked_minis"
+	bpfMapTallies            = "tallies"
+	bpfMapTwtraceConns       = "twtrace_conns"
+	bpfMapTwtraceProcs       = "twtrace_procs"
+	bpfMapTwtraceSpill       = "twtrace_spill"
+	bpfProgAdoptMini         = "adopt_mini"
+	bpfProgDisownMini        = "disown_mini"
+	bpfProgExitAccept        = "exit_accept"
+	bpfProgExitAccept4       = "exit_accept4"
+	bpfProgExitBind          = "exit_bind"
+	bpfProgExitConnect       = "exit_connect"
+	bpfProgExitSocket        = "exit_socket"
+	bpfProgKfreeSkbAny       = "kfree_skb_any"
+	bpfProgKfreeSkbRx        = "kfree_skb_rx"
+	bpfProgMptcpAccept       = "mptcp_accept"
+	bpfProgMptcpAcceptCaught = "mptcp_accept_caught"
+	bpfProgProcessFork       = "process_fork"
+	bpfProgProcessFree       = "process_free"
+	bpfProgSettleCpu         = "settle_cpu"
+	bpfProgSockAbort         = "sock_abort"
+	bpfProgSockAccept        = "sock_accept"
+	bpfProgSockAcceptCaught  = "sock_accept_caught"
+	bpfProgState             = "state"
+	bpfProgStateCaught       = "state_caught"
+	bpfProgStateCaught2      = "state_caught_2"
+	bpfProgStateCaught3      = "state_caught_3"
+	bpfProgStateCaught4      = "state_caught_4"
+	bpfProgStateCaught5      = "state_caught_5"
+	bpfProgTimerCancel       = "timer_cancel"
+	bpfProgTimerExpireEntry  = "timer_expire_entry"
+	bpfProgTimerStart        = "timer_start"
+	bpfProgTwskAlloc         = "twsk_alloc"
+	bpfProgTwskAllocCaught   = "twsk_alloc_caught"
+	bpfProgTwskDeschedule    = "twsk_deschedule"
+	bpfProgTwskExpire        = "twsk_expire"
+	bpfProgTwskHash          = "twsk_hash"
+	bpfProgTwskKill          = "twsk_kill"
+	bpfProgTwskSegment       = "twsk_segment"
+	bpfProgTwskSegmentDone   = "twsk_segment_done"
+	bpfProgUringCompleteCqe  = "uring_complete_cqe"
+	bpfProgUringCompleteRes  = "uring_complete_res"
+	bpfVarAllStates          = "all_states"
+	bpfVarCatchAgain         = "catch_again"
+	bpfVarDisplaced          = "displaced"
+	bpfVarEnabled            = "enabled"
+	bpfVarFilter             = "filter"
+	bpfVarFindParkedByTuple  = "find_parked_by_tuple"
+	bpfVarNrConnect          = "nr_connect"
+	bpfVarReqskTimerHandler  = "reqsk_timer_handler"
+	bpfVarSeesRefusals       = "sees_refusals"
+	bpfVarSlotMask           = "slot_mask"
+	bpfVarSpilled            = "spilled"
+	bpfVarTwTimerHandler     = "tw_timer_handler"
+	bpfVarUnusedCall         = "unused_call"
+	bpfVarUnusedFlags        = "unused_flags"
+	bpfVarUnusedKind         = "unused_kind"
+	bpfVarUnusedLoss         = "unused_loss"
+	bpfVarUnusedRole         = "unused_role"
+	bpfVarUnusedShared       = "unused_shared"
+	bpfVarUnusedSide         = "unused_side"
+	bpfVarUnusedWhy          = "unused_why"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -368,40 +397,42 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	AdoptMini        *ebpf.ProgramSpec `ebpf:"adopt_mini"`
-	DisownMini       *ebpf.ProgramSpec `ebpf:"disown_mini"`
-	ExitAccept       *ebpf.ProgramSpec `ebpf:"exit_accept"`
-	ExitAccept4      *ebpf.ProgramSpec `ebpf:"exit_accept4"`
-	ExitBind         *ebpf.ProgramSpec `ebpf:"exit_bind"`
-	ExitConnect      *ebpf.ProgramSpec `ebpf:"exit_connect"`
-	ExitSocket       *ebpf.ProgramSpec `ebpf:"exit_socket"`
-	KfreeSkbAny      *ebpf.ProgramSpec `ebpf:"kfree_skb_any"`
-	KfreeSkbRx       *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
-	MptcpAccept      *ebpf.ProgramSpec `ebpf:"mptcp_accept"`
-	ProcessFork      *ebpf.ProgramSpec `ebpf:"process_fork"`
-	ProcessFree      *ebpf.ProgramSpec `ebpf:"process_free"`
-	SettleCpu        *ebpf.ProgramSpec `ebpf:"settle_cpu"`
-	SockAbort        *ebpf.ProgramSpec `ebpf:"sock_abort"`
-	SockAccept       *ebpf.ProgramSpec `ebpf:"sock_accept"`
-	State            *ebpf.ProgramSpec `ebpf:"state"`
-	StateCaught      *ebpf.ProgramSpec `ebpf:"state_caught"`
-	StateCaught2     *ebpf.ProgramSpec `ebpf:"state_caught_2"`
-	StateCaught3     *ebpf.ProgramSpec `ebpf:"state_caught_3"`
-	StateCaught4     *ebpf.ProgramSpec `ebpf:"state_caught_4"`
-	StateCaught5     *ebpf.ProgramSpec `ebpf:"state_caught_5"`
-	TimerCancel      *ebpf.ProgramSpec `ebpf:"timer_cancel"`
-	TimerExpireEntry *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
-	TimerStart       *ebpf.ProgramSpec `ebpf:"timer_start"`
-	TwskAlloc        *ebpf.ProgramSpec `ebpf:"twsk_alloc"`
-	TwskAllocCaught  *ebpf.ProgramSpec `ebpf:"twsk_alloc_caught"`
-	TwskDeschedule   *ebpf.ProgramSpec `ebpf:"twsk_deschedule"`
-	TwskExpire       *ebpf.ProgramSpec `ebpf:"twsk_expire"`
-	TwskHash         *ebpf.ProgramSpec `ebpf:"twsk_hash"`
-	TwskKill         *ebpf.ProgramSpec `ebpf:"twsk_kill"`
-	TwskSegment      *ebpf.ProgramSpec `ebpf:"twsk_segment"`
-	TwskSegmentDone  *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
-	UringCompleteCqe *ebpf.ProgramSpec `ebpf:"uring_complete_cqe"`
-	UringCompleteRes *ebpf.ProgramSpec `ebpf:"uring_complete_res"`
+	AdoptMini         *ebpf.ProgramSpec `ebpf:"adopt_mini"`
+	DisownMini        *ebpf.ProgramSpec `ebpf:"disown_mini"`
+	ExitAccept        *ebpf.ProgramSpec `ebpf:"exit_accept"`
+	ExitAccept4       *ebpf.ProgramSpec `ebpf:"exit_accept4"`
+	ExitBind          *ebpf.ProgramSpec `ebpf:"exit_bind"`
+	ExitConnect       *ebpf.ProgramSpec `ebpf:"exit_connect"`
+	ExitSocket        *ebpf.ProgramSpec `ebpf:"exit_socket"`
+	KfreeSkbAny       *ebpf.ProgramSpec `ebpf:"kfree_skb_any"`
+	KfreeSkbRx        *ebpf.ProgramSpec `ebpf:"kfree_skb_rx"`
+	MptcpAccept       *ebpf.ProgramSpec `ebpf:"mptcp_accept"`
+	MptcpAcceptCaught *ebpf.ProgramSpec `ebpf:"mptcp_accept_caught"`
+	ProcessFork       *ebpf.ProgramSpec `ebpf:"process_fork"`
+	ProcessFree       *ebpf.ProgramSpec `ebpf:"process_free"`
+	SettleCpu         *ebpf.ProgramSpec `ebpf:"settle_cpu"`
+	SockAbort         *ebpf.ProgramSpec `ebpf:"sock_abort"`
+	SockAccept        *ebpf.ProgramSpec `ebpf:"sock_accept"`
+	SockAcceptCaught  *ebpf.ProgramSpec `ebpf:"sock_accept_caught"`
+	State             *ebpf.ProgramSpec `ebpf:"state"`
+	StateCaught       *ebpf.ProgramSpec `ebpf:"state_caught"`
+	StateCaught2      *ebpf.ProgramSpec `ebpf:"state_caught_2"`
+	StateCaught3      *ebpf.ProgramSpec `ebpf:"state_caught_3"`
+	StateCaught4      *ebpf.ProgramSpec `ebpf:"state_caught_4"`
+	StateCaught5      *ebpf.ProgramSpec `ebpf:"state_caught_5"`
+	TimerCancel       *ebpf.ProgramSpec `ebpf:"timer_cancel"`
+	TimerExpireEntry  *ebpf.ProgramSpec `ebpf:"timer_expire_entry"`
+	TimerStart        *ebpf.ProgramSpec `ebpf:"timer_start"`
+	TwskAlloc         *ebpf.ProgramSpec `ebpf:"twsk_alloc"`
+	TwskAllocCaught   *ebpf.ProgramSpec `ebpf:"twsk_alloc_caught"`
+	TwskDeschedule    *ebpf.ProgramSpec `ebpf:"twsk_deschedule"`
+	TwskExpire        *ebpf.ProgramSpec `ebpf:"twsk_expire"`
+	TwskHash          *ebpf.ProgramSpec `ebpf:"twsk_hash"`
+	TwskKill          *ebpf.ProgramSpec `ebpf:"twsk_kill"`
+	TwskSegment       *ebpf.ProgramSpec `ebpf:"twsk_segment"`
+	TwskSegmentDone   *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
+	UringCompleteCqe  *ebpf.ProgramSpec `ebpf:"uring_complete_cqe"`
+	UringCompleteRes  *ebpf.ProgramSpec `ebpf:"uring_complete_res"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -440,8 +471,8 @@ type bpfVariableSpecs struct {
 	UnusedFlags       *ebpf.VariableSpec `ebpf:"unused_flags"`
 	UnusedKind        *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLoss        *ebpf.VariableSpec `ebpf:"unused_loss"`
-	UnusedMini        *ebpf.VariableSpec `ebpf:"unused_mini"`
 	UnusedRole        *ebpf.VariableSpec `ebpf:"unused_role"`
+	UnusedShared      *ebpf.VariableSpec `ebpf:"unused_shared"`
 	UnusedSide        *ebpf.VariableSpec `ebpf:"unused_side"`
 	UnusedWhy         *ebpf.VariableSpec `ebpf:"unused_why"`
 }
@@ -513,8 +544,8 @@ type bpfVariables struct {
 	UnusedFlags       *ebpf.Variable `ebpf:"unused_flags"`
 	UnusedKind        *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLoss        *ebpf.Variable `ebpf:"unused_loss"`
-	UnusedMini        *ebpf.Variable `ebpf:"unused_mini"`
 	UnusedRole        *ebpf.Variable `ebpf:"unused_role"`
+	UnusedShared      *ebpf.Variable `ebpf:"unused_shared"`
 	UnusedSide        *ebpf.Variable `ebpf:"unused_side"`
 	UnusedWhy         *ebpf.Variable `ebpf:"unused_why"`
 }
@@ -523,40 +554,42 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	AdoptMini        *ebpf.Program `ebpf:"adopt_mini"`
-	DisownMini       *ebpf.Program `ebpf:"disown_mini"`
-	ExitAccept       *ebpf.Program `ebpf:"exit_accept"`
-	ExitAccept4      *ebpf.Program `ebpf:"exit_accept4"`
-	ExitBind         *ebpf.Program `ebpf:"exit_bind"`
-	ExitConnect      *ebpf.Program `ebpf:"exit_connect"`
-	ExitSocket       *ebpf.Program `ebpf:"exit_socket"`
-	KfreeSkbAny      *ebpf.Program `ebpf:"kfree_skb_any"`
-	KfreeSkbRx       *ebpf.Program `ebpf:"kfree_skb_rx"`
-	MptcpAccept      *ebpf.Program `ebpf:"mptcp_accept"`
-	ProcessFork      *ebpf.Program `ebpf:"process_fork"`
-	ProcessFree      *ebpf.Program `ebpf:"process_free"`
-	SettleCpu        *ebpf.Program `ebpf:"settle_cpu"`
-	SockAbort        *ebpf.Program `ebpf:"sock_abort"`
-	SockAccept       *ebpf.Program `ebpf:"sock_accept"`
-	State            *ebpf.Program `ebpf:"state"`
-	StateCaught      *ebpf.Program `ebpf:"state_caught"`
-	StateCaught2     *ebpf.Program `ebpf:"state_caught_2"`
-	StateCaught3     *ebpf.Program `ebpf:"state_caught_3"`
-	StateCaught4     *ebpf.Program `ebpf:"state_caught_4"`
-	StateCaught5     *ebpf.Program `ebpf:"state_caught_5"`
-	TimerCancel      *ebpf.Program `ebpf:"timer_cancel"`
-	TimerExpireEntry *ebpf.Program `ebpf:"timer_expire_entry"`
-	TimerStart       *ebpf.Program `ebpf:"timer_start"`
-	TwskAlloc        *ebpf.Program `ebpf:"twsk_alloc"`
-	TwskAllocCaught  *ebpf.Program `ebpf:"twsk_alloc_caught"`
-	TwskDeschedule   *ebpf.Program `ebpf:"twsk_deschedule"`
-	TwskExpire       *ebpf.Program `ebpf:"twsk_expire"`
-	TwskHash         *ebpf.Program `ebpf:"twsk_hash"`
-	TwskKill         *ebpf.Program `ebpf:"twsk_kill"`
-	TwskSegment      *ebpf.Program `ebpf:"twsk_segment"`
-	TwskSegmentDone  *ebpf.Program `ebpf:"twsk_segment_done"`
-	UringCompleteCqe *ebpf.Program `ebpf:"uring_complete_cqe"`
-	UringCompleteRes *ebpf.Program `ebpf:"uring_complete_res"`
+	AdoptMini         *ebpf.Program `ebpf:"adopt_mini"`
+	DisownMini        *ebpf.Program `ebpf:"disown_mini"`
+	ExitAccept        *ebpf.Program `ebpf:"exit_accept"`
+	ExitAccept4       *ebpf.Program `ebpf:"exit_accept4"`
+	ExitBind          *ebpf.Program `ebpf:"exit_bind"`
+	ExitConnect       *ebpf.Program `ebpf:"exit_connect"`
+	ExitSocket        *ebpf.Program `ebpf:"exit_socket"`
+	KfreeSkbAny       *ebpf.Program `ebpf:"kfree_skb_any"`
+	KfreeSkbRx        *ebpf.Program `ebpf:"kfree_skb_rx"`
+	MptcpAccept       *ebpf.Program `ebpf:"mptcp_accept"`
+	MptcpAcceptCaught *ebpf.Program `ebpf:"mptcp_accept_caught"`
+	ProcessFork       *ebpf.Program `ebpf:"process_fork"`
+	ProcessFree       *ebpf.Program `ebpf:"process_free"`
+	SettleCpu         *ebpf.Program `ebpf:"settle_cpu"`
+	SockAbort         *ebpf.Program `ebpf:"sock_abort"`
+	SockAccept        *ebpf.Program `ebpf:"sock_accept"`
+	SockAcceptCaught  *ebpf.Program `ebpf:"sock_accept_caught"`
+	State             *ebpf.Program `ebpf:"state"`
+	StateCaught       *ebpf.Program `ebpf:"state_caught"`
+	StateCaught2      *ebpf.Program `ebpf:"state_caught_2"`
+	StateCaught3      *ebpf.Program `ebpf:"state_caught_3"`
+	StateCaught4      *ebpf.Program `ebpf:"state_caught_4"`
+	StateCaught5      *ebpf.Program `ebpf:"state_caught_5"`
+	TimerCancel       *ebpf.Program `ebpf:"timer_cancel"`
+	TimerExpireEntry  *ebpf.Program `ebpf:"timer_expire_entry"`
+	TimerStart        *ebpf.Program `ebpf:"timer_start"`
+	TwskAlloc         *ebpf.Program `ebpf:"twsk_alloc"`
+	TwskAllocCaught   *ebpf.Program `ebpf:"twsk_alloc_caught"`
+	TwskDeschedule    *ebpf.Program `ebpf:"twsk_deschedule"`
+	TwskExpire        *ebpf.Program `ebpf:"twsk_expire"`
+	TwskHash          *ebpf.Program `ebpf:"twsk_hash"`
+	TwskKill          *ebpf.Program `ebpf:"twsk_kill"`
+	TwskSegment       *ebpf.Program `ebpf:"twsk_segment"`
+	TwskSegmentDone   *ebpf.Program `ebpf:"twsk_segment_done"`
+	UringCompleteCqe  *ebpf.Program `ebpf:"uring_complete_cqe"`
+	UringCompleteRes  *ebpf.Program `ebpf:"uring_complete_res"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -571,11 +604,13 @@ func (p *bpfPrograms) Close() error {
 		p.KfreeSkbAny,
 		p.KfreeSkbRx,
 		p.MptcpAccept,
+		p.MptcpAcceptCaught,
 		p.ProcessFork,
 		p.ProcessFree,
 		p.SettleCpu,
 		p.SockAbort,
 		p.SockAccept,
+		p.SockAcceptCaught,
 		p.State,
 		p.StateCaught,
 		p.StateCaught2,

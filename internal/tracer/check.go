@@ -41,26 +41,32 @@ func (r Requirement) with(err error) Requirement {
 // could be. The error is that of the failing requirement, nil if the host can be
 // traced.
 func Check(o Options) ([]Requirement, []Hook, error) {
-	var reqs []Requirement
+	reqs, hooks, _, err := CheckMissing(o)
+	return reqs, hooks, err
+}
+
+// CheckMissing is Check that says too what a trace with these options would not see, in
+// words, as [Tracer.Missing] does; nil if the host cannot be traced.
+func CheckMissing(o Options) (reqs []Requirement, hooks []Hook, missing []string, err error) {
 	require := func(r Requirement, err error) error {
 		reqs = append(reqs, r.with(err))
 		return err
 	}
 	if err := require(needPermission, permitted()); err != nil {
-		return reqs, nil, err
+		return reqs, nil, nil, err
 	}
 	types, err := o.types()
 	if require(needTypes, err) != nil {
-		return reqs, nil, err
+		return reqs, nil, nil, err
 	}
 	if err := require(needCookies, identified(types)); err != nil {
-		return reqs, nil, err
+		return reqs, nil, nil, err
 	}
 	var all []Hook
 	var used HookSet
 	var failed error
 	for _, set := range []HookSet{Fentry, Timer} {
-		state, err := o.try(types, set)
+		state, unseen, err := o.try(types, set)
 		for _, h := range state {
 			if h.Err == nil && err != nil && h.Set != "" {
 				h.Err = errSetRefused
@@ -71,18 +77,18 @@ func Check(o Options) ([]Requirement, []Hook, error) {
 		}
 		reqs = append(reqs, needSet[set].with(err))
 		if err == nil && used == "" {
-			used = set
+			used, missing = set, unseen
 		}
 		failed = err
 	}
 	if used == "" {
-		return reqs, all, failed
+		return reqs, all, nil, failed
 	}
 	require(needOne.of(used), nil)
 	calls, err := o.tryCalls(types, used)
 	require(needCalls, err)
 	all = append(all, calls...)
-	return reqs, all, nil
+	return reqs, all, missing, nil
 }
 
 // of names the set in use.
@@ -107,22 +113,23 @@ func (t *Tracer) Requirements() []Requirement {
 // errSetRefused is the reason for a hook that alone might be usable.
 var errSetRefused = errors.New("its hook set is refused")
 
-// try attaches a set and takes it back.
-func (o Options) try(types *btf.Spec, set HookSet) ([]Hook, error) {
+// try attaches a set and takes it back. It returns the state of the hooks, and what a
+// trace with them would not see.
+func (o Options) try(types *btf.Spec, set HookSet) ([]Hook, []string, error) {
 	l, err := o.load(types, set)
 	if err != nil {
-		return l.state, err
+		return l.state, nil, err
 	}
-	t := &Tracer{Set: set, Hooks: l.state, options: o, coll: l.coll, stop: make(chan struct{})}
+	t := newTracer(o, l)
 	err = t.start(l.hooks, types)
 	t.Close()
-	return t.Hooks, err
+	return t.Hooks, t.Missing(), err
 }
 
 // tryCalls does so with the hooks on system calls, and returns the state of those.
 func (o Options) tryCalls(types *btf.Spec, set HookSet) ([]Hook, error) {
 	o.Syscalls = true
-	state, err := o.try(types, set)
+	state, _, err := o.try(types, set)
 	return slices.DeleteFunc(state, func(h Hook) bool { return !h.Calls }), err
 }
 

@@ -6,23 +6,22 @@ import (
 	"net/netip"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/twtrace/twtrace/internal/event"
 )
 
 // errSample is the reason for LostDecode: a sample of another size or kind than
 // this program writes.
-var errSample = errors.New("sample is no event")
+var errSample = errors.New("sample is not an event")
 
 // decoder turns samples into events.
 type decoder struct {
 	clock int64 // ns from CLOCK_MONOTONIC to CLOCK_REALTIME
+	tick  int64 // ns of a tick of jiffies
 	procs procs
 }
 
-func newDecoder(clock int64, maps ...*ebpf.Map) decoder {
-	return decoder{clock: clock, procs: newProcs(maps)}
+func newDecoder(clock, tick int64, maps ...lookup) decoder {
+	return decoder{clock: clock, tick: tick, procs: newProcs(maps...)}
 }
 
 var kinds = [...]event.Kind{
@@ -32,7 +31,7 @@ var kinds = [...]event.Kind{
 	bpfKindKIND_CLOSE: event.Close, bpfKindKIND_FAIL: event.Fail, bpfKindKIND_LISTEN: event.Listen,
 }
 
-// reasons has none for WHY_KILLED: the hooks in use did not tell how.
+// reasons has none for WHY_KILLED: the hooks in use did not see why.
 var reasons = [...]event.Reason{
 	bpfWhyWHY_ACTIVE: event.ActiveClose, bpfWhyWHY_SIMULTANEOUS: event.SimultaneousClose,
 	bpfWhyWHY_LATE_FIN: event.LateFin, bpfWhyWHY_BUCKETS: event.Buckets,
@@ -77,8 +76,15 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 		Bound:  raw.Flags&uint8(bpfEventFlagsEVENT_BOUND) != 0,
 	}
 	d.owners(raw, e)
-	e.Life = between(raw.Established, raw.Closed)
-	e.InState = between(raw.Since, raw.Time)
+	if raw.Flags&uint8(bpfEventFlagsEVENT_LISTENER) != 0 {
+		at := [2]uint64{raw.Closed, raw.Since}
+		e.Listener, e.Rearms = addrPort(raw.Family, (*[16]byte)(unsafe.Pointer(&at)), raw.Rearms), 0
+	} else {
+		e.Life = between(raw.Established, raw.Closed)
+		e.Idle = int64(raw.Idle) * d.tick
+		e.InState = between(raw.Since, raw.Time)
+	}
+	e.DataLost = raw.Flags&uint8(bpfEventFlagsEVENT_DATA_LOST) != 0
 	if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS_KNOWN) != 0 {
 		e.Stamps = event.No
 		if raw.Flags&uint8(bpfEventFlagsEVENT_STAMPS) != 0 {
@@ -87,7 +93,10 @@ func (d *decoder) decode(sample []byte, e *event.Event) error {
 	}
 	switch e.Kind {
 	case event.Fail:
-		e.Call, e.Errno = calls[raw.Call], raw.Err
+		e.Call, e.Errno = calls[raw.Call], uint16(raw.Err)
+		if raw.Flags&uint8(bpfEventFlagsEVENT_GAVE_UP) != 0 {
+			e.Cause = event.GaveUp
+		}
 		failed(e)
 	case event.Close:
 		if e.Old == event.FinWait2 {

@@ -24,8 +24,8 @@ import (
 //
 // What an interval does not show: a softirq that was interrupted between the
 // kernel's counter and ours, and an end that the timer hooks have not decided yet
-// (50 ms). Both pass, so a drift that matters is one that is still there when it
-// is looked at again; see Survey.
+// (50 ms). Both pass, so the drift that is reported is what is still there at the
+// next survey; of a number that changes meanwhile, as much as both have.
 
 // span is an interval in which a number lies, both ends included.
 type span struct{ low, high int64 }
@@ -67,8 +67,8 @@ func offsetsOf(c kernel.Counters, before, after Tally) offsets {
 	}
 }
 
-// reading is one look at a namespace. The cookie tells it from the next namespace
-// with that inode number.
+// reading is one comparison in a namespace. Another namespace that gets the same inode
+// number later has another cookie.
 type reading struct {
 	cookie uint64
 	offsets
@@ -89,7 +89,7 @@ func (r reading) drift(netns uint32, first reading, countsBirths bool) event.Dri
 	return d
 }
 
-// Survey is a look at the counters of all namespaces.
+// Survey is a reading of the counters of all namespaces.
 type Survey struct {
 	at       time.Time
 	readings map[uint32]reading
@@ -114,26 +114,32 @@ func (t *Tracer) Survey(list []kernel.NetNS) Survey {
 }
 
 func (t *Tracer) survey(ns kernel.NetNS) (reading, error) {
-	var best reading
 	cookie, err := ns.Cookie()
 	if err != nil {
-		return best, err
+		return reading{}, err
 	}
+	o, err := narrowest(func() (Tally, error) { return t.tally(ns.Inum) }, ns.Counters)
+	return reading{cookie, o}, err
+}
+
+// narrowest compares the two until they agree exactly, readingTries times at most.
+func narrowest(tally func() (Tally, error), counters func() (kernel.Counters, error)) (offsets, error) {
+	var best offsets
 	for i := range readingTries {
-		before, err := t.tally(ns.Inum)
+		before, err := tally()
 		if err != nil {
 			return best, err
 		}
-		c, err := ns.Counters()
+		c, err := counters()
 		if err != nil {
 			return best, err
 		}
-		after, err := t.tally(ns.Inum)
+		after, err := tally()
 		if err != nil {
 			return best, err
 		}
 		if o := offsetsOf(c, before, after); i == 0 || o.width() < best.width() {
-			best = reading{cookie, o}
+			best = o
 		}
 		if best.width() == 0 {
 			break
@@ -161,22 +167,44 @@ func sumTally(perCPU []bpfTally) Tally {
 }
 
 // Compare takes a survey into account and returns the drift of each namespace that
-// has any; Drift returns the same from then on, and so does the end of the trace.
+// has any, be it only for the moment; see Drift.
 //
-// The first survey that has a namespace is what later ones are compared with. For
-// one that came after the start, what was hidden before that is not told: whether
-// it is new, or was there before and only now can be found, the kernel does not
-// say. A namespace that is gone cannot be compared, and is left out.
+// The first survey that has a namespace is what later ones are compared with. What was
+// missed in a namespace before its first survey is not reported: the kernel does not say
+// whether it is new, or was there before and could not be found. A namespace that is gone
+// cannot be compared, and is left out.
 func (t *Tracer) Compare(s Survey) ([]event.Drift, error) {
 	t.account.compare(s)
 	if err := t.foldGone(s.listed); err != nil {
 		return nil, fmt.Errorf("remove the tallies of namespaces that are gone: %w", err)
 	}
-	return t.account.drift, nil
+	return t.account.differs, nil
+}
+
+// Drift is what the last survey and the one before it both show; EndInfo has the same.
+func (t *Tracer) Drift() []event.Drift { return t.account.drift }
+
+// lasting is what of two drifts is the same: of each number as much as both have.
+func lasting(now, before event.Drift) event.Drift {
+	least := func(a, b int64) int64 {
+		switch {
+		case a > 0 && b > 0:
+			return min(a, b)
+		case a < 0 && b < 0:
+			return max(a, b)
+		}
+		return 0
+	}
+	return event.Drift{NetNS: now.NetNS, Births: least(now.Births, before.Births), Reused: least(now.Reused, before.Reused),
+		Refused: least(now.Refused, before.Refused), Alive: least(now.Alive, before.Alive)}
 }
 
 func (a *account) compare(s Survey) {
-	a.drift = a.drift[:0:0]
+	before := make(map[uint32]event.Drift)
+	for _, d := range a.differs {
+		before[d.NetNS] = d
+	}
+	a.differs, a.drift = nil, nil
 	for inum := range a.first {
 		if !s.listed[inum] {
 			delete(a.first, inum)
@@ -191,34 +219,29 @@ func (a *account) compare(s Survey) {
 			}
 			continue
 		}
+		none := event.Drift{NetNS: inum}
 		d := r.drift(inum, first, a.countsBirths)
-		if d != (event.Drift{NetNS: inum}) {
+		if d != none {
+			a.differs = append(a.differs, d)
+		}
+		if d = lasting(d, before[inum]); d != none {
 			a.drift = append(a.drift, d)
 		}
 	}
 	a.started = true
+	sortDrift(a.differs)
 	sortDrift(a.drift)
 }
 
 // foldGone deletes the tallies of namespaces that no longer exist and adds them to
-// one sum, so that any number of namespaces can come and go. A namespace that is
-// not listed may live on, held by a descriptor: a tally is deleted only when
-// nothing has changed in it since the look before this one. Should more come, it
-// begins again at zero, and the sum is still right.
+// one sum, so that any number of namespaces can come and go. Should more come, it
+// starts again at zero, and the sum is still right.
 func (t *Tracer) foldGone(listed map[uint32]bool) error {
 	tallies, err := t.readTallies()
 	if err != nil {
 		return err
 	}
-	quiet := make(map[uint32]Tally)
-	for inum, now := range tallies {
-		if listed[inum] || inum == 0 {
-			continue
-		}
-		if was, ok := t.account.quiet[inum]; !ok || was != now {
-			quiet[inum] = now
-			continue
-		}
+	for _, inum := range t.account.settled(tallies, listed) {
 		var perCPU []bpfTally
 		err := t.coll.Maps[bpfMapTallies].LookupAndDelete(inum, &perCPU)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -226,6 +249,23 @@ func (t *Tracer) foldGone(listed map[uint32]bool) error {
 		}
 		t.account.gone.add(sumTally(perCPU))
 	}
-	t.account.quiet = quiet
 	return nil
+}
+
+// settled are the namespaces that will count no more. One that is not listed may live on, held by a descriptor: it has settled only when nothing has changed
+// in its tally since the survey before this one. Inode 0 is none.
+func (a *account) settled(tallies map[uint32]Tally, listed map[uint32]bool) (gone []uint32) {
+	quiet := make(map[uint32]Tally)
+	for inum, now := range tallies {
+		if listed[inum] || inum == 0 {
+			continue
+		}
+		if was, ok := a.quiet[inum]; !ok || was != now {
+			quiet[inum] = now
+			continue
+		}
+		gone = append(gone, inum)
+	}
+	a.quiet = quiet
+	return gone
 }

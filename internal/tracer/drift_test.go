@@ -1,6 +1,8 @@
 package tracer
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -79,7 +81,7 @@ func TestDriftOfOldKernel(t *testing.T) {
 }
 
 // TestDriftUncertain reads while sockets come and go: what may be nothing is
-// nothing, and what cannot be is told by the least that it is.
+// nothing, and of what cannot be, the least that it is gets reported.
 func TestDriftUncertain(t *testing.T) {
 	first := read(kernel.Counters{TW: 50}, Tally{})
 	before := Tally{Births: 100, TimeWait: expired(10)}
@@ -103,11 +105,48 @@ func TestDriftUncertain(t *testing.T) {
 	}
 }
 
+// TestNarrowest: of several readings the one counts during which least happened, and a
+// reading during which nothing did is the last.
+func TestNarrowest(t *testing.T) {
+	births := func(n ...uint64) func() (Tally, error) {
+		return func() (Tally, error) {
+			if len(n) == 0 {
+				return Tally{}, errors.New("read once too often")
+			}
+			next := Tally{Births: n[0]}
+			n = n[1:]
+			return next, nil
+		}
+	}
+	counters := func() (kernel.Counters, error) { return kernel.Counters{TW: 100, TimeWait: 100}, nil }
+	for _, tt := range []struct {
+		tally func() (Tally, error)
+		want  span
+	}{
+		{births(90, 90), span{10, 10}},
+		{births(80, 90, 95, 95), span{5, 5}},
+		{births(80, 90, 91, 94, 95, 99), span{6, 9}},
+		{births(80, 90, 91, 101, 102, 112), span{10, 20}},
+	} {
+		got, err := narrowest(tt.tally, counters)
+		if err != nil || got.births != tt.want {
+			t.Errorf("%+v, want %+v (%v)", got.births, tt.want, err)
+		}
+	}
+	gone := errors.New("gone")
+	if _, err := narrowest(births(1, 2), func() (kernel.Counters, error) { return kernel.Counters{}, gone }); !errors.Is(err, gone) {
+		t.Error(err)
+	}
+	if _, err := narrowest(births(1), counters); err == nil {
+		t.Error("a tally that cannot be read is no error")
+	}
+}
+
 // TestCompare follows namespaces through surveys: one that is gone is left out, and
 // so is what the one before it did with the same inode number.
 func TestCompare(t *testing.T) {
 	var a account
-	a.begin(true)
+	a.start(true)
 	survey := func(all map[uint32]reading) Survey {
 		s := Survey{readings: all, listed: make(map[uint32]bool)}
 		for inum := range all {
@@ -123,7 +162,7 @@ func TestCompare(t *testing.T) {
 		all  map[uint32]reading
 		want []event.Drift
 	}{
-		{"the first look", map[uint32]reading{1: at(11, 100), 2: at(12, 5)}, nil},
+		{"the first survey", map[uint32]reading{1: at(11, 100), 2: at(12, 5)}, nil},
 		{"no change", map[uint32]reading{1: at(11, 100), 2: at(12, 5)}, nil},
 		{"both change", map[uint32]reading{1: at(11, 102), 2: at(12, 4)},
 			[]event.Drift{{NetNS: 1, Births: 2}, {NetNS: 2, Births: -1}}},
@@ -134,13 +173,41 @@ func TestCompare(t *testing.T) {
 	}
 	for _, step := range steps {
 		a.compare(survey(step.all))
-		if len(a.drift) != len(step.want) {
-			t.Fatalf("%s: %+v, want %+v", step.name, a.drift, step.want)
+		if !slices.Equal(a.differs, step.want) {
+			t.Errorf("%s: %+v, want %+v", step.name, a.differs, step.want)
 		}
-		for i := range step.want {
-			if a.drift[i] != step.want[i] {
-				t.Errorf("%s: %+v, want %+v", step.name, a.drift, step.want)
-			}
+	}
+}
+
+// TestDriftThatLasts: what one survey alone shows was on its way, and is not reported.
+func TestDriftThatLasts(t *testing.T) {
+	var a account
+	a.start(true)
+	at := func(births, alive int64) Survey {
+		o := offsets{births: span{births, births}, alive: span{alive, alive}}
+		return Survey{readings: map[uint32]reading{1: {11, o}}, listed: map[uint32]bool{1: true}}
+	}
+	for _, step := range []struct {
+		name          string
+		births, alive int64
+		want          event.Drift
+	}{
+		{"the first survey", 100, 7, event.Drift{}},
+		{"births on their way", 102, 9, event.Drift{}},
+		{"they have come", 100, 7, event.Drift{}},
+		{"ends on their way", 100, 4, event.Drift{}},
+		{"others, and births that were not seen", 103, 9, event.Drift{}},
+		{"those stay", 103, 10, event.Drift{NetNS: 1, Births: 3, Alive: 2}},
+		{"and more are on their way", 105, 12, event.Drift{NetNS: 1, Births: 3, Alive: 3}},
+		{"fewer alive than there were, instead", 103, 5, event.Drift{NetNS: 1, Births: 3}},
+	} {
+		a.compare(at(step.births, step.alive))
+		var want []event.Drift
+		if step.want != (event.Drift{}) {
+			want = append(want, step.want)
+		}
+		if !slices.Equal(a.drift, want) {
+			t.Errorf("%s: %+v, want %+v", step.name, a.drift, want)
 		}
 	}
 }

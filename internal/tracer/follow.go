@@ -16,10 +16,18 @@ type Root struct {
 	Children bool // not the process itself
 }
 
+// followed are the processes that the hooks follow; see follow.h.
+type followed struct {
+	m interface {
+		Lookup(key, value any) error
+		Put(key, value any) error
+	}
+}
+
 // follow has the roots followed, and what they have started already. The hooks see
 // what is started from now on, so a process is missed only if its parent was started
 // after the roots were put in, and ended before the list of processes was read.
-func (t *Tracer) follow(roots []Root) error {
+func (f followed) follow(roots []Root) error {
 	if len(roots) == 0 {
 		return nil
 	}
@@ -31,7 +39,7 @@ func (t *Tracer) follow(roots []Root) error {
 		if err != nil {
 			return fmt.Errorf("follow process %d: %w", r.PID, err)
 		}
-		if err := t.followOne(r.PID, bpfFollow{Start: start, ChildrenOnly: number(r.Children)}); err != nil {
+		if err := f.followOne(r.PID, bpfFollow{Start: start, ChildrenOnly: number(r.Children)}); err != nil {
 			return err
 		}
 	}
@@ -40,30 +48,30 @@ func (t *Tracer) follow(roots []Root) error {
 		if err != nil {
 			return fmt.Errorf("follow processes: %w", err)
 		}
-		if found, err = t.followChildren(all); err != nil {
+		if found, err = f.followChildren(all); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// followChildren follows those of all whose parent is followed, and tells whether
-// there was one that was not before.
-func (t *Tracer) followChildren(all []process.Info) (found bool, err error) {
+// followChildren follows those of all whose parent is followed, and reports
+// whether one of them was not before.
+func (f followed) followChildren(all []process.Info) (found bool, err error) {
 	for _, p := range all {
-		if t.follows(p.PID, p.Start) || !t.followsPID(p.PPID) {
+		if f.has(p.PID, p.Start) || !f.hasPID(p.PPID) {
 			continue
 		}
 		found = true
-		if err := t.followOne(p.PID, bpfFollow{Start: process.HostTicks(p.Start)}); err != nil {
+		if err := f.followOne(p.PID, bpfFollow{Start: process.HostTicks(p.Start)}); err != nil {
 			return false, err
 		}
 	}
 	return found, nil
 }
 
-func (t *Tracer) followOne(pid uint32, f bpfFollow) error {
-	if err := t.coll.Maps[bpfMapFollowed].Put(pid, &f); err != nil {
+func (f followed) followOne(pid uint32, entry bpfFollow) error {
+	if err := f.m.Put(pid, &entry); err != nil {
 		return fmt.Errorf("follow process %d: %w", pid, err)
 	}
 	return nil
@@ -71,21 +79,22 @@ func (t *Tracer) followOne(pid uint32, f bpfFollow) error {
 
 // Follows reports whether p is one of the processes that are followed.
 func (t *Tracer) Follows(p event.Proc) bool {
-	return len(t.options.Follow) > 0 && p.Start() != 0 && t.follows(p.PID, p.Start())
+	return len(t.options.Follow) > 0 && p.Start() != 0 && t.followed().has(p.PID, p.Start())
 }
 
-// follows compares starts as followed_entry() in follow.h does.
-func (t *Tracer) follows(pid uint32, start uint64) bool {
-	var f bpfFollow
+func (t *Tracer) followed() followed { return followed{t.coll.Maps[bpfMapFollowed]} }
+
+// has compares starts as is_followed() in follow.h does.
+func (f followed) has(pid uint32, start uint64) bool {
+	var entry bpfFollow
 	start = process.HostTicks(start)
-	return t.coll.Maps[bpfMapFollowed].Lookup(pid, &f) == nil &&
-		f.ChildrenOnly == 0 && start <= f.Start+1 && f.Start <= start+1
+	return f.m.Lookup(pid, &entry) == nil &&
+		entry.ChildrenOnly == 0 && start <= entry.Start+1 && entry.Start <= start+1
 }
 
-func (t *Tracer) followsPID(pid uint32) bool {
-	var f bpfFollow
-	err := t.coll.Maps[bpfMapFollowed].Lookup(pid, &f)
-	return !errors.Is(err, ebpf.ErrKeyNotExist)
+func (f followed) hasPID(pid uint32) bool {
+	var entry bpfFollow
+	return !errors.Is(f.m.Lookup(pid, &entry), ebpf.ErrKeyNotExist)
 }
 
 func number(b bool) uint32 {

@@ -39,16 +39,16 @@ type hook struct {
 	once    string  // what the function was called before, "" for no other name
 	set     HookSet // "" for both
 	needed  bool    // without it the set cannot be used
-	tells   string  // what it shows
+	shows   string  // what it is for
 	without string  // what is not seen where it is refused
 
-	// least and most are how many arguments the tracepoint has, 0 for any: a
+	// minArgs and maxArgs bound how many arguments the tracepoint has, 0 for any: a
 	// prototype grows, and a program that reads one too many does not load.
-	least, most int
+	minArgs, maxArgs int
 
 	preemptible bool // only of use where tracing programs can be preempted
 
-	idle bool // it has mostly nothing to do, so a skipped run says nothing; what it misses is drift
+	idle bool // it rarely has anything to do, so skipped runs are not losses; what it misses is drift
 
 	follow bool // only to follow processes
 
@@ -61,72 +61,77 @@ type hook struct {
 // what state has not signed for.
 var hooks = []hook{
 	{program: bpfProgState, target: "inet_sock_set_state", needed: true,
-		tells: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
+		shows: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
 	{program: bpfProgStateCaught, target: "inet_sock_set_state", needed: true,
-		tells: "transitions that arrive while one is handled", without: "nested transitions"},
-	{program: bpfProgStateCaught2, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
-	{program: bpfProgStateCaught3, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
-	{program: bpfProgStateCaught4, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
-	{program: bpfProgStateCaught5, target: "inet_sock_set_state", preemptible: true, tells: whilePreempted},
+		shows: "transitions that arrive while one is handled", without: "nested transitions"},
+	{program: bpfProgStateCaught2, target: "inet_sock_set_state", preemptible: true, shows: whilePreempted},
+	{program: bpfProgStateCaught3, target: "inet_sock_set_state", preemptible: true, shows: whilePreempted},
+	{program: bpfProgStateCaught4, target: "inet_sock_set_state", preemptible: true, shows: whilePreempted},
+	{program: bpfProgStateCaught5, target: "inet_sock_set_state", preemptible: true, shows: whilePreempted},
 
-	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, least: 4,
-		tells:   "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it",
-		without: "which socket a segment was for (told by its addresses instead)"},
-	{program: bpfProgKfreeSkbAny, target: "kfree_skb", set: Timer, most: 3,
-		tells: "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it, by their addresses"},
+	{program: bpfProgKfreeSkbRx, target: "kfree_skb", set: Timer, minArgs: 4,
+		shows:   "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it",
+		without: "which socket a segment was for (its addresses say so instead)"},
+	{program: bpfProgKfreeSkbAny, target: "kfree_skb", set: Timer, maxArgs: 3,
+		shows: "the FIN that turns FIN_WAIT2 into TIME_WAIT, the RST that ends it, by their addresses"},
 	{program: bpfProgTimerStart, target: "timer_start", set: Timer, needed: true,
-		tells: "TIME_WAIT begins, or begins anew", without: "begins"},
+		shows: "TIME_WAIT starts, or starts again", without: "starts of TIME_WAIT"},
 	{program: bpfProgTimerExpireEntry, target: "timer_expire_entry", set: Timer, needed: true,
-		tells: "TIME_WAIT expires", without: "expiry"},
+		shows: "TIME_WAIT expires", without: "expiry"},
 	{program: bpfProgTimerCancel, target: "timer_cancel", set: Timer, needed: true,
-		tells: "TIME_WAIT ends early", without: "ends"},
+		shows: "TIME_WAIT ends early", without: "early ends of TIME_WAIT"},
 
 	{program: bpfProgSockAccept, target: "inet_accept", set: Fentry,
-		tells: "who accepts", without: "accepters (the closer or the listener is shown instead)"},
+		shows: "who accepts", without: "accepters (the closer or the listener is shown instead)"},
 	{program: bpfProgMptcpAccept, target: "mptcp_stream_accept", set: Fentry, // where there is MPTCP
-		tells: "who accepts on an MPTCP listener, as Go servers have"},
+		shows: "who accepts on an MPTCP listener, as Go servers have"},
+	{program: bpfProgSockAcceptCaught, target: "inet_accept", set: Fentry, preemptible: true, shows: acceptPreempted},
+	{program: bpfProgMptcpAcceptCaught, target: "mptcp_stream_accept", set: Fentry, preemptible: true, shows: acceptPreempted},
 	{program: bpfProgSockAbort, target: "tcp_abort", set: Fentry,
-		tells: "TIME_WAIT ended by ss -K", without: "reason destroyed"},
+		shows: "TIME_WAIT ended by ss -K", without: "reason destroyed"},
 	{program: bpfProgTwskSegment, target: "tcp_timewait_state_process", set: Fentry, needed: true,
-		tells: "segments into TIME_WAIT", without: "reasons syn and reset"},
+		shows: "segments into TIME_WAIT", without: "reasons syn and reset"},
 	{program: bpfProgTwskSegmentDone, target: "tcp_timewait_state_process", set: Fentry, needed: true,
-		tells: "FIN_WAIT2 turns into TIME_WAIT; TIME_WAIT begins anew", without: "promotions"},
+		shows: "FIN_WAIT2 turns into TIME_WAIT; TIME_WAIT starts again", without: "promotions"},
 	{program: bpfProgTwskExpire, target: "tw_timer_handler", set: Fentry, needed: true,
-		tells: "TIME_WAIT expires", without: "expiry"},
+		shows: "TIME_WAIT expires", without: "expiry"},
 	{program: bpfProgTwskKill, target: "inet_twsk_kill", set: Fentry,
-		tells:   "TIME_WAIT ended with its namespace, where twsk_deschedule cannot see it",
+		shows:   "TIME_WAIT ended with its namespace, where twsk_deschedule cannot see it",
 		without: "ends with a namespace, on some kernels"},
 	{program: bpfProgTwskDeschedule, target: "inet_twsk_deschedule_put", set: Fentry, needed: true,
-		tells: "TIME_WAIT ends early", without: "ends"},
+		shows: "TIME_WAIT ends early", without: "early ends of TIME_WAIT"},
 	{program: bpfProgTwskHash, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, needed: true,
-		tells: "TIME_WAIT begins", without: "begins"},
+		shows: "TIME_WAIT starts", without: "starts of TIME_WAIT"},
 	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
-		tells: "TIME_WAIT is refused", without: "refusals"},
+		shows: "TIME_WAIT is refused", without: "refusals"},
 	{program: bpfProgTwskAllocCaught, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
-		tells: "refusals that arrive while one is handled", without: "nested refusals"},
+		shows: "refusals that arrive while one is handled", without: "nested refusals"},
 
 	{program: bpfProgProcessFork, target: "sched_process_fork", follow: true, needed: true,
-		tells: "which processes those start that are followed"},
+		shows: "what followed processes start"},
 	{program: bpfProgProcessFree, target: "sched_process_free", follow: true, needed: true,
-		tells: "when they are gone"},
+		shows: "when followed processes are gone"},
 
 	{program: bpfProgExitConnect, target: "sys_exit_connect", calls: true, syscall: true,
-		tells: "every connect() that fails, with its errno", without: withoutConnect},
+		shows: "every connect() that fails, with its errno", without: withoutConnect},
 	{program: bpfProgExitBind, target: "sys_exit_bind", calls: true, syscall: true,
-		tells: "bind() that fails: EADDRINUSE, EADDRNOTAVAIL, EACCES", without: withoutBind},
+		shows: "bind() that fails: EADDRINUSE, EADDRNOTAVAIL, EACCES", without: withoutBind},
 	{program: bpfProgExitSocket, target: "sys_exit_socket", calls: true, syscall: true,
-		tells: "socket() without a free descriptor: EMFILE, ENFILE", without: withoutSocket},
+		shows: "socket() without a free descriptor: EMFILE, ENFILE", without: withoutSocket},
 	{program: bpfProgExitAccept, target: "sys_exit_accept", calls: true, syscall: true,
-		tells: "who accepts; accept() without a free descriptor", without: withoutAccept},
+		shows: "who accepts; accept() without a free descriptor", without: withoutAccept},
 	{program: bpfProgExitAccept4, target: "sys_exit_accept4", calls: true, syscall: true,
-		tells: "the same for accept4()", without: withoutAccept},
-	{program: bpfProgUringCompleteRes, target: "io_uring_complete", calls: true, least: 7,
-		tells: "who accepts by io_uring; its accept() without a free descriptor"},
-	{program: bpfProgUringCompleteCqe, target: "io_uring_complete", calls: true, least: 3, most: 3,
-		tells: "who accepts by io_uring; its accept() without a free descriptor"},
+		shows: "the same for accept4()", without: withoutAccept},
+	{program: bpfProgUringCompleteRes, target: "io_uring_complete", calls: true, minArgs: 7,
+		shows: "who accepts by io_uring; its accept() without a free descriptor"},
+	{program: bpfProgUringCompleteCqe, target: "io_uring_complete", calls: true, minArgs: 3, maxArgs: 3,
+		shows: "who accepts by io_uring; its accept() without a free descriptor"},
 }
 
-const whilePreempted = "transitions that arrive while those before it are preempted"
+const (
+	whilePreempted  = "transitions that arrive while those before it are preempted"
+	acceptPreempted = "who accepts while another accept is preempted"
+)
 
 // What is not seen of calls.
 const (
@@ -141,7 +146,7 @@ type Hook struct {
 	Name    string // program
 	Target  string // kernel point
 	Set     HookSet
-	Tells   string // what it shows
+	Shows   string // what it is for
 	Without string // what is not seen without it
 	Needed  bool
 	Calls   bool  // only with --syscalls on
@@ -163,7 +168,7 @@ func (o Options) in(h hook, set HookSet) bool {
 
 // state is what is known of h on this host.
 func (h hook) state(err error) Hook {
-	return Hook{Name: h.program, Target: h.target, Set: h.set, Tells: h.tells, Without: h.without, Needed: h.needed, Calls: h.calls, Err: err}
+	return Hook{Name: h.program, Target: h.target, Set: h.set, Shows: h.shows, Without: h.without, Needed: h.needed, Calls: h.calls, Err: err}
 }
 
 // probe reports whether h's target exists, with the prototype h needs.
@@ -190,7 +195,7 @@ func (h hook) probe(types *btf.Spec) error {
 		return errNoTracepoint
 	}
 	// The first argument of every btf_trace_ prototype is the program's own data.
-	if n := len(proto.Params) - 1; n < h.least || h.most > 0 && n > h.most {
+	if n := len(proto.Params) - 1; n < h.minArgs || h.maxArgs > 0 && n > h.maxArgs {
 		return errArgs
 	}
 	return nil

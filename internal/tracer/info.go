@@ -42,7 +42,7 @@ func (t *Tracer) Missing() []string {
 	return append(out, t.blind()...)
 }
 
-// blind is what the hooks in use cannot tell, whatever the kernel.
+// blind is what the hooks in use cannot see on any kernel.
 func (t *Tracer) blind() []string {
 	var out []string
 	uring := t.options.Syscalls && (t.uses(bpfProgUringCompleteRes) || t.uses(bpfProgUringCompleteCqe))
@@ -58,7 +58,7 @@ func (t *Tracer) blind() []string {
 		out = append(out, "accepters by io_uring")
 	}
 	if t.Set == Timer {
-		out = append(out, "reason of ends by ss -K, by a SYN that is then dropped or (before 6.11) answered with a SYN cookie, and by data into FIN_WAIT2")
+		out = append(out, "reason of ends by ss -K, and by a SYN that is then dropped or (before 6.11) answered with a SYN cookie")
 	}
 	if !t.options.Syscalls {
 		out = append(out, "bind(), accept() and socket() that fail, and connect() that fails before it sends a SYN (--syscalls on)")
@@ -78,16 +78,12 @@ func (t *Tracer) EndInfo(why string) (*event.EndInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	drift, err := t.Drift()
-	if err != nil {
-		return nil, err
-	}
 	n := a.Total
 	info := &event.EndInfo{
-		Why: why, Births: n.Births, Parked: n.Parked, Promoted: n.Promoted, Late: a.Late, Begins: n.Begins(),
+		Why: why, Births: n.Births, Parked: n.Parked, Promoted: n.Promoted, Late: a.Late, Begins: n.Starts(),
 		Ends: make(map[string]uint64), Refused: n.Refused,
 		Alive: t.account.alive(n),
-		Lost:  make(map[string]uint64), Drift: drift,
+		Lost:  make(map[string]uint64), Drift: t.account.drift,
 	}
 	for i, reason := range endReasons {
 		name := reason.String()

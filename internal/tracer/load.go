@@ -16,13 +16,19 @@ import (
 	"github.com/twtrace/twtrace/internal/kernel"
 )
 
+// What Options have where they say nothing.
+const (
+	DefaultMaxConns = int(bpfSharedDEFAULT_MAX_CONNS)
+	DefaultBuffer   = int(bpfSharedDEFAULT_RING_BYTES)
+)
+
 // Options are what can be chosen about a trace. The zero value traces
 // everything with the default sizes.
 type Options struct {
 	Filter    *filter.Filter // what user space will want; the kernel drops what it can
 	AllStates bool           // report every transition, not only what matters to TIME_WAIT
-	Buffer    int            // bytes of the ring, rounded up to a power of two; 0 is 8 MiB
-	MaxConns  int            // connections that can be known at once; 0 is 360,448
+	Buffer    int            // bytes of the ring, rounded up to a power of two; 0 is DefaultBuffer
+	MaxConns  int            // connections that can be known at once; 0 is DefaultMaxConns
 	BTF       string         // file with the kernel's types, "" for the running kernel's own
 	Hooks     HookSet        // "" is Auto
 	Follow    []Root         // with Filter.Follow: whose connections to report
@@ -87,10 +93,9 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 		size := max(o.Buffer, os.Getpagesize())
 		spec.Maps[bpfMapEvents].MaxEntries = 1 << bits.Len(uint(size-1))
 	}
-	if o.MaxConns > 0 {
-		spec.Maps[bpfMapTwtraceConns].MaxEntries = 1 << bits.Len(uint(o.MaxConns-1))
-		spec.Maps[bpfMapTwtraceSpill].MaxEntries = uint32(o.MaxConns+7) / 8
-	}
+	conns := cmp.Or(o.MaxConns, DefaultMaxConns)
+	spec.Maps[bpfMapTwtraceConns].MaxEntries = 1 << bits.Len(uint(conns-1))
+	spec.Maps[bpfMapTwtraceSpill].MaxEntries = uint32(conns+7) / 8
 	_, byTuple := spec.Programs[bpfProgKfreeSkbAny]
 	if !byTuple {
 		spec.Maps[bpfMapParkedMinis].MaxEntries = 1
@@ -127,12 +132,19 @@ func (o Options) configure(spec *ebpf.CollectionSpec, set HookSet) error {
 	return nil
 }
 
+// A list of the filter is as long in C as in Go: this compiles only then. Of the others
+// the assignments in kernelRules say the same.
+var (
+	_ [filter.MaxPorts]struct{}    = [len(bpfFilterRules{}.Lports)]struct{}{}
+	_ [filter.MaxPrefixes]struct{} = [len(bpfFilterRules{}.Laddrs)]struct{}{}
+	_ [filter.MaxEnds]struct{}     = [len(bpfFilterRules{}.Ends)]struct{}{}
+)
+
 // kernelRules is the part of f that the kernel can apply, in its layout.
 func kernelRules(f *filter.Filter) bpfFilterRules {
 	k := f.Kernel()
 	r := bpfFilterRules{
 		Family:    uint32(k.Family),
-		Kinds:     ^uint32(0),
 		NetnsLen:  uint32(k.NetNSCount),
 		LportsLen: uint32(k.LPortCount),
 		RportsLen: uint32(k.RPortCount),
@@ -152,6 +164,11 @@ func kernelRules(f *filter.Filter) bpfFilterRules {
 	for i := range k.LAddrs {
 		r.Laddrs[i].Addr, r.Laddrs[i].Mask = k.LAddrs[i].Addr, k.LAddrs[i].Mask
 		r.Raddrs[i].Addr, r.Raddrs[i].Mask = k.RAddrs[i].Addr, k.RAddrs[i].Mask
+	}
+	r.EndsLen = uint32(k.EndCount)
+	for i, x := range k.Ends {
+		r.Ends[i].Net.Addr, r.Ends[i].Net.Mask = x.Addr, x.Mask
+		r.Ends[i].Ports.Low, r.Ends[i].Ports.High = x.Ports.First, x.Ports.Last
 	}
 	return r
 }
@@ -244,8 +261,8 @@ func (o Options) prune(spec *ebpf.CollectionSpec, types *btf.Spec, set HookSet) 
 	return usable, state, err
 }
 
-// timerHandlers sets the addresses by which the timers of mini-sockets and of
-// request sockets are told from others. Without the latter, a reason is missing.
+// timerHandlers sets the addresses by which the programs know the timers of mini-sockets
+// and of request sockets. Without the latter, a reason is missing.
 func timerHandlers(vars map[string]any) error {
 	addrs, err := kernel.Symbols("tw_timer_handler", "reqsk_timer_handler")
 	if errors.Is(err, kernel.ErrHidden) {
@@ -272,7 +289,7 @@ func loadError(err error, set HookSet) error {
 			Next: "use --hooks timer"}
 	case errors.Is(err, os.ErrPermission):
 		return &HostError{What: "the kernel does not permit BPF", Err: os.ErrPermission,
-			Next: "look at kernel lockdown, seccomp and LSM settings"}
+			Next: "check kernel lockdown, seccomp and LSM settings"}
 	}
 	return &HostError{What: "load the BPF programs", Err: err}
 }

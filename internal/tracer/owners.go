@@ -20,16 +20,23 @@ type Owners struct {
 }
 
 // owned are connections as the hooks keep them; see bpf/conns.h.
-type owned struct{ tables, spills []*ebpf.Map }
+type owned struct{ tables, spills []lookup }
 
-// slotChoices is SLOT_CHOICES.
-const slotChoices = 4
+// lookup is what is asked of a map of the kernel.
+type lookup interface {
+	Lookup(key, value any) error
+	MaxEntries() uint32
+	Close() error
+}
+
+// slotChoices is in how many places of a table a connection may be.
+const slotChoices = uint32(bpfSharedSLOT_CHOICES)
 
 // find is conn_get(), and cookie not 0.
 func (o owned) find(cookie uint64, c *bpfConn) bool {
 	for _, m := range o.tables {
 		size := m.MaxEntries()
-		for choice := range uint32(slotChoices) {
+		for choice := range slotChoices {
 			at := (uint32(cookie) + choice*(size/slotChoices)) % size
 			if m.Lookup(at, c) == nil && c.Key == cookie {
 				return true
@@ -45,9 +52,9 @@ func (o owned) find(cookie uint64, c *bpfConn) bool {
 }
 
 // OpenOwners finds the owner maps by name. It is no error if there is none; see
-// Traces. Listing maps needs CAP_SYS_ADMIN, the lack of which is os.ErrPermission.
+// Traces. Listing maps needs CAP_SYS_ADMIN; without it the error is os.ErrPermission.
 func OpenOwners() (*Owners, error) {
-	o := &Owners{procs: newProcs(nil)}
+	o := &Owners{procs: newProcs()}
 	var id ebpf.MapID
 	for {
 		next, err := ebpf.MapGetNextID(id)
@@ -68,11 +75,11 @@ func OpenOwners() (*Owners, error) {
 			return nil, fmt.Errorf("open BPF map %d: %w", id, err)
 		}
 		switch {
-		case is(m, bpfMapTwtraceConns, 4, unsafe.Sizeof(bpfConn{})):
+		case is[uint32, bpfConn](m, bpfMapTwtraceConns):
 			o.conns.tables = append(o.conns.tables, m)
-		case is(m, bpfMapTwtraceSpill, 8, unsafe.Sizeof(bpfConn{})):
+		case is[uint64, bpfConn](m, bpfMapTwtraceSpill):
 			o.conns.spills = append(o.conns.spills, m)
-		case is(m, bpfMapTwtraceProcs, 8, unsafe.Sizeof(bpfProc{})):
+		case is[uint64, bpfProc](m, bpfMapTwtraceProcs):
 			o.procs.maps = append(o.procs.maps, m)
 		default:
 			m.Close()
@@ -80,10 +87,14 @@ func OpenOwners() (*Owners, error) {
 	}
 }
 
-// is tells by the name whose map m is, and by the sizes whether it is of this version.
-func is(m *ebpf.Map, name string, key uint32, value uintptr) bool {
+// is reports whether m is the map of that name, of this version: with keys and values of
+// these sizes.
+func is[Key, Value any](m *ebpf.Map, name string) bool {
+	var key Key
+	var value Value
 	info, err := m.Info()
-	return err == nil && info.Name == name && m.KeySize() == key && m.ValueSize() == uint32(value)
+	return err == nil && info.Name == name &&
+		m.KeySize() == uint32(unsafe.Sizeof(key)) && m.ValueSize() == uint32(unsafe.Sizeof(value))
 }
 
 // Traces is how many running traces there are.

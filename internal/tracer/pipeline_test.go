@@ -30,11 +30,11 @@ const (
 	ringLive    = 100_000
 	ringRate    = ringWaiting / 60 // connections per second, of the trace's clock
 	ringNetNS   = 4026531833
-	ringOld     = ringConns + ringWaiting // cookies begin above those of before
+	ringOld     = ringConns + ringWaiting // cookies start above those of before
 )
 
 // ring is the ring buffer of a kernel that never runs out of events: what a turn of
-// it holds is told again, of later connections.
+// it holds is repeated, with later connections.
 type ring struct {
 	samples []ringSample
 	next    int
@@ -88,7 +88,7 @@ func ringEvent(conn uint64, k bpfKind, client bool) bpfEvent {
 	return e
 }
 
-// newRing fills a ring with what real churn looks like: of ten TIME_WAIT five are
+// newRing fills a ring with events as in real churn: of ten TIME_WAIT five are
 // parked first, one in ten is reused, and a call in a hundred fails.
 func newRing() *ring {
 	r := new(ring)
@@ -162,12 +162,14 @@ const (
 // newPipeline returns one that holds its sockets already: those in TIME_WAIT, and
 // those that stay open.
 func newPipeline(tb testing.TB, depth int) *pipeline {
-	p := &pipeline{ring: newRing(), dec: newDecoder(conntime)}
+	p := &pipeline{ring: newRing(), dec: newDecoder(conntime, 1)}
+	var procs []event.Proc
 	for pid := range uint64(16) {
 		for _, base := range []uint64{1000, 2000} {
 			id := (base+pid)<<pidShift | 1
-			p.dec.procs.known[id] = event.Proc{PID: uint32(base + pid), Comm: fmt.Sprintf("worker-%d", pid),
-				Who: &event.Who{Start: base + pid, HasUID: true, UID: 33, PPID: 1, PComm: "systemd", CgroupID: 77}}
+			procs = append(procs, event.Proc{PID: uint32(base + pid), Comm: fmt.Sprintf("worker-%d", pid),
+				Who: &event.Who{Start: base + pid, HasUID: true, UID: 33, PPID: 1, PComm: "systemd", CgroupID: 77}})
+			p.dec.procs.known.Put(id, procs[len(procs)-1])
 		}
 	}
 	limits := func(uint32) (conn.Limits, bool) {
@@ -178,7 +180,7 @@ func newPipeline(tb testing.TB, depth int) *pipeline {
 		r := process.NewResolver(process.Options{})
 		tb.Cleanup(r.Stop)
 		p.who = process.NewEnricher(r)
-		for _, proc := range p.dec.procs.known {
+		for _, proc := range procs {
 			for p.who.Complete(&event.Event{Opener: proc}) {
 				<-r.Answered()
 			}
@@ -196,7 +198,7 @@ func newPipeline(tb testing.TB, depth int) *pipeline {
 	return p
 }
 
-// conntime is the offset of the clock: the traces begin in 2026.
+// conntime is the offset of the clock: the traces start in 2026.
 const conntime = 1_795_000_000_000_000_000
 
 func (p *pipeline) fill(tb testing.TB) {
@@ -245,7 +247,7 @@ func (p *pipeline) pass(sample []byte, e *event.Event) error {
 // tick does what is done every second.
 func (p *pipeline) tick(now int64) {
 	p.due = now + int64(time.Second)
-	p.table.Limited(now, &p.snap)
+	p.table.SnapshotLimited(now, &p.snap)
 	r := p.meter.Measure(&p.snap)
 	p.storms.Tick(&r)
 }
@@ -283,17 +285,17 @@ func (p *pipeline) bench(b *testing.B) {
 	var e event.Event
 	b.ReportAllocs()
 	runtime.GC() // of what filled it
-	began := cpuTime(b)
+	before := cpuTime(b)
 	for b.Loop() {
 		if err := p.pass(p.ring.read(), &e); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.N)/(cpuTime(b)-began).Seconds(), "events/core-s")
+	b.ReportMetric(float64(b.N)/(cpuTime(b)-before).Seconds(), "events/core-s")
 }
 
 // cpuTime is what the process has used of all cores: on a machine that does other
-// things as well, the clock on the wall tells how busy it is.
+// things as well, the clock on the wall shows how busy it is.
 func cpuTime(tb testing.TB) time.Duration {
 	var ru unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {

@@ -3,28 +3,27 @@ package tracer
 import (
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/process"
 )
 
-// maxProcs bounds what is remembered of processes, here as in the kernel.
-const maxProcs = 1 << 16
+// maxProcs is how many processes are remembered here: of those that are not used for long,
+// the kernel's map is asked again, which has more of them.
+const maxProcs = int(bpfSharedPROCS_MAX) / 8
 
-// pidShift is PROC_TGID_SHIFT of event.h.
-const pidShift = 42
+// pidShift is where in a proc id its pid is.
+const pidShift = bpfSharedPROC_TGID_SHIFT
 
-// procs tells who a proc id is. It asks the kernel's map once for each, so that a
+// procs knows who a proc id is. It asks the kernel's map once for each, so that a
 // steady stream allocates nothing.
 type procs struct {
-	maps    []*ebpf.Map // any of them may know; an id means the same to all traces
-	known   map[uint64]event.Proc
+	maps    []lookup // any of them may know; an id means the same to all traces
+	known   *process.Cache[uint64, event.Proc]
 	unknown uint64 // how many were not in the map any more
 }
 
-func newProcs(maps []*ebpf.Map) procs {
-	return procs{maps: maps, known: make(map[uint64]event.Proc)}
+func newProcs(maps ...lookup) procs {
+	return procs{maps: maps, known: process.NewCache[uint64, event.Proc](maxProcs)}
 }
 
 // of returns the process of an id. If the map has dropped it, that is its pid.
@@ -32,7 +31,7 @@ func (p *procs) of(id uint64) event.Proc {
 	if id == 0 {
 		return event.Proc{}
 	}
-	if proc, ok := p.known[id]; ok {
+	if proc, ok := p.known.Get(id); ok {
 		return proc
 	}
 	proc := event.Proc{PID: uint32(id >> pidShift)}
@@ -41,10 +40,7 @@ func (p *procs) of(id uint64) event.Proc {
 	} else {
 		p.unknown++
 	}
-	if len(p.known) >= maxProcs {
-		clear(p.known)
-	}
-	p.known[id] = proc
+	p.known.Put(id, proc)
 	return proc
 }
 

@@ -14,7 +14,7 @@ import (
 // ringReader reads a BPF ring buffer where it is. Unlike the reader of cilium/ebpf it has
 // the data mapped once and not twice, which is half of the memory; it copies no sample but
 // one that lies across the end; and it gives room back in pieces, since each time takes a
-// cache line away from the programs, which look how far it is before they write.
+// cache line away from the programs, which check how far it is before they write.
 type ringReader struct {
 	consumer *uint64 // a page of its own, ours to write
 	producer *uint64 // a page in front of the data
@@ -22,7 +22,7 @@ type ringReader struct {
 	mappings [2][]byte
 	written  uint64 // up to where samples are known to be
 	at       uint64 // up to where they have been read
-	told     uint64 // up to where the kernel knows that
+	freed    uint64 // up to where the kernel knows that
 	piece    uint64
 	split    []byte
 }
@@ -53,7 +53,7 @@ func openRing(m *ebpf.Map) (*ringReader, error) {
 func newRingReader(consumer, producer *uint64, data []byte) *ringReader {
 	at := atomic.LoadUint64(consumer)
 	return &ringReader{consumer: consumer, producer: producer, data: data,
-		written: at, at: at, told: at, piece: uint64(len(data) / 64)}
+		written: at, at: at, freed: at, piece: uint64(len(data) / 64)}
 }
 
 // size is how many bytes the ring holds.
@@ -65,8 +65,8 @@ func (r *ringReader) empty() bool { return r.at == atomic.LoadUint64(r.producer)
 // next returns the next sample, until the next call; nil if there is none, or if it is not
 // finished yet.
 func (r *ringReader) next() []byte {
-	if r.at-r.told >= r.piece {
-		r.tell()
+	if r.at-r.freed >= r.piece {
+		r.free()
 	}
 	for {
 		if r.at == r.written {
@@ -85,7 +85,7 @@ func (r *ringReader) next() []byte {
 			return r.sample(start+ringHeader, n)
 		}
 	}
-	r.tell()
+	r.free()
 	return nil
 }
 
@@ -103,10 +103,10 @@ func (r *ringReader) sample(start, n uint64) []byte {
 	return r.split
 }
 
-// tell gives the room back of what has been read.
-func (r *ringReader) tell() {
-	if r.told != r.at {
-		r.told = r.at
+// free gives the room back of what has been read.
+func (r *ringReader) free() {
+	if r.freed != r.at {
+		r.freed = r.at
 		atomic.StoreUint64(r.consumer, r.at)
 	}
 }

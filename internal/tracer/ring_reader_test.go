@@ -5,30 +5,14 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 )
 
 // TestRingReader reads a ring of 256 bytes as the kernel would write it, all around
 // some hundred times: samples of all lengths, discarded ones, and one that is not finished.
 func TestRingReader(t *testing.T) {
 	const size = 256
-	words := make([]uint64, size/8)
-	data := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), size)
-	var consumer, producer uint64
-	r := newRingReader(&consumer, &producer, data)
-	write := func(sample []byte, flags uint32) (header []byte) {
-		n := uint64(ringHeader+len(sample)+7) &^ 7
-		if producer+n-consumer > size {
-			return nil
-		}
-		header = data[producer%size:][:4]
-		binary.NativeEndian.PutUint32(header, uint32(len(sample))|flags)
-		for i, b := range sample {
-			data[(producer+ringHeader+uint64(i))%size] = b
-		}
-		producer += n
-		return header
-	}
+	m := newMemoryRing(size)
+	r := m.reader()
 	var want [][]byte
 	random := rand.New(rand.NewPCG(1, 2))
 	split, refused := 0, 0
@@ -41,9 +25,9 @@ func TestRingReader(t *testing.T) {
 		if random.IntN(8) == 0 {
 			flags = ringGone
 		}
-		from := producer % size
+		from := m.producer % size
 		switch {
-		case write(sample, flags) == nil:
+		case m.write(sample, flags) == nil:
 			refused++
 		case flags == 0:
 			want = append(want, sample)
@@ -75,8 +59,8 @@ func TestRingReader(t *testing.T) {
 	}
 
 	r.next()
-	header := write([]byte("slow"), ringBusy)
-	write([]byte("fast"), 0)
+	header := m.write([]byte("slow"), ringBusy)
+	m.write([]byte("fast"), 0)
 	if got := r.next(); got != nil || r.empty() {
 		t.Errorf("%q, and empty is %v, while a sample is not finished", got, r.empty())
 	}
@@ -86,7 +70,7 @@ func TestRingReader(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	if consumer != producer || !r.empty() {
-		t.Errorf("%d of %d bytes given back", consumer, producer)
+	if m.consumer != m.producer || !r.empty() {
+		t.Errorf("%d of %d bytes given back", m.consumer, m.producer)
 	}
 }

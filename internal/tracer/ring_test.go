@@ -108,7 +108,7 @@ func benchRing(b *testing.B, cpus int, own bool) {
 	}
 	each := max(b.N/burst, 1) * burst
 	b.ResetTimer()
-	began := cpuTime(b)
+	before := cpuTime(b)
 	var wait sync.WaitGroup
 	for cpu, w := range writers {
 		wait.Go(func() {
@@ -118,6 +118,6 @@ func benchRing(b *testing.B, cpus int, own bool) {
 		})
 	}
 	wait.Wait()
-	used := cpuTime(b) - began
+	used := cpuTime(b) - before
 	b.ReportMetric(float64(used/time.Nanosecond)/float64(each*cpus), "cpu-ns/event")
 }

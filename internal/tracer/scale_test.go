@@ -54,9 +54,9 @@ func (m machine) run(seconds float64) (o outcome) {
 				wakes, since = at+float64(pollInterval), 0
 			}
 		}
-		begin := max(now, free)
-		waited += begin - now
-		free = begin + m.lock
+		start := max(now, free)
+		waited += start - now
+		free = start + m.lock
 		if held == room {
 			o.lost++
 			continue

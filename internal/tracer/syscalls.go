@@ -19,7 +19,7 @@ type tracepointLink struct {
 }
 
 // attachSyscall attaches program to a classic tracepoint of a system call: its
-// callback looks at the number of the call first, and runs no program for others.
+// callback checks the number of the call first, and runs no program for others.
 func attachSyscall(program *ebpf.Program, name string) (link.Link, error) {
 	id, err := kernel.TracepointID("syscalls", name)
 	if err != nil {

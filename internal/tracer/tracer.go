@@ -5,31 +5,17 @@
 package tracer
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
-	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
 )
-
-// Programs write without waking the reader, who looks every interval; sooner
-// when the last look found the ring filling up.
-const (
-	pollInterval = 50 * time.Millisecond
-	busyInterval = 5 * time.Millisecond
-)
-
-// ErrIdle is returned by Read each time the ring has been read empty: the moment
-// to flush output. It is no failure; the next Read waits for more.
-var ErrIdle = errors.New("no events at the moment")
 
 // Tracer is a running trace. Its methods are for one goroutine, but for Stop.
 type Tracer struct {
@@ -41,16 +27,8 @@ type Tracer struct {
 	options Options
 	coll    *ebpf.Collection
 	links   []link.Link
-	ring    *ringReader
-	dec     decoder
 	account account
-
-	read     int // bytes read since the ring was last empty
-	idle     bool
-	emptied  time.Time
-	stop     chan struct{}
-	stopOnce sync.Once
-	stopped  bool
+	reader
 }
 
 // Open loads and attaches the programs. On return every hook is in place and
@@ -86,13 +64,19 @@ func (o Options) open(types *btf.Spec, set HookSet) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{Set: set, Hooks: l.state, options: o, coll: l.coll, stop: make(chan struct{})}
+	t := newTracer(o, l)
 	if err := t.start(l.hooks, types); err != nil {
 		t.Close()
 		return nil, err
 	}
 	t.options.cache = nil
 	return t, nil
+}
+
+func newTracer(o Options, l *loaded) *Tracer {
+	t := &Tracer{Set: l.set, Hooks: l.state, options: o, coll: l.coll}
+	t.reader = reader{stop: make(chan struct{}), tend: t.settle, end: t.detach}
+	return t
 }
 
 func (t *Tracer) start(usable []hook, types *btf.Spec) error {
@@ -113,10 +97,14 @@ func (t *Tracer) start(usable []hook, types *btf.Spec) error {
 	if t.ring, err = openRing(t.coll.Maps[bpfMapEvents]); err != nil {
 		return fmt.Errorf("open the ring: %w", err)
 	}
-	t.dec = newDecoder(kernel.ClockOffset(), t.coll.Maps[bpfMapTwtraceProcs])
-	countsBirths, _ := kernel.TimeWaitCountedAtBirth(types) // where the types do not tell, births are left out
-	t.account.begin(countsBirths)
-	if err := t.follow(t.options.Follow); err != nil {
+	tick, err := kernel.Tick()
+	if err != nil {
+		return err
+	}
+	t.dec = newDecoder(kernel.ClockOffset(), int64(tick), t.coll.Maps[bpfMapTwtraceProcs])
+	countsBirths, _ := kernel.TimeWaitCountedAtBirth(types) // where the types do not show it, births are left out
+	t.account.start(countsBirths)
+	if err := t.followed().follow(t.options.Follow); err != nil {
 		return err
 	}
 	t.Began = time.Now()
@@ -129,69 +117,6 @@ func (t *Tracer) enable(on bool) error {
 		return fmt.Errorf("set %s: %w", bpfVarEnabled, err)
 	}
 	return nil
-}
-
-// Read returns the next event in e. It returns ErrIdle whenever the ring is
-// empty, and io.EOF when it is empty after Stop.
-func (t *Tracer) Read(e *event.Event) error {
-	if t.idle {
-		t.wait()
-		t.idle = false
-	}
-	for {
-		sample := t.ring.next()
-		if sample == nil {
-			if now := time.Now(); t.ring.empty() {
-				t.emptied = now
-			} else if t.stopped { // a program is about to finish its last sample
-				time.Sleep(time.Millisecond)
-				continue
-			}
-			return t.empty()
-		}
-		t.read += len(sample)
-		if err := t.dec.decode(sample, e); err != nil {
-			t.account.undecoded++
-			continue
-		}
-		return nil
-	}
-}
-
-// Emptied returns a time at which the ring was empty: what was written before has been
-// read. Idle alone does not say so much: whoever learns of it may have slept since.
-func (t *Tracer) Emptied() time.Time { return t.emptied }
-
-// empty is called when the ring has been read empty.
-func (t *Tracer) empty() error {
-	if t.stopped {
-		return io.EOF
-	}
-	select {
-	case <-t.stop:
-		// One more round, for what was written before the hooks went.
-		t.stopped = true
-		t.detach()
-		return ErrIdle
-	default:
-	}
-	t.idle = true
-	return ErrIdle
-}
-
-// wait sleeps until the ring is worth looking at. Before that it has the kernel
-// decide what quiet CPUs have left pending.
-func (t *Tracer) wait() {
-	interval := pollInterval
-	if t.read > t.ring.size()/8 {
-		interval = busyInterval
-	}
-	t.read = 0
-	t.settle()
-	select {
-	case <-time.After(interval):
-	case <-t.stop:
-	}
 }
 
 // settle runs a program on each CPU that has had a mini-socket pending for long:
@@ -207,17 +132,10 @@ func (t *Tracer) settle() {
 	}
 	for i, c := range cpus {
 		if c.PendingTw != 0 {
-			program.Run(&ebpf.RunOptions{Context: [8]byte{}, CPU: uint32(i), Flags: runOnCPU})
+			program.Run(&ebpf.RunOptions{Context: [8]byte{}, CPU: uint32(i), Flags: unix.BPF_F_TEST_RUN_ON_CPU})
 		}
 	}
 }
-
-// runOnCPU is BPF_F_TEST_RUN_ON_CPU.
-const runOnCPU = 1
-
-// Stop makes Read return what is left and then io.EOF. It may be called from any
-// goroutine, and more than once.
-func (t *Tracer) Stop() { t.stopOnce.Do(func() { close(t.stop) }) }
 
 // detach takes the hooks away, after stopping them all at once.
 func (t *Tracer) detach() {
@@ -232,10 +150,7 @@ func (t *Tracer) detach() {
 // Close releases everything in the kernel. What Account says remains.
 func (t *Tracer) Close() {
 	t.Stop()
-	if !t.stopped {
-		t.stopped = true
-		t.detach()
-	}
+	t.finish()
 	if t.ring != nil {
 		t.ring.close()
 	}

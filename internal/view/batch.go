@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,16 +24,18 @@ func batchCell(s string) string {
 	return s
 }
 
-// Batch writes s as plain text, with the rows that look shows: remarks that begin with "#", a heading and a
+// Batch writes s as plain text, with the rows that d shows: remarks, which start with "#", a heading and a
 // line a row, with no escape sequences whatever the processes are called.
-func Batch(w io.Writer, s *State, look Look) error {
+func Batch(w io.Writer, s *State, d Display) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s host=%s interval=%s tw=%d open_s=%s close_s=%s fail_s=%s lost=%d in_s=%s out_s=%s parked=%d est=%d\n",
-		s.Time.UTC().Format(time.RFC3339), batchCell(s.Host), interval(s.Interval), s.TimeWait,
+	fmt.Fprintf(&b, "# %s host=%s interval_s=%g time_wait=%d opens_per_s=%s ended_per_s=%s fails_per_s=%s lost_total=%d "+
+		"time_wait_enters_per_s=%s time_wait_exits_per_s=%s parked=%d established=%d close_wait=%s\n",
+		s.Time.UTC().Format(time.RFC3339), batchCell(s.Host), s.Interval.Round(10*time.Millisecond).Seconds(), s.TimeWait,
 		batchCell(batchRate(s.Rates.Open)), batchCell(batchRate(s.Rates.Close)), batchCell(batchRate(s.Rates.Fail)), lost(&s.Lost),
-		batchCell(batchRate(s.Rates.In)), batchCell(batchRate(s.Rates.Out)), s.Parked, s.Established)
+		batchCell(batchRate(s.Rates.In)), batchCell(batchRate(s.Rates.Out)), s.Parked, s.Established,
+		batchCell(known(s.Polled, s.CloseWait)))
 	if s.Finding != "" {
-		fmt.Fprintf(&b, "# %s %s\n", s.Severity, output.Escape(nil, s.Finding))
+		fmt.Fprintf(&b, "# %s\n", strings.TrimLeft(strings.ToUpper(s.Severity.String())+" "+string(output.Escape(nil, s.Finding)), " "))
 	}
 	if n := lost(&s.Lost); n > 0 {
 		fmt.Fprintf(&b, "# lost %d%s\n", n, stages(&s.Lost))
@@ -40,15 +43,15 @@ func Batch(w io.Writer, s *State, look Look) error {
 	for _, r := range s.Remarks {
 		fmt.Fprintf(&b, "# %s\n", output.Escape(nil, r))
 	}
-	rows := look.Arrange(s.Rows)
-	table := make([][]string, 1, len(rows)+1)
+	list := d.Arrange(s.Rows)
+	table := make([][]string, 1, len(list)+1)
 	for _, f := range rowFields {
-		table[0] = append(table[0], strings.ToUpper(f.name))
+		table[0] = append(table[0], f.heading())
 	}
-	for i := range rows {
+	for i := range list {
 		var line []string
 		for _, f := range rowFields {
-			line = append(line, batchCell(f.cell(rows[i])))
+			line = append(line, batchCell(f.cell(list[i])))
 		}
 		table = append(table, line)
 	}
@@ -57,6 +60,14 @@ func Batch(w io.Writer, s *State, look Look) error {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
+}
+
+// known is n, "" unless it is known.
+func known(yes bool, n uint64) string {
+	if !yes {
+		return ""
+	}
+	return strconv.FormatUint(n, 10)
 }
 
 // align writes cells in columns, with nothing behind the last.
@@ -81,7 +92,7 @@ func align(b *strings.Builder, table [][]string) {
 // RunBatch writes a table for every state of src, with an empty line between
 // two, or an object a line, until n are written (0 is no limit), src ends (io.EOF) or
 // ctx is done; none of these is an error.
-func RunBatch(ctx context.Context, src Source, w io.Writer, look Look, n int, objects bool) error {
+func RunBatch(ctx context.Context, src Source, w io.Writer, d Display, n int, objects bool) error {
 	for i := 0; n == 0 || i < n; i++ {
 		s, err := src.Next(ctx)
 		if err != nil {
@@ -91,7 +102,7 @@ func RunBatch(ctx context.Context, src Source, w io.Writer, look Look, n int, ob
 			return fmt.Errorf("next table: %w", err)
 		}
 		if objects {
-			if err := Object(w, s, look); err != nil {
+			if err := Object(w, s, d); err != nil {
 				return err
 			}
 			continue
@@ -101,7 +112,7 @@ func RunBatch(ctx context.Context, src Source, w io.Writer, look Look, n int, ob
 				return fmt.Errorf("write table: %w", err)
 			}
 		}
-		if err := Batch(w, s, look); err != nil {
+		if err := Batch(w, s, d); err != nil {
 			return err
 		}
 	}

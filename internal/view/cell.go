@@ -9,12 +9,11 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
 )
 
-// unknown stands for what is not known.
+// unknown is shown for what is not known.
 const unknown = "-"
 
 // Signs of a terminal, in UTF-8 and in ASCII.
@@ -25,16 +24,17 @@ type signs struct {
 	cut           string
 	down, up      string // the order of a sorted column
 	times         string
+	rule          string
 	levels        []string // of a sparkline
 }
 
 var (
 	utf8Signs = signs{
-		out: "→", in: "←", none: "·", full: "█", half: "▌", empty: "·", cut: "…", down: "▼", up: "▲", times: "×",
+		out: "→", in: "←", none: "·", full: "█", half: "▌", empty: "·", cut: "…", down: "▼", up: "▲", times: "×", rule: "─",
 		levels: strings.Split("▁▂▃▄▅▆▇█", ""),
 	}
 	asciiSigns = signs{
-		out: ">", in: "<", none: ".", full: "#", half: "=", empty: ".", cut: "~", down: "v", up: "^", times: "x",
+		out: ">", in: "<", none: ".", full: "#", half: "=", empty: ".", cut: "~", down: "v", up: "^", times: "x", rule: "-",
 		levels: strings.Split(".-:=+*#", ""),
 	}
 )
@@ -55,9 +55,11 @@ func (c Caps) signs() *signs {
 
 // safe makes a string that others chose harmless to print. What terminals disagree
 // on how many cells it takes, as joined emoji, is escaped too: it would move what
-// stands behind it.
-func (c Caps) safe(s string) string {
-	s = string(output.Escape(nil, s))
+// comes after it.
+func (c Caps) safe(s string) string { return c.clear(string(output.Escape(nil, s))) }
+
+// clear is safe for what is escaped already, such as the lines of a verdict.
+func (c Caps) clear(s string) string {
 	if isASCII(s) {
 		return s
 	}
@@ -112,7 +114,7 @@ func (c Caps) word(s string) string {
 }
 
 // endpoint words an address and port in width cells. Too long an address loses
-// its middle: the prefix tells the network, the end tells the host and port.
+// its middle: the prefix shows the network, the end shows the host and port.
 func (c Caps) endpoint(a netip.AddrPort, width int) string {
 	if !a.Addr().IsValid() {
 		return unknown
@@ -164,93 +166,6 @@ func perSecond(v float64, width int) string {
 	return count(uint64(math.Round(v)), width)
 }
 
-// life words a quantile of the row's lifetimes.
-func (r *Row) life(q float64) string {
-	d, ok := r.Life.Quantile(q)
-	if !ok {
-		return unknown
-	}
-	return output.Duration(int64(d))
-}
-
-// closerText words who closes first, "local 100%".
-func (r *Row) closerText() string {
-	side, n, of := r.closer()
-	if side == event.SideNone {
-		return unknown
-	}
-	return side.String() + " " + output.Percent(n, of)
-}
-
-// pid words the process, or how many there are.
-func (r *Row) pid(c Caps) string {
-	switch {
-	case r.Owner.PID != 0:
-		return strconv.FormatUint(uint64(r.Owner.PID), 10)
-	case r.PIDs > 1:
-		return c.signs().times + count(uint64(r.PIDs), 6-about(r)) + strings.Repeat("~", about(r))
-	}
-	return unknown
-}
-
-// about is 1 if it is an estimate how many processes there are.
-func about(r *Row) int {
-	if r.About {
-		return 1
-	}
-	return 0
-}
-
-// who is what is known of the row's owner.
-func (r *Row) who() event.Who {
-	if r.Owner.Who == nil {
-		return event.Who{}
-	}
-	return *r.Owner.Who
-}
-
-// call is what the row is called on a screen: a swarm by its parent too.
-func (r *Row) call(c Caps, width int) string {
-	if r.Label != "" {
-		return c.shorten(c.word(r.Label), width) // of a path both ends tell something
-	}
-	if p := r.who().PComm; r.Kind == conn.GroupComm && p != "" {
-		return c.safe(p) + "/" + c.word(r.name())
-	}
-	return c.word(r.name())
-}
-
-// arrow is the direction of the connections.
-func (r *Row) arrow(c Caps) string {
-	switch r.Role {
-	case event.Client:
-		return c.signs().out
-	case event.Server:
-		return c.signs().in
-	}
-	return c.signs().none
-}
-
-// peer words where the connections go to or come from, with the direction.
-func (r *Row) peer(c Caps, width int) string {
-	arrow, rest := r.arrow(c), width-2
-	switch {
-	case r.Peers > 1:
-		return arrow + " " + c.cut("("+strconv.Itoa(r.Peers)+" peers)", rest)
-	case r.Remote.IsValid():
-		return arrow + " " + c.endpoint(r.Remote, rest)
-	case r.Role == event.Server:
-		s := ":" + strconv.Itoa(int(r.Local.Port()))
-		if r.Clients > 0 {
-			s += " (" + plural(r.Clients, "client") + ")"
-		}
-		return arrow + " " + c.cut(s, rest)
-	case r.Local.Addr().IsValid():
-		return arrow + " " + c.endpoint(r.Local, rest)
-	}
-	return arrow + " " + unknown
-}
-
 func plural(n int, what string) string {
 	switch {
 	case n == 1, what == "netns":
@@ -297,19 +212,38 @@ func (c Caps) sparkline(values []uint64, width int) string {
 // The SGR parameters in use. Sixteen colours only: what they look like is the
 // user's choice.
 const (
+	sgrBold    = "1"
 	sgrReverse = "7"
 	sgrRed     = "31"
 	sgrYellow  = "33"
 )
 
 func (c Caps) paint(s, sgr string) string {
-	if s == "" || sgr == "" || sgr == sgrReverse && !c.Style || sgr != sgrReverse && !c.Color {
+	style := sgr == sgrReverse || sgr == sgrBold
+	if s == "" || sgr == "" || style && !c.Style || !style && !c.Color {
 		return s
 	}
 	return "\x1b[" + sgr + "m" + s + "\x1b[m"
 }
 
+// mark is the sign of a severity: colour is never the only one.
+func mark(v event.Severity) string {
+	switch v {
+	case event.Crit:
+		return "!"
+	case event.Warn:
+		return "~"
+	}
+	return " "
+}
+
 // paintBy colours s by how bad it is.
-func (c Caps) paintBy(s string, v Severity) string {
-	return c.paint(s, [...]string{"", sgrYellow, sgrRed}[min(v, Crit)])
+func (c Caps) paintBy(s string, v event.Severity) string {
+	switch v {
+	case event.Crit:
+		return c.paint(s, sgrRed)
+	case event.Warn:
+		return c.paint(s, sgrYellow)
+	}
+	return s
 }

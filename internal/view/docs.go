@@ -15,12 +15,12 @@ func Docs() string {
 	b.WriteString(docsIntro)
 	b.WriteString("| field | JSON | meaning |\n| --- | --- | --- |\n")
 	for _, f := range stateFields {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.name, f.typ.json(), f.doc)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.name, f.typ.json(), f.sentence())
 	}
 	b.WriteString(docsRows)
 	b.WriteString("| column | JSON | meaning |\n| --- | --- | --- |\n")
 	for _, f := range rowFields {
-		fmt.Fprintf(&b, "| `%s` `%s` | %s | %s |\n", strings.ToUpper(f.name), f.name, f.typ.json(), f.doc)
+		fmt.Fprintf(&b, "| `%s` `%s` | %s | %s |\n", f.heading(), f.name, f.typ.json(), f.sentence())
 	}
 	return b.String()
 }
@@ -28,101 +28,40 @@ func Docs() string {
 const docsIntro = `<!-- Made from internal/view by go test ./internal/view -run TestDocs -update; do not edit. -->
 # The live view for scripts
 
-` + "`twtrace top -o json`" + ` prints one object a line, each interval one. What is not known is absent, rates are per second, and
-strings from outside are escaped as in [records](records.md). New fields may come at any time: readers skip what they do
-not know. [top.schema.json](top.schema.json) is the JSON Schema of a line.
+` + "`twtrace top -o json`" + ` prints one JSON object per interval, one per line. Unknown values are absent, rates are per second,
+and strings from outside are escaped as in [records](records.md). New fields may appear at any time: ignore those that you
+do not know. [top.schema.json](top.schema.json) is the JSON Schema of a line. Names mean the same as in records;
+[records.md](records.md#what-changed) has those that were different before schema 2.
 
 `
 
 const docsRows = `
 ## Rows, and the columns of tables
 
-` + "`twtrace top -b`" + ` prints lines that begin with ` + "`#`" + `, a heading and a line a row, with an empty line between two tables. The
-columns are the fields of a row in ` + "`-o json`" + `, with names in capitals. They are never moved or removed, and new ones come
-last; what is not known is ` + "`-`" + `, and a blank within a name is ` + "`\\x20`" + `, so that splitting at blanks always works. The key ` + "`e`" + `
-exports the same fields.
+` + "`twtrace top -b`" + ` prints comment lines that start with ` + "`#`" + `, a heading and one line per row, with an empty line between two
+tables. The columns are the fields of a row in ` + "`-o json`" + `, with the headings below. No column is ever moved or removed, and new
+ones are added at the end. An unknown value is ` + "`-`" + `, and a space within a name is ` + "`\\x20`" + `, so splitting at spaces always works.
+The key ` + "`e`" + ` exports the same fields.
 
 `
-
-func (t fieldType) json() string {
-	switch t {
-	case textField, severityField, timeField:
-		return "string"
-	case countField, rateField:
-		return "number"
-	case listField, findingsField, rowsField:
-		return "array"
-	}
-	return "object"
-}
 
 // JSONSchema is the JSON Schema of an object: docs/top.schema.json.
 func JSONSchema() []byte {
 	properties := object{}
 	for _, f := range stateFields {
-		properties = append(properties, field{f.name, append(f.typ.schema(), described(f.doc)...)})
+		properties = append(properties, field{f.name, append(f.typ.schema(), described(f.sentence())...)})
 	}
 	var line, text bytes.Buffer
 	err := encode(&line, object{
 		{"$schema", "https://json-schema.org/draft/2020-12/schema"},
 		{"title", "twtrace top -o json"},
-		{"description", "One line, of one interval. Later versions may add fields."},
+		{"description", "One line per interval. Later versions may add fields."},
 		{"type", "object"},
 		{"properties", properties},
-		{"required", []string{"time", "interval_s", "tw", "lost", "rows"}},
+		{"required", []string{"time", "interval_s", "time_wait", "lost_total", "rows"}},
 	})
 	if err := errors.Join(err, json.Indent(&text, line.Bytes(), "", "  ")); err != nil {
 		panic(err) // strings and lists of them cannot fail
 	}
 	return text.Bytes()
-}
-
-func described(doc string) object {
-	if doc == "" {
-		return nil
-	}
-	return object{{"description", doc}}
-}
-
-func (t fieldType) schema() object {
-	of := func(names string) object { // texts, but for the names behind a "#"
-		var o object
-		for _, name := range strings.Fields(names) {
-			name, number := strings.CutPrefix(name, "#")
-			kind := "string"
-			if number {
-				kind = "number"
-			}
-			o = append(o, field{name, object{{"type", kind}}})
-		}
-		return o
-	}
-	list := func(properties object) object {
-		return object{{"type", "array"}, {"items", object{{"type", "object"}, {"properties", properties}}}}
-	}
-	switch t {
-	case severityField:
-		return object{{"enum", []string{"warn", "crit"}}}
-	case timeField:
-		return object{{"type", "string"}, {"format", "date-time"}}
-	case countField:
-		return object{{"type", "integer"}, {"minimum", 0}}
-	case listField:
-		return object{{"type", "array"}, {"items", object{{"type", "string"}}}}
-	case stagesField:
-		return object{{"type", "object"}, {"additionalProperties", object{{"type", "integer"}, {"minimum", 1}}}}
-	case bucketsField:
-		return object{{"type", "object"}, {"properties", append(of("severity #netns #used #usable"), field{"refusing", object{{"type", "boolean"}}})}}
-	case portsField:
-		return object{{"type", "object"}, {"properties", of("severity what #netns laddr raddr #rport #used #usable")}}
-	case findingsField:
-		return list(append(of("id severity title what who when why"), field{"remedies", list(of("kind text command undo risk"))}))
-	case rowsField:
-		var o object
-		for _, f := range rowFields {
-			o = append(o, field{f.name, append(f.typ.schema(), described(f.doc)...)})
-		}
-		return list(o)
-	}
-	return object{{"type", t.json()}}
 }

@@ -31,34 +31,34 @@ type sheet struct {
 }
 
 // sheetOf is the table of a tab, or of the row that a page is about.
-func sheetOf(s *State, look *Look) *sheet {
-	v := &sheet{noun: "event", top: header(s, look, 160, Caps{Unicode: true})}
-	if look.Tab == TabEvents && look.Page == NoPage {
-		v.heading, v.free = []string{"TIME", "SEV", "COUNT", "TEXT"}, []bool{false, false, false, true}
+func sheetOf(s *State, d *Display) *sheet {
+	v := &sheet{noun: "event", top: header(s, d, 160, Caps{Unicode: true})}
+	if d.Tab == TabEvents && d.Page == NoPage {
+		v.heading, v.free = []string{"TIME", "SEVERITY", "COUNT", "TEXT"}, []bool{false, false, false, true}
 		for _, e := range s.Events {
 			at := time.Unix(0, e.Time).UTC().Format(time.RFC3339Nano)
-			v.cells = append(v.cells, []string{at, strings.TrimSpace(e.Severity.mark()), fmt.Sprint(e.Count), e.Text})
-			v.objects = append(v.objects, object{{"time", at}, {"sev", e.Severity.object()}, {"count", e.Count}, {"text", text(e.Text)}})
+			v.cells = append(v.cells, []string{at, strings.TrimSpace(mark(e.Severity)), fmt.Sprint(e.Count), e.Text})
+			v.objects = append(v.objects, entryObject(&e))
 		}
 		return v
 	}
-	v.noun = look.noun()
-	rows := look.Arrange(s.Rows)
-	if i := look.index(rows); look.Page == PageDetail && i >= 0 {
-		rows = rows[i : i+1]
+	v.noun = d.noun()
+	list := d.Arrange(s.list(d))
+	if i := d.index(list); d.Page == PageDetail && i >= 0 {
+		list = list[i : i+1]
 	}
 	v.heading, v.free = []string{"TIME", "HOST"}, []bool{false, true}
 	for _, f := range rowFields {
-		v.heading, v.free = append(v.heading, strings.ToUpper(f.name)), append(v.free, f.typ == textField)
+		v.heading, v.free = append(v.heading, f.heading()), append(v.free, f.typ == textField)
 	}
 	at := s.Time.UTC().Format(time.RFC3339Nano)
-	for _, r := range rows {
+	for _, r := range list {
 		cells := []string{at, s.Host}
 		for _, f := range rowFields {
 			cells = append(cells, f.cell(r))
 		}
 		v.cells = append(v.cells, cells)
-		v.objects = append(v.objects, append(object{{"time", at}, {"host", text(s.Host)}}, rowObject(r)...))
+		v.objects = append(v.objects, exportedRow(s, r))
 	}
 	return v
 }
@@ -73,7 +73,7 @@ func (v *sheet) ndjson(w io.Writer, _ *State) error {
 	return nil
 }
 
-// csv writes a table for spreadsheets, none of which takes a name for a formula.
+// csv writes a table for spreadsheets. No name in it can be taken for a formula.
 func (v *sheet) csv(w io.Writer, _ *State) error {
 	out := csv.NewWriter(w)
 	if err := out.Write(v.heading); err != nil {
@@ -122,8 +122,8 @@ func (v *sheet) html(w io.Writer, s *State) error {
 	return nil
 }
 
-// exportFile makes a new file in the current directory that only its owner reads, and
-// tells where.
+// exportFile makes a new file in the current directory that only its owner can read,
+// and returns its path.
 func exportFile(at time.Time, extension string, write func(io.Writer) error) (path string, err error) {
 	for i := range math.MaxInt8 {
 		path = "twtrace-" + at.UTC().Format("20060102-150405")

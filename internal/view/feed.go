@@ -27,7 +27,7 @@ func caught(what any) *crash {
 	return &crash{what, debug.Stack()}
 }
 
-// rethrow panics anew.
+// rethrow panics again.
 func (c *crash) rethrow() {
 	if c != nil {
 		panic(fmt.Sprintf("%v\n\n%s", c.what, c.stack))

@@ -1,12 +1,13 @@
 package view
 
 import (
+	"math"
 	"strings"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/event"
 )
 
 // From this size of the screen on there is room for graphs.
@@ -16,6 +17,9 @@ const (
 	graphRows      = 8
 )
 
+// graphLabel is the room for the scale in front of a graph: "30,000 ".
+const graphLabel = len("30,000 ")
+
 // graphHeight is how many lines the graphs take of a body with room for some.
 func graphHeight(width, room int) int {
 	if width < graphMinWidth || room < graphMinHeight-len("tfbpf")-1 {
@@ -24,85 +28,123 @@ func graphHeight(width, room int) int {
 	return graphRows + 3 // an empty line above, the titles, an empty line below
 }
 
-// graphs are TIME_WAIT and the rate of opens over the last intervals, side by side.
+// graphs are TIME_WAIT, the rate of opens and that of failures over the last intervals,
+// side by side.
 func graphs(s *State, width, room int, c Caps) []string {
 	if graphHeight(width, room) == 0 {
 		return nil
 	}
-	half := (width - 2) / 2
-	left := c.graph("TIME_WAIT, last "+span(s, len(s.History)), s.History, half)
-	right := c.graph("opened per second, last "+span(s, len(s.Opened)), s.Opened, half)
+	const gap = "  "
+	each := (width - 2*len(gap)) / 3
+	span := s.span()
+	parts := [][]string{
+		c.graph("TIME_WAIT, "+span, s.Past.TimeWait, s.Past.Before, each),
+		c.graph("opened per second, "+span, s.Past.Opened, s.Past.Before, each),
+		c.graph("failed per second, "+span, s.Past.Failed, s.Past.Before, each),
+	}
 	lines := []string{""}
-	for i := range left {
-		lines = append(lines, strings.TrimRight(c.fit(left[i], half, false)+"  "+right[i], " "))
+	for i := range parts[0] {
+		failed := strings.TrimRight(parts[2][i], " ")
+		if s.Rates.Fail > 0 {
+			failed = c.paintBy(failed, event.Crit)
+		}
+		line := c.fit(parts[0][i], each, false) + gap + c.fit(parts[1][i], each, false) + gap + failed
+		lines = append(lines, strings.TrimRight(line, " "))
 	}
 	return append(lines, "")
 }
 
-// span words how long n values reach back.
-func span(s *State, n int) string {
-	if s.Interval <= 0 || n == 0 {
-		return "moment"
-	}
-	return seconds(s.Interval * time.Duration(n))
+// perColumn is how many of n intervals a column of a graph stands for, so that all fit in
+// width cells, wherever the first column starts.
+func perColumn(n, width int) int {
+	columns := max(width-graphLabel-1, 1)
+	return max((n+columns-1)/columns, 1)
 }
 
-// graph draws the last values as columns, with its title above. The scale begins
-// at 0 and ends at a round number.
-func (c Caps) graph(title string, values []uint64, width int) []string {
-	label := len("1,000,000 ")
-	values = values[max(len(values)-(width-label), 0):]
+// span words how far back the graphs reach: all that is kept is on them.
+func (s *State) span() string {
+	over := s.Past.span(s.Interval)
+	if over <= 0 {
+		return "now"
+	}
+	return "last " + seconds(over.Round(time.Second))
+}
+
+// bins are values by column, the latest last: the highest of each. Which intervals share a
+// column does not change as they move on: before is how many there were before these.
+func bins(values []uint64, before, per int) []uint64 {
+	var out []uint64
+	for i, v := range values {
+		if at := (before + i) / per; len(out) == 0 || at != (before+i-1)/per {
+			out = append(out, v)
+		} else {
+			out[len(out)-1] = max(out[len(out)-1], v)
+		}
+	}
+	return out
+}
+
+// graph draws the last values, with its title above. The scale starts at 0 and ends at a
+// round number.
+func (c Caps) graph(title string, values []uint64, before, width int) []string {
 	last := ""
 	if len(values) > 0 {
-		last = "  now " + output.Count(values[len(values)-1])
+		last = "  now " + count(values[len(values)-1], 7)
 	}
-	top := roundUp(values)
-	levels := c.signs().levels
+	bars := bins(values, before, perColumn(len(values), width))
+	bars = bars[max(len(bars)-(width-graphLabel), 0):]
+	top := roundUp(bars)
 	lines := []string{c.cut(title+last, width)}
 	for row := range graphRows {
-		var b strings.Builder
+		label := ""
 		switch row {
 		case 0:
-			b.WriteString(c.fit(count(top, label-1), label-1, true) + " ")
+			label = count(top, graphLabel-1)
 		case graphRows - 1:
-			b.WriteString(c.fit("0", label-1, true) + " ")
-		default:
-			b.WriteString(strings.Repeat(" ", label))
+			label = "0"
 		}
-		b.WriteString(strings.Repeat(" ", width-label-len(values)))
-		for _, v := range values {
-			eighths := int(float64(v) / float64(top) * float64(graphRows*len(levels)))
-			if v > 0 && eighths == 0 {
-				eighths = 1
-			}
-			switch n := eighths - (graphRows-1-row)*len(levels); {
-			case n >= len(levels):
-				b.WriteString(levels[len(levels)-1])
-			case n > 0:
-				b.WriteString(levels[n-1])
-			default:
-				b.WriteByte(' ')
-			}
-		}
-		lines = append(lines, ansi.Truncate(b.String(), width, ""))
+		line := c.fit(label, graphLabel-1, true) + " " + strings.Repeat(" ", width-graphLabel-len(bars))
+		lines = append(lines, ansi.Truncate(line+c.graphRow(bars, top, graphRows-1-row), width, ""))
 	}
 	return lines
 }
 
-// roundUp is the smallest of 10, 20, 50, 100, ... that no value exceeds.
-func roundUp(values []uint64) uint64 {
-	var most uint64
-	for _, v := range values {
-		most = max(most, v)
+// graphRow is one line of the bars, counted from below.
+func (c Caps) graphRow(bars []uint64, top uint64, row int) string {
+	levels := c.signs().levels
+	var b strings.Builder
+	for _, v := range bars {
+		eighths := int(float64(v) / float64(top) * float64(graphRows*len(levels)))
+		if v > 0 && eighths == 0 {
+			eighths = 1
+		}
+		switch n := eighths - row*len(levels); {
+		case n >= len(levels):
+			b.WriteString(levels[len(levels)-1])
+		case n > 0:
+			b.WriteString(levels[n-1])
+		default:
+			b.WriteByte(' ')
+		}
 	}
-	for top := uint64(10); ; top *= 10 {
-		for _, step := range []uint64{1, 2, 5} {
-			if most <= top*step {
-				return top * step
+	return b.String()
+}
+
+// steps are the round numbers between 10 and 100: none is much larger than the one before.
+var steps = [...]uint64{10, 12, 15, 20, 25, 30, 40, 50, 60, 80}
+
+// roundUp is the smallest round number that no value exceeds, 10 at least.
+func roundUp(values []uint64) uint64 {
+	var largest uint64
+	for _, v := range values {
+		largest = max(largest, v)
+	}
+	for unit := uint64(1); unit < math.MaxUint64/1000; unit *= 10 {
+		for _, step := range steps {
+			if largest <= unit*step {
+				return unit * step
 			}
 		}
-		if top > 1<<59 {
-			return most
-		}
 	}
+	return largest
 }

@@ -4,22 +4,22 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/twtrace/twtrace/internal/event"
-	"github.com/twtrace/twtrace/internal/output"
 )
 
-// Journal remembers what happened that is worth a word. The zero Journal is ready.
+// Journal remembers the events that the events tab shows. The zero Journal is ready.
 type Journal struct {
-	at map[incident]*Entry
+	Name func(netns uint32) string // of network namespaces; nil if none has one
+
+	at   map[incident]*Entry
+	last uint64 // ID of an entry
 }
 
-// What a Journal keeps: so many entries, and the same again within joinFor counts in
-// the entry there is.
+// What a Journal keeps: so many entries. An event that repeats within joinFor counts
+// in the entry there is.
 const (
 	journalLen = 300
 	joinFor    = int64(10 * time.Second)
@@ -40,7 +40,7 @@ type incident struct {
 	since  int64 // the first one's time
 }
 
-// Add takes an event, if it is worth a word.
+// Add takes an event, if it is one of those.
 func (j *Journal) Add(e *event.Event) {
 	if !notable(e) {
 		return
@@ -63,16 +63,20 @@ func (j *Journal) Add(e *event.Event) {
 	if j.at == nil {
 		j.at = make(map[incident]*Entry)
 	}
-	k.comm = string([]byte(k.comm))
-	v := &Entry{Time: e.Time, Count: n}
+	k.comm = strings.Clone(k.comm)
+	j.last++
+	v := &Entry{ID: j.last, Time: e.Time, First: e.Time, Count: n, Event: copied(e)}
 	v.Severity, v.Text = words(e)
+	if j.Name != nil {
+		v.Event.NetNSName = j.Name(e.NetNS)
+	}
 	j.at[k] = v
 	if len(j.at) > 2*journalLen {
 		j.trim()
 	}
 }
 
-// notable tells which events are worth a word, in the seldom cases.
+// notable reports whether an event is shown: failures and rare ends.
 func notable(e *event.Event) bool {
 	switch e.Kind {
 	case event.Fail, event.TimeWaitRefused, event.Lost, event.StormStart, event.StormUpdate, event.StormEnd:
@@ -109,51 +113,15 @@ func (j *Journal) Entries() []Entry {
 	return out[:min(len(out), journalLen)]
 }
 
-// words says what e is.
-func words(e *event.Event) (Severity, string) {
-	who := ""
-	if e.Process.Known() {
-		who = "  " + e.Process.Comm + "[" + strconv.FormatUint(uint64(e.Process.PID), 10) + "]"
+// copied is a copy of an event that holds on to nothing else.
+func copied(e *event.Event) *event.Event {
+	k := *e
+	for _, p := range []*event.Proc{&k.Process, &k.Opener, &k.Accepter, &k.CloseProc} {
+		p.Comm = strings.Clone(p.Comm)
 	}
-	to := ""
-	switch {
-	case e.Role == event.Server && e.Local.IsValid():
-		to = " at " + e.Local.String()
-	case e.Remote.IsValid():
-		to = " to " + e.Remote.String()
-	case e.Local.IsValid():
-		to = " at " + e.Local.String()
+	if e.Storm != nil {
+		storm := *e.Storm
+		k.Storm = &storm
 	}
-	switch e.Kind {
-	case event.Fail:
-		name := cmp.Or(unix.ErrnoName(unix.Errno(e.Errno)), "errno "+strconv.Itoa(int(e.Errno)))
-		severity := Fine
-		switch unix.Errno(e.Errno) {
-		case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EMFILE, unix.ENFILE:
-			severity = Crit
-		}
-		return severity, e.Call.String() + to + " failed: " + name + who
-	case event.TimeWaitRefused:
-		return Crit, "TIME_WAIT refused (" + e.Reason.String() + "):" + to + who
-	case event.Lost:
-		return Crit, "events lost: " + cmp.Or(e.Stage.String(), "other")
-	case event.StormStart, event.StormUpdate, event.StormEnd:
-		return stormWords(e, to, who)
-	}
-	return Fine, e.Kind.String() + " " + e.Reason.String() + to + who
-}
-
-func stormWords(e *event.Event, to, who string) (Severity, string) {
-	text := e.Kind.String() + " " + e.Reason.String() + to + who
-	severity := Fine
-	if s := e.Storm; s != nil {
-		severity = Severity(s.Severity)
-		if s.Rate > 0 {
-			text += "  " + output.Rate(s.Rate)
-		}
-	}
-	if e.Kind == event.StormEnd {
-		severity = Fine
-	}
-	return severity, text
+	return &k
 }

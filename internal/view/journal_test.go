@@ -19,16 +19,20 @@ func TestJournal(t *testing.T) {
 	j.Add(&event.Event{Time: 21e9, Kind: event.TimeWaitEnter})
 	j.Add(&event.Event{Time: 22e9, Kind: event.Lost, Stage: event.StageRing, Count: 7})
 	want := []Entry{
-		{22e9, Crit, 7, "events lost: ring"},
-		{20e9, Crit, 1, "connect to 10.2.0.9:80 failed: EADDRNOTAVAIL  checkout[4242]"},
-		{3e9, Crit, 1, "connect to 10.2.0.9:443 failed: EADDRNOTAVAIL  checkout[4242]"},
-		{2e9, Crit, 2, "connect to 10.2.0.9:80 failed: EADDRNOTAVAIL  checkout[4242]"},
+		{4, 22e9, 22e9, event.Crit, 7, "events lost: ring", nil},
+		{3, 20e9, 20e9, event.Crit, 1, "connect to 10.2.0.9:80 failed: EADDRNOTAVAIL  checkout[4242]", nil},
+		{2, 3e9, 3e9, event.Crit, 1, "connect to 10.2.0.9:443 failed: EADDRNOTAVAIL  checkout[4242]", nil},
+		{1, 2e9, 1e9, event.Crit, 2, "connect to 10.2.0.9:80 failed: EADDRNOTAVAIL  checkout[4242]", nil},
 	}
 	got := j.Entries()
 	if len(got) != len(want) {
 		t.Fatalf("%+v, want %+v", got, want)
 	}
 	for i := range want {
+		if got[i].Event == nil {
+			t.Errorf("%+v has no event", got[i])
+		}
+		got[i].Event = nil
 		if got[i] != want[i] {
 			t.Errorf("%+v, want %+v", got[i], want[i])
 		}

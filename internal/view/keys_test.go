@@ -1,11 +1,22 @@
 package view
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twtrace/twtrace/internal/clipboard"
+	"github.com/twtrace/twtrace/internal/event"
 )
+
+// board is a clipboard that takes everything.
+type board struct{ words string }
+
+func (b board) Copy(context.Context, string) clipboard.Result {
+	return clipboard.Result{Words: b.words}
+}
 
 // step is a key, and what the screen shows after it.
 type step struct{ press, shows string }
@@ -17,33 +28,32 @@ func TestKeys(t *testing.T) {
 	src := newFake()
 	recorded := make(chan bool, 2)
 	wait := p.start(t.Context(), src, LoopOptions{Interval: time.Second,
-		Record: func(on bool) (string, error) { recorded <- on; return "trace.twt", nil },
-		Enter:  func(uint32) string { return "ip netns exec web " }})
+		Record:  func(on bool) (string, error) { recorded <- on; return "trace.twt", nil },
+		Display: Display{Enter: func(uint32) string { return "ip netns exec web " }}, Clipboard: board{"copied to the board"}})
 	p.Await("waiting")
 	src.states <- told()
 	for _, s := range []step{
 		{"?", "twtrace: keys"}, {"\x1b", "[1 Flows]"}, {"h", "twtrace: keys"}, {"h", "[1 Flows]"}, {"\x1bOP", "twtrace: keys"}, {"?", "[1 Flows]"},
-		{"2", "[2 Procs]"}, {"3", "[3 Peers]"}, {"4", "[4 Listen]"}, {"4", "1 listener"}, {"5", "connect to 10.2.0.9:5432 failed"}, {"1", "[1 Flows]"},
+		{"2", "[2 Procs]"}, {"3", "[3 Peers]"}, {"4", "[4 Listen]"}, {"4", "1 listener"}, {"5", "connect: EADDRNOTAVAIL"}, {"1", "[1 Flows]"},
 		{"\t", "[2 Procs]"}, {"\x1b[Z", "[1 Flows]"},
-		{"s", "sort OPEN/s"}, {"<", "sort TW"}, {">", "sort OPEN/s"}, {"<", "sort TW"}, {"I", "sort TW up"}, {"I", "TWv"},
+		{"s", "sort TW"}, {"<", "sort severity"}, {">", "sort TW"}, {"I", "sort TW up"}, {"I", "TWv"}, {"<", "!v"},
 		{"g", "8 processes"}, {"g", "3 units"}, {"g", "[3 Peers]"}, {"g", "1 namespace"}, {"1", "8 flows"},
-		{"j", "!>checkout"}, {"\x1b[B", " >curl"}, {"k", "!>checkout"}, {"\x1b[F", " >(pre-start)"}, {"\x1b[H", "!>checkout"},
-		{"\x1b[6~", " >(pre-start)"}, {"\x1b[5~", "!>checkout"},
-		{"\r", "first seen"}, {"n", " curl[x1,204]"}, {"p", " checkout[4242]"}, {"D", "doctor: 1 finding"}, {"D", "[1 Flows]"},
-		{"/", "Enter apply"}, {"rport 54", "/rport 54_"}, {"32", "2 flows"}, {"\r", "filter rport 5432"}, {"\x1b", "filter none"},
+		{"j", "!>checkout"}, {"\x1b[B", "!>(pre-start)"}, {"k", "!>checkout"}, {"\x1b[F", " >kubelet"}, {"\x1b[H", "!>checkout"},
+		{"\x1b[6~", " >kubelet"}, {"\x1b[5~", "!>checkout"},
+		{"\r", "first seen"}, {"n", " (pre-start)[-]"}, {"p", " checkout[4242]"}, {"D", "doctor: 1 finding"}, {"D", "[1 Flows]"},
+		{"/", "Enter apply"}, {"rport 54", "/rport 54_"}, {"32", "2 flows"}, {"\r", "filter rport 5432"}, {"\x1b", "8 flows"},
 		{"/!curl\r", "7 flows"}, {"/", "/!curl_"}, {"\x15ngin", "1 flow "}, {"\x7f\x7f\x7f\x7f\r", "8 flows"},
-		{"/rport\r", "filter: rport needs a value"}, {"j", "? help"},
-		{"/\x1b[200~comm envoy\x1b[201~\r", "filter comm envoy"}, {"\x1b", "filter none"},
-		{"\x1b[H", "!>checkout"}, {"y", "copied: ip netns exec web ss -tanH state time-wait 'dst 10.2.0.9:5432"},
-		{"y", "copied: ip netns exec web tcpdump -ni any 'host 10.2.0.9 and port 5432"},
-		{"p", "PEER" + strings.Repeat(" ", 40)}, {"p", "LIFE50"},
+		{"/rport\r", "! rport requires a value: the remote port"}, {"\x1b", "? help"},
+		{"/\x1b[200~comm envoy\x1b[201~\r", "filter comm envoy"}, {"\x1b", "8 flows"},
+		{"\x1b[H", "!>checkout"}, {"y", "ip netns exec web ss -tanH state time-wait 'dst 10.2.0.9:5432"},
+		{"y", "ip netns exec web tcpdump -ni any 'host 10.2.0.9 and port 5432"}, {"Y", "no command on this screen has an undo"},
 		{"w", "recording to trace.twt"}, {"j", "w stop recording"}, {"w", "recorded to trace.twt"},
 		{"e", "export as"}, {"n", "/twtrace-20261122-221407.ndjson"},
 		{"e", "export as"}, {"c", "/twtrace-20261122-221407.csv"},
 		{"e", "export as"}, {"h", "/twtrace-20261122-221407.html"},
 		{"e", "export as"}, {"\x1b", "? help"},
 		{"+", "interval 2s"}, {"-", "interval 1s"},
-		{" ", "[PAUSED 0s]"}, {" ", "[LIVE]"}, {"Z", "[PAUSED 0s]"}, {"Z", "[LIVE]"},
+		{" ", " 0s ago]"}, {" ", "[LIVE]"}, {"Z", " 0s ago]"}, {"Z", "[LIVE]"},
 	} {
 		p.Press(s.press)
 		p.Await(s.shows)
@@ -55,12 +65,12 @@ func TestKeys(t *testing.T) {
 		t.Errorf("intervals %v after + and -", d)
 	}
 	p.Press("r")
-	p.Await("forgotten")
+	p.Await("reset: lifetimes")
 	if !src.reset.Load() {
 		t.Error("the source was not reset")
 	}
 	b, err := os.ReadFile("twtrace-20261122-221407.ndjson")
-	if err != nil || strings.Count(string(b), "\n") != 8 || !strings.Contains(string(b), `"comm":"checkout"`) || !strings.Contains(string(b), `"pid":4242`) {
+	if err != nil || strings.Count(string(b), "\n") != 8 || !strings.Contains(string(b), `"group":"checkout"`) || !strings.Contains(string(b), `"pid":4242`) {
 		t.Errorf("exported %v: %s", err, b)
 	}
 	p.Press("\x1b[21~") // F10
@@ -81,16 +91,16 @@ func TestHistory(t *testing.T) {
 		p.Await(host)
 	}
 	p.Press(" ")
-	p.Await("host-c  up 3m12s  1s [PAUSED 0s]")
+	p.Await("host-c  up 3m12s   every 1s  [PAUSED 00:01:42 UTC 0s ago]")
 	for _, s := range []step{
-		{"T", "host-b  up 3m12s  1s [PAUSED 1s 2/3]"}, {"\x1b[D", "host-a  up 3m12s  1s [PAUSED 2s 1/3]"}, {"T", "host-a"},
-		{"t", "host-b"}, {"\x1b[C", "host-c  up 3m12s  1s [PAUSED 0s]"},
+		{"T", "host-b  up 3m12s   every 1s  [PAUSED 00:01:41 UTC 1s ago 2/3]"}, {"\x1b[D", "host-a  up 3m12s   every 1s  [PAUSED 00:01:40 UTC 2s ago 1/3]"}, {"T", "host-a"},
+		{"t", "host-b"}, {"\x1b[C", "host-c  up 3m12s   every 1s  [PAUSED 00:01:42 UTC 0s ago]"},
 	} {
 		p.Press(s.press)
 		p.Await(s.shows)
 	}
 	src.states <- named("host-d", 110)
-	p.Await("host-c  up 3m12s  1s [PAUSED 8s 3/4]")
+	p.Await("host-c  up 3m12s   every 1s  [PAUSED 00:01:42 UTC 8s ago 3/4]")
 	p.Press("t")
 	p.Await("host-d")
 	p.Press(" ")
@@ -124,7 +134,7 @@ func TestPlayer(t *testing.T) {
 		return s
 	}
 	src.states <- at("host-a", 100)
-	p.Await("host-a  up 3m12s  1s [REPLAY 00:01:40 x4]")
+	p.Await("host-a  up 3m12s   every 1s  [REPLAY 00:01:40 x4]")
 	p.Press(" ")
 	p.Await("x4 PAUSED]")
 	if !<-src.paused {
@@ -133,9 +143,9 @@ func TestPlayer(t *testing.T) {
 	p.Press("t")
 	<-src.steps
 	src.states <- at("host-b", 101)
-	p.Await("host-b  up 3m12s  1s [REPLAY 00:01:40 x4 PAUSED]")
+	p.Await("host-b  up 3m12s   every 1s  [REPLAY 00:01:40 x4 PAUSED]")
 	p.Press("T")
-	p.Await("host-a  up 3m12s  1s [REPLAY 00:01:40 x4 PAUSED 1/2]")
+	p.Await("host-a  up 3m12s   every 1s  [REPLAY 00:01:40 x4 PAUSED 1/2]")
 	p.Press("t") // not asked of the source
 	p.Await("host-b")
 	p.Press(" ")
@@ -185,24 +195,6 @@ func TestRecordingFails(t *testing.T) {
 	}
 }
 
-func TestPastIsBounded(t *testing.T) {
-	var p pastStates
-	n := 0
-	for range historyStates + 5 {
-		n += p.add(&State{Rows: make([]Row, 10)})
-	}
-	if n != 5 || len(p.states) != historyStates || p.rows != 10*historyStates {
-		t.Errorf("forgot %d, holds %d with %d rows", n, len(p.states), p.rows)
-	}
-	p = pastStates{}
-	for range 20 {
-		p.add(&State{Rows: make([]Row, 5000)})
-	}
-	if len(p.states) != historyRows/5000 || p.rows != historyRows {
-		t.Errorf("holds %d with %d rows", len(p.states), p.rows)
-	}
-}
-
 // After a move the rows stay where they are, whatever their numbers become, until the
 // hold ends; the cursor stays on its row.
 func TestHold(t *testing.T) {
@@ -213,7 +205,7 @@ func TestHold(t *testing.T) {
 	m.move("j")
 	names := func() (out []string) {
 		for _, r := range m.rows() {
-			out = append(out, r.name())
+			out = append(out, r.Name())
 		}
 		return out
 	}
@@ -221,6 +213,7 @@ func TestHold(t *testing.T) {
 	s := storm()
 	for i := range s.Rows {
 		s.Rows[i].TimeWait = 30000 - s.Rows[i].TimeWait // the other way round
+		s.Rows[i].Severity = event.SeverityNone
 	}
 	m.take(fed{state: s})
 	if got := names(); strings.Join(got, " ") != strings.Join(before, " ") {
@@ -232,8 +225,8 @@ func TestHold(t *testing.T) {
 	}
 	m.answer(thawMsg(m.moves))
 	got := names()
-	if got[0] == before[0] || got[m.look.index(m.rows())] != before[1] {
-		t.Errorf("rows %v, cursor on %d", got, m.look.index(m.rows()))
+	if got[0] == before[0] || got[m.display.index(m.rows())] != before[1] {
+		t.Errorf("rows %v, cursor on %d", got, m.display.index(m.rows()))
 	}
 }
 
@@ -248,7 +241,7 @@ func TestHostileOnTerminal(t *testing.T) {
 	src.states <- hostile()
 	p.Await("11 flows")
 	var want []string
-	for _, l := range Frame(hostile(), firstLook(src), 132, 43, caps) {
+	for _, l := range Frame(hostile(), firstDisplay(src), 132, 43, caps) {
 		want = append(want, strings.TrimRight(sgr.ReplaceAllString(l, ""), " "))
 	}
 	text := strings.TrimRight(strings.Join(want, "\n"), "\n")
@@ -265,5 +258,5 @@ func TestHostileOnTerminal(t *testing.T) {
 	}
 }
 
-// firstLook is what a program with src starts with.
-func firstLook(src Source) Look { return newModel(src, LoopOptions{}).look }
+// firstDisplay is what a program with src starts with.
+func firstDisplay(src Source) Display { return newModel(src, LoopOptions{}).display }

@@ -15,23 +15,29 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
+
+	"github.com/twtrace/twtrace/internal/clipboard"
 )
 
 // LoopOptions is how Loop starts.
 type LoopOptions struct {
 	In, Out  *os.File // the terminal
 	Caps     Caps
-	Look     Look          // to start with
+	Display  Display       // to start with
 	Interval time.Duration // of the source; what + and - start from
 	Preserve bool          // leave the last frame on the normal screen, not a summary
 
-	// Record starts (on) or ends a recording of the trace, and tells its file; nil
+	// Record starts (on) or ends a recording of the trace, and returns its file; nil
 	// if it cannot be recorded. It is called from goroutines of its own, one after
 	// the other.
 	Record func(on bool) (path string, err error)
-	// Enter is what brings a command of the user's shell into a network namespace,
-	// "" or with a blank at its end; nil if all are where the shell is.
-	Enter func(netns uint32) string
+	// Clipboard takes what the keys y and Y copy. It is called from goroutines of its
+	// own. Nil: there is none, and a command is shown to be copied by hand.
+	Clipboard clipboard.Board
+	Mouse     bool // clicks and the wheel come to the view, not to the terminal
+	// NetNS are the network namespaces that have a name; nil if that is not known beside
+	// what the rows say. It is called when a filter is about to be typed.
+	NetNS func() map[uint32]string
 	// Name is the name of a peer, "" if it has none; nil if names cannot be asked for.
 	// It is called from goroutines of its own, and may take seconds.
 	Name func(netip.Addr) string
@@ -46,7 +52,7 @@ const maxFPS = 60
 // error. Whatever ends it, a panic of src included, the terminal is as before when
 // it returns, and five lines of summary are on the normal screen.
 func Loop(ctx context.Context, src Source, o LoopOptions) error {
-	// Bubble Tea would look for another terminal where In is none, and take over
+	// Bubble Tea would search for another terminal where In is none, and take over
 	// that one.
 	before, err := term.GetState(int(o.In.Fd()))
 	if err != nil {
@@ -86,8 +92,8 @@ func (m *model) farewell() string {
 	}
 	lines := Summary(s, m.width, m.opt.Caps)
 	if m.opt.Preserve {
-		m.look.Notice, m.look.Prompt = "", false
-		lines = Frame(s, m.look, m.width, m.height, m.opt.Caps)
+		m.display.Notice, m.display.Prompt = "", false
+		lines = Frame(s, m.display, m.width, m.height, m.opt.Caps)
 	}
 	return strings.Join(append(lines, m.copied...), "\n") + "\n"
 }
@@ -120,7 +126,7 @@ type quitMsg struct {
 	hangup bool // the terminal is gone
 }
 
-// input is a terminal that tells when it is gone: Bubble Tea goes on without input.
+// input is a terminal that reports when it is gone: Bubble Tea continues without input.
 type input struct {
 	*os.File
 	gone  func()

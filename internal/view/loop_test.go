@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twtrace/twtrace/internal/clipboard"
 )
 
 // fake is a source that gives what the test sends it.
@@ -64,13 +66,13 @@ func TestLoopKeys(t *testing.T) {
 	p.Await("waiting for the first interval")
 	src.states <- named("host-a", 100)
 	p.Await("host-a")
-	p.Await("sort TW ")
+	p.Await("sort severity")
 	p.Press("s")
-	p.Await("sort OPEN/s")
+	p.Await("sort TW")
 	p.Press("g")
 	p.Await("[2 Procs]")
 	p.Press("s")
-	p.Await("sort LIFE50")
+	p.Await("sort PORT%")
 	p.Press("+")
 	if d := <-src.interval; d != 2*time.Second {
 		t.Errorf("interval %v after +, want 2s", d)
@@ -80,11 +82,11 @@ func TestLoopKeys(t *testing.T) {
 		t.Errorf("intervals %v after --", d)
 	}
 	p.Press(" ")
-	p.Await("[PAUSED 0s]")
+	p.Await(" 0s ago]")
 	src.states <- named("host-b", 107)
-	p.Await("host-a  up 3m12s  1s [PAUSED 7s 1/2]")
+	p.Await("host-a  up 3m12s   every 1s  [PAUSED 00:01:40 UTC 7s ago 1/2]")
 	p.Press(" ")
-	p.Await("host-b  up 3m12s  1s [LIVE]")
+	p.Await("host-b  up 3m12s   every 1s  [LIVE]")
 	p.Resize(132, 43)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
@@ -203,11 +205,17 @@ func TestMain(m *testing.M) {
 	go func() {
 		panics := make(chan os.Signal, 1)
 		signal.Notify(panics, syscall.SIGUSR1)
-		src.states <- named("child", 100)
+		first := named("child", 100)
+		if os.Getenv(childEnv) == "copy" {
+			first = told()
+			first.Host = "child"
+		}
+		src.states <- first
 		<-panics
 		src.states <- named("panic", 101)
 	}()
-	if err := Loop(context.Background(), src, LoopOptions{In: os.Stdin, Out: os.Stdout}); err != nil {
+	o := LoopOptions{In: os.Stdin, Out: os.Stdout, Mouse: true, Clipboard: clipboard.Find(), Display: Display{Enter: inShop}}
+	if err := Loop(context.Background(), src, o); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -221,7 +229,7 @@ func childBatch(src *fake) int {
 			src.states <- named("child", i)
 		}
 	}()
-	if err := RunBatch(context.Background(), src, os.Stdout, Look{}, 0, false); !errors.Is(err, syscall.EPIPE) {
+	if err := RunBatch(context.Background(), src, os.Stdout, Display{}, 0, false); !errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -304,7 +312,7 @@ func TestRunBatch(t *testing.T) {
 		close(src.states)
 	}()
 	var b strings.Builder
-	if err := RunBatch(t.Context(), src, &b, Look{}, 0, false); err != nil {
+	if err := RunBatch(t.Context(), src, &b, Display{}, 0, false); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(b.String(), "\n\n# 1970-"); n != 2 || strings.HasSuffix(b.String(), "\n\n") {
@@ -313,17 +321,17 @@ func TestRunBatch(t *testing.T) {
 	src = newFake()
 	go func() { src.states <- named("h", 1) }()
 	b.Reset()
-	if err := RunBatch(t.Context(), src, &b, Look{}, 1, false); err != nil || strings.Count(b.String(), "SEV") != 1 {
+	if err := RunBatch(t.Context(), src, &b, Display{}, 1, false); err != nil || strings.Count(b.String(), "SEV") != 1 {
 		t.Errorf("%v: %s", err, b.String())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := RunBatch(ctx, newFake(), io.Discard, Look{}, 0, false); err != nil {
+	if err := RunBatch(ctx, newFake(), io.Discard, Display{}, 0, false); err != nil {
 		t.Error(err)
 	}
 	src = newFake()
 	go func() { src.states <- named("error", 1) }()
-	if err := RunBatch(t.Context(), src, io.Discard, Look{}, 0, false); err == nil {
+	if err := RunBatch(t.Context(), src, io.Discard, Display{}, 0, false); err == nil {
 		t.Error("no error of the source")
 	}
 }

@@ -10,42 +10,47 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+
+	"github.com/twtrace/twtrace/internal/rows"
 )
 
-// model is the program's state: what the source told, and what the user wants to
+// model is the program's state: what the source gave, and what the user wants to
 // see of it. It draws with Frame and does nothing else by itself.
 type model struct {
-	opt    LoopOptions
-	src    Source
-	jobs   *jobControl
-	look   Look
-	width  int
-	height int
+	opt     LoopOptions
+	src     Source
+	jobs    *jobControl
+	display Display
+	width   int
+	height  int
 
-	past   pastStates
+	past   Past
 	at     int // which of them is on the screen
 	paused bool
 	over   bool // a replay has come to its end
 
-	wait    int      // seconds without a state
-	moves   int      // of the cursor so far
-	naming  int      // how many names are being asked for
-	before  string   // the filter before another was typed
+	wait    int // seconds without a state
+	moves   int // of the cursor so far
+	naming  int // how many names are being asked for
+	typing  typing
 	copied  []string // commands, for the end
-	clipped string   // the last of them
-	frame   []string // on the screen
-	hangup  bool
-	err     error
-	crash   *crash
+	clipped string   // the one that y copied just now
+	done    string   // the last one that y copied, for Y
+
+	released bool     // the mouse is the terminal's
+	frame    []string // on the screen
+	hangup   bool
+	err      error
+	crash    *crash
 }
 
 func newModel(src Source, o LoopOptions) *model {
-	m := &model{opt: o, src: src, jobs: newJobControl(), look: o.Look}
-	_, m.look.Offers.Interval = src.(intervalSetter)
-	_, m.look.Offers.Reset = src.(resetter)
-	m.look.Offers.Record, m.look.Offers.Names = o.Record != nil, o.Name != nil
-	m.look.Offers.Step = true
-	m.look.memo = new(memo)
+	m := &model{opt: o, src: src, jobs: newJobControl(), display: o.Display}
+	_, m.display.Offers.Interval = src.(intervalSetter)
+	_, m.display.Offers.Reset = src.(resetter)
+	m.display.Offers.Record, m.display.Offers.Names = o.Record != nil, o.Name != nil
+	m.display.Offers.Step, m.display.Offers.Mouse = true, o.Mouse
+	m.display.memo, m.display.entered = new(memo), make(map[uint32]string)
 	return m
 }
 
@@ -69,9 +74,9 @@ func (m *model) shown() *State {
 }
 
 // rows are those on the screen and beyond its edges, in order.
-func (m *model) rows() []*Row {
+func (m *model) rows() []*rows.Row {
 	if s := m.shown(); s != nil {
-		return m.look.Arrange(s.Rows)
+		return m.display.Arrange(s.list(&m.display))
 	}
 	return nil
 }
@@ -80,7 +85,7 @@ func (m *model) rows() []*Row {
 // sent from outside.
 func (m *model) Init() tea.Cmd { return m.waited(0) }
 
-// waitedMsg tells that there was nothing to show for so many seconds.
+// waitedMsg says that there was nothing to show for so many seconds.
 type waitedMsg int
 
 func (m *model) waited(seconds int) tea.Cmd {
@@ -91,7 +96,7 @@ func (m *model) waited(seconds int) tea.Cmd {
 }
 
 // Update takes one message and makes the frame that follows. A panic ends the
-// program, and goes on when the terminal is restored.
+// program, and is raised again when the terminal is restored.
 func (m *model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
 	defer func() {
 		if c := caught(recover()); c != nil {
@@ -114,19 +119,30 @@ func (m *model) answer(msg tea.Msg) tea.Cmd {
 		return m.take(msg)
 	case tea.KeyPressMsg:
 		return m.key(msg.Key())
+	case tea.MouseClickMsg:
+		return m.click(msg.Mouse())
+	case tea.MouseWheelMsg:
+		return m.wheel(msg.Mouse())
 	case tea.PasteMsg:
-		if m.look.Prompt {
-			m.look.Typed += strings.Join(strings.Fields(msg.Content), " ")
+		if m.display.Prompt {
+			m.paste(msg.Content)
 		}
 	case thawMsg:
 		if int(msg) == m.moves {
-			m.look.Order = nil
+			m.display.Order = nil
 		}
 	case doneMsg:
-		m.look.Notice = m.opt.Caps.shorten(msg.notice, m.width) // of a path both ends tell something
+		m.display.Notice = m.opt.Caps.shorten(msg.notice, m.width) // both ends of a path matter
 		if msg.recording {
-			m.look.Writing = msg.path
+			m.display.Writing = msg.path
 		}
+	case clipMsg:
+		return m.handed(msg)
+	case aloneMsg:
+		if m.err = msg.err; m.err != nil || msg.quit {
+			return tea.Quit
+		}
+		return tea.ClearScreen
 	case nameMsg:
 		m.named(msg)
 	case suspendMsg:
@@ -154,14 +170,16 @@ func (m *model) take(f fed) tea.Cmd {
 		return tea.Quit
 	case f.err == nil:
 		m.recorded(&f.state.Recording)
-		forgotten := m.past.add(f.state)
-		m.at = max(m.at-forgotten, 0)
-		if !m.paused || m.replays() {
+		shown := -1
+		if m.paused && !m.replays() {
+			shown = m.at
+		}
+		if m.at = m.past.Add(f.state, shown); m.at < 0 {
 			m.at = len(m.past.states) - 1
 		}
 		return nil
 	case errors.Is(f.err, io.EOF) && m.replays() && m.shown() != nil:
-		m.over, m.paused = true, true // to look at, and to go back from
+		m.over, m.paused = true, true // the user reads it, and may step back
 		return nil
 	case !errors.Is(f.err, io.EOF) && !errors.Is(f.err, context.Canceled):
 		m.err = f.err
@@ -169,7 +187,7 @@ func (m *model) take(f fed) tea.Cmd {
 	return tea.Quit
 }
 
-// replays tells whether the source is a recording.
+// replays reports whether the source is a recording.
 func (m *model) replays() bool {
 	_, replay := m.src.(Player)
 	return replay
@@ -177,14 +195,14 @@ func (m *model) replays() bool {
 
 // recorded notes what became of the recording that runs.
 func (m *model) recorded(r *Recording) {
-	m.look.Recorded = *r
-	if r.Failed != "" && r.Path == m.look.Writing {
-		m.look.Writing = ""
-		m.look.Notice = "recording: " + r.Failed
+	m.display.Recorded = *r
+	if r.Failed != "" && r.Path == m.display.Writing {
+		m.display.Writing = ""
+		m.display.Notice = "recording: " + r.Failed
 	}
 }
 
-// doneMsg tells what came of something that took a while.
+// doneMsg is the result of something that took a while.
 type doneMsg struct {
 	notice    string
 	recording bool   // path is of a recording
@@ -201,7 +219,7 @@ const holdFor = 2 * time.Second
 // View shows the frame.
 func (m *model) View() tea.View {
 	v := tea.NewView(strings.Join(m.frame, "\n"))
-	v.AltScreen = true
+	v.AltScreen, v.MouseMode = true, m.mouseMode()
 	return v
 }
 
@@ -214,8 +232,8 @@ func (m *model) lines() []string {
 		}
 		return []string{m.opt.Caps.cut(text, m.width)}
 	}
-	m.look.Mode = m.mode()
-	return Frame(s, m.look, m.width, m.height, m.opt.Caps)
+	m.display.Mode = m.mode()
+	return Frame(s, m.display, m.width, m.height, m.opt.Caps)
 }
 
 // mode words how far from now the screen is, "" if it is not.
@@ -224,7 +242,7 @@ func (m *model) mode() string {
 		return ""
 	}
 	last := m.past.states[len(m.past.states)-1]
-	text := "PAUSED " + seconds(last.Time.Sub(m.shown().Time))
+	text := "PAUSED " + m.shown().timeOfDay() + " " + seconds(last.Time.Sub(m.shown().Time)) + " ago"
 	switch {
 	case m.over:
 		text = m.shown().Mode + " END"

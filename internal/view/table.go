@@ -7,128 +7,148 @@ import (
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/rows"
 )
 
 // table is the tabs, the heading and the rows.
-func table(s *State, look *Look, width, room int, c Caps) []string {
-	rows := look.Arrange(s.Rows)
+func table(s *State, d *Display, width, room int, c Caps) []string {
+	list := d.Arrange(s.list(d))
 	room -= 2
-	cursor := look.index(rows)
-	from, to := window(len(rows), room, look.Top, cursor)
-	cols := look.place(width)
+	cursor := d.index(list)
+	from, to := window(len(list), room, d.Top, cursor)
+	cols := d.place(s, list[from:to], width, c)
 	lines := []string{
-		tabLine(s, look, counted(from, to, len(rows), look.noun()), width, c),
-		c.paint(c.fit(heading(cols, look, c), width, false), sgrReverse),
+		tabLine(s, d, counted(from, to, len(list), d.noun(), c), width, c),
+		c.paint(c.fit(heading(cols, d, c), width, false), sgrReverse),
 	}
-	for i, r := range rows[from:to] {
-		lines = append(lines, r.painted(cols, from+i == cursor, width, c))
+	for i, r := range list[from:to] {
+		lines = append(lines, paintedRow(r, cols, from+i == cursor, width, c))
 	}
-	if len(rows) == 0 {
-		lines = append(lines, c.cut("  "+look.nothing(s), width))
+	if len(list) == 0 {
+		lines = append(lines, c.cut("  "+d.nothing(s), width))
 	}
 	return lines
 }
 
-// painted is one line of the table. The cursor is in reverse, and has a sign.
-func (r *Row) painted(cols []placed, cursor bool, width int, c Caps) string {
-	line := c.cut(r.line(cols, cursor, c), width)
-	if cursor {
-		return c.paint(c.fit(line, width, false), sgrReverse)
-	}
-	return c.paintBy(strings.TrimRight(line, " "), r.Severity)
-}
-
 // noun is what one row is.
-func (k *Look) noun() string {
-	if k.Tab == TabListeners {
+func (d *Display) noun() string {
+	if d.Tab == TabListeners {
 		return "listener"
 	}
-	return k.Grouping.noun()
+	if d.Grouping == rows.ByProcess {
+		return "process"
+	}
+	return strings.TrimSuffix(strings.ToLower(d.Grouping.String()), "s")
 }
 
 // nothing says why there is no row.
-func (k *Look) nothing(s *State) string {
+func (d *Display) nothing(s *State) string {
 	switch {
-	case k.Filter != nil:
-		return "nothing matches the filter (Esc clears it)"
-	case k.Tab == TabListeners && len(s.Rows) > 0:
-		return "no accepted connection seen yet"
+	case d.Filter != nil:
+		return "no row matches the filter; Esc clears it"
+	case d.Tab == TabListeners && len(s.list(d)) == 0:
+		return "no listeners"
+	case d.Tab == TabListeners:
+		return "no accepted connections yet"
 	}
-	return "no connection seen yet"
+	return "no connections yet"
 }
 
-// counted words how many of n lines are on the screen.
-func counted(from, to, n int, noun string) string {
-	switch {
-	case to-from >= n:
+// counted words which of n lines are on the screen, and draws it.
+func counted(from, to, n int, noun string, c Caps) string {
+	if to-from >= n {
 		return plural(n, noun)
-	case from == 0:
-		return fmt.Sprintf("%d of %s", to, plural(n, noun))
 	}
-	return fmt.Sprintf("%d-%d of %s", from+1, to, plural(n, noun))
+	return output.Count(uint64(from+1)) + "-" + output.Count(uint64(to)) + " of " + plural(n, noun) + " " + c.scrollBar(from, to, n)
+}
+
+// scrollCells is how wide a scroll bar is.
+const scrollCells = 8
+
+// scrollBar draws where lines from to to are among n.
+func (c Caps) scrollBar(from, to, n int) string {
+	size := min(max((to-from)*scrollCells/n, 1), scrollCells)
+	at := 0
+	if rest := n - (to - from); rest > 0 {
+		at = (from*(scrollCells-size) + rest/2) / rest
+	}
+	g := c.signs()
+	return "[" + strings.Repeat(g.empty, at) + strings.Repeat(g.full, size) + strings.Repeat(g.empty, scrollCells-size-at) + "]"
 }
 
 // tabLine says which tab is shown, and how it is sorted and filtered. The names of
 // the other tabs give way first, then the trace's own filter.
-func tabLine(s *State, look *Look, count string, width int, c Caps) string {
+func tabLine(s *State, d *Display, count string, width int, c Caps) string {
 	right := count
-	if look.Tab != TabEvents {
-		right += "  sort " + look.Sort.String()
-		if look.Invert {
+	if d.Tab != TabEvents {
+		right += "  sort " + d.sortTitle(c)
+		if d.Invert {
 			right += " up"
 		}
 	}
 	own := ""
-	if look.Words != "" {
-		own = "  filter " + c.safe(look.Words)
+	if d.Words != "" {
+		own = "  filter " + c.safe(d.Words)
 	}
 	traced := "  filter none"
-	if s.Filter != "" {
-		traced = "  traced " + c.safe(s.Filter)
+	if words := cmp.Or(s.Traced, s.Filter); words != "" {
+		traced = "  traced " + c.safe(words)
 	} else if own != "" {
 		traced = ""
 	}
-	for _, left := range []string{tabList(look, true), tabList(look, false)} {
+	for _, left := range []string{tabList(d, true), tabList(d, false)} {
 		for _, end := range []string{own + traced, own} {
 			if gap := width - ansi.StringWidth(left+right+end); gap >= 2 {
 				return left + strings.Repeat(" ", gap) + right + end
 			}
 		}
 	}
-	return c.cut(tabList(look, false)+"  "+right+own, width)
+	if bar := strings.Index(right, " ["); bar >= 0 { // it gives way to the words
+		_, rest, _ := strings.Cut(right, "]")
+		return c.cut(tabList(d, false)+"  "+right[:bar]+rest+own, width)
+	}
+	return c.cut(tabList(d, false)+"  "+right+own, width)
 }
 
 // tabList names the tabs, or numbers those that are not shown.
-func tabList(look *Look, whole bool) string {
+func tabList(d *Display, whole bool) string {
 	var b strings.Builder
 	for t := range tabs {
-		name := fmt.Sprintf("%d %s", t+1, t)
-		switch {
-		case t == look.Tab:
-			b.WriteString(" [" + name + "]")
-		case whole:
-			b.WriteString(" " + name + " ")
-		default:
-			fmt.Fprintf(&b, " %d", t+1)
-		}
+		b.WriteString(tabWord(d, t, whole))
 	}
 	return b.String()
 }
 
+// tabWord is a tab in the line of all of them.
+func tabWord(d *Display, t Tab, whole bool) string {
+	switch {
+	case t == d.Tab:
+		return " [" + tabName(t) + "]"
+	case whole:
+		return " " + tabName(t) + " "
+	}
+	return fmt.Sprintf(" %d", t+1)
+}
+
+// tabName is the key of a tab, and its name.
+func tabName(t Tab) string { return fmt.Sprintf("%d %s", t+1, t) }
+
 // footer is the keys that do something now, what the last one did, or the filter
 // that is being typed.
-func footer(look *Look, width int, c Caps) string {
+func footer(d *Display, width int, c Caps) string {
 	switch {
-	case look.Prompt:
-		return c.cut(c.shortenLeft("/"+c.safe(look.Typed)+"_", width-len("  Enter apply  Esc cancel"))+"  Enter apply  Esc cancel", width)
-	case look.Asking:
-		return c.cut("export as:  n ndjson  c csv  h html  Esc cancel", width)
-	case look.Notice != "":
-		return c.cut(c.safe(look.Notice), width)
+	case d.Prompt:
+		return d.prompt(width, c)
+	case d.Asking:
+		return c.cut("export as:  n JSON lines  c CSV  h HTML  Esc cancel", width)
+	case d.Notice != "":
+		return c.cut(c.safe(d.Notice), width)
 	}
 	var parts []string
 	used := 0
-	for _, k := range look.keys() {
+	for _, k := range d.keys() {
 		if k == "" {
 			continue
 		}
@@ -141,15 +161,23 @@ func footer(look *Look, width int, c Caps) string {
 	return strings.Join(parts, "  ")
 }
 
-// keys are those that the footer tells, the most important first.
-func (k *Look) keys() []string {
-	if k.Page != NoPage {
+// keys are those that the footer shows, the most important first.
+func (d *Display) keys() []string {
+	if d.Page != NoPage {
 		keys := []string{"Esc back", "q quit"}
-		if k.Page == PageDetail {
-			keys = append(keys, "n/p next/previous row", "y copy ss/tcpdump", "e export", "D doctor")
+		switch d.Page {
+		case PageEvent:
+			keys = append(keys, "y copy", "Y copy undo", "n/p next/previous event")
+		case PageDoctor:
+			keys = append(keys, "y copy", "Y copy undo")
+		case PageDetail:
+			keys = append(keys, "y copy", "Y copy undo", "n/p next/previous row", "e export", "D doctor")
 		}
-		if k.Top > 0 {
-			keys = append(keys, "j/k scroll")
+		if d.Page == PageColumns {
+			keys = append(keys, "space show or hide", "a automatic")
+		}
+		if d.position != "" {
+			keys = append([]string{d.position, "j/k scroll"}, keys...)
 		}
 		return append(keys, "? help")
 	}
@@ -159,17 +187,17 @@ func (k *Look) keys() []string {
 		}
 		return ""
 	}
-	pause := offer(k.Mode == "", "space pause")
-	if k.Mode != "" {
-		pause = "space go on"
+	pause := offer(d.Mode == "", "space pause")
+	if d.Mode != "" {
+		pause = "space resume"
 	}
-	stop := offer(k.Writing != "", "w stop recording "+filepath.Base(k.Writing))
-	record := offer(k.Offers.Record && stop == "", "w record")
+	stop := offer(d.Writing != "", "w stop recording "+filepath.Base(d.Writing))
+	record := offer(d.Offers.Record && stop == "", "w record")
 	return []string{
-		"? help", "q quit", stop, pause, offer(k.Offers.Step && k.Mode != "", "t/T step"), "/ filter",
-		offer(k.Filter != nil, "Esc clear filter"), offer(k.Tab != TabEvents, "s sort"), offer(k.Tab < TabListeners, "g group"),
-		offer(k.Tab != TabEvents, "Enter detail"), record, "D doctor", "e export", offer(k.Tab != TabEvents, "y copy ss/tcpdump"), offer(k.Tab != TabEvents, k.peerKey()),
-		offer(k.Offers.Interval, "+/- interval"), offer(k.Offers.Reset, "r reset"),
+		"? help", "q quit", stop, pause, offer(d.Offers.Step && d.Mode != "", "t/T step"), "/ filter",
+		offer(d.Filter != nil, "Esc clear filter"), offer(d.Tab != TabEvents, "s sort"), offer(d.Tab < TabListeners, "g group"),
+		"Enter detail", record, "D doctor", "e export", "C columns", "y copy ss/tcpdump", offer(d.Tab != TabEvents, d.peerKey()),
+		offer(d.Offers.Interval, "+/- interval"), offer(d.Offers.Reset, "r reset"),
 	}
 }
 

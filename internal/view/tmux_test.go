@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twtrace/twtrace/internal/kerneltest"
 )
 
 // tmux is a real terminal with a shell in it.
@@ -18,14 +20,9 @@ type tmux struct {
 
 func openTmux(t *testing.T) *tmux {
 	t.Helper()
-	if _, err := exec.LookPath("tmux"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no tmux")
-	}
+	kerneltest.RequireTool(t, "tmux", "tmux")
 	m := &tmux{t, filepath.Join(t.TempDir(), "s")}
-	m.run("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' bash --norc --noprofile")
+	m.run("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "env PS1='$ ' HISTFILE= bash --norc --noprofile")
 	t.Cleanup(func() { exec.Command("tmux", "-S", m.socket, "kill-server").Run() })
 	m.until("the prompt", func() bool { return strings.HasPrefix(m.text(), "$") })
 	return m

@@ -61,8 +61,8 @@ func init() {
 }
 
 // Main turns the process into the workload it was started as, and does not
-// return then. In any other process it returns at once. Call it first in main
-// and in TestMain.
+// return then. In any other process it returns at once. Call it first in
+// TestMain, or in the main of a program for developers.
 func Main() {
 	mode, ok := os.LookupEnv(envMode)
 	if !ok {

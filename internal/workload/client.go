@@ -93,7 +93,7 @@ func (cl *client) finish(threads []*connecter) error {
 	if !cl.plan.End.holds() {
 		return nil
 	}
-	// What is held until the process ends must be told before it does.
+	// What is held until the process ends must be sent before it does.
 	if cl.plan.End != OnCue {
 		for _, t := range threads {
 			if err := cl.sendRecords(recordsOf(t.held)); err != nil {

@@ -14,9 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/netns"
 )
 
-// Hand is a process that does as it is told, call by call, and says who it is each
+// Hand is a process that makes calls on order, one by one, and says who it is each
 // time: for connections that pass through more than one process. Its methods are for
 // one goroutine. It ends with the process that started it.
 type Hand struct {
@@ -24,7 +25,7 @@ type Hand struct {
 
 	cmd    *exec.Cmd
 	fd     int        // of the socket to it
-	who    event.Proc // as it was last told
+	who    event.Proc // as it said last
 	stderr strings.Builder
 	ended  bool
 }
@@ -36,7 +37,7 @@ type Way string
 const (
 	Plain       Way = ""
 	NonBlocking Way = "non-blocking"
-	Again       Way = "again"        // as NonBlocking, and a second connect() is told how the first ended
+	Again       Way = "again"        // as NonBlocking, and a second connect() returns how the first ended
 	Uring       Way = "uring"        // by the thread that submits it
 	UringWorker Way = "uring-worker" // by a worker of the ring
 	UringPoll   Way = "uring-poll"   // by the thread that polls the submission queue
@@ -68,6 +69,7 @@ type Socketing struct {
 	Thread    string         // name of the thread that makes the call; "" for the first
 	MPTCP     bool           // an MPTCP socket, which speaks TCP to those who do not
 	ReusePort bool           // of a listener: SO_REUSEPORT
+	Proxy     bool           // of a listener: IP_TRANSPARENT, for what was sent elsewhere
 	From      netip.AddrPort // bound first, if valid
 }
 
@@ -82,9 +84,9 @@ func (e *CallError) Error() string { return e.Failure.String() }
 
 func (e *CallError) Unwrap() error { return e.Errno }
 
-// StartHand starts a Hand in the network namespace at path netns, with the listeners
+// StartHand starts a Hand in the network namespace at path, with the listeners
 // that others have, as its parent would have passed them on. The program must call Main.
-func StartHand(ctx context.Context, netns, comm string, inherited ...*Listening) (*Hand, error) {
+func StartHand(ctx context.Context, path, comm string, inherited ...*Listening) (*Hand, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("start hand %q: %w", comm, err)
@@ -105,7 +107,7 @@ func StartHand(ctx context.Context, netns, comm string, inherited ...*Listening)
 		h.cmd.ExtraFiles = append(h.cmd.ExtraFiles, file)
 		h.Inherited = append(h.Inherited, &Listening{At: l.At, hand: h, fd: handFD + 1 + i, by: l.by})
 	}
-	if err := InNetNS(netns, h.cmd.Start); err != nil {
+	if err := netns.In(path, h.cmd.Start); err != nil {
 		unix.Close(h.fd)
 		return nil, fmt.Errorf("start hand %q: %w", comm, err)
 	}

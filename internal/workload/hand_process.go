@@ -43,7 +43,7 @@ const (
 	opExit     = "exit"
 )
 
-// handOrder is what a Hand is told, handReply what it answers.
+// handOrder is what a Hand receives, handReply what it answers.
 type (
 	handOrder struct {
 		Op   string
@@ -218,6 +218,11 @@ func (h *hand) listen(o *handOrder) (handReply, error) {
 	}
 	if o.ReusePort {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return r, err
+		}
+	}
+	if o.Proxy {
+		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1); err != nil {
 			return r, err
 		}
 	}

@@ -60,7 +60,7 @@ func TestHandWays(t *testing.T) {
 	checkSockets(t, ns, "time-wait", cookies)
 }
 
-// TestHandsOn passes a connection on in every way, and wants to be told who closed it.
+// TestHandsOn passes a connection on in every way, and wants to know who closed it.
 func TestHandsOn(t *testing.T) {
 	ns := kerneltest.NetNS(t)
 	server, first, second := startHand(t, ns, "server"), startHand(t, ns, "first"), startHand(t, ns, "second")

@@ -8,28 +8,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/netns"
 )
 
-// linkUp brings a device of the thread's network namespace up.
-func linkUp(dev string) error {
-	ifr, err := unix.NewIfreq(dev)
-	if err != nil {
-		return fmt.Errorf("bring %s up: %w", dev, err)
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("bring %s up: %w", dev, err)
-	}
-	defer unix.Close(fd)
-	err = unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr)
-	if err == nil {
-		ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
-		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
-	}
-	if err != nil {
-		return fmt.Errorf("bring %s up: %w", dev, err)
-	}
-	return nil
+// AddAddr gives a device of a network namespace one more address, which can be used
+// at once.
+func AddAddr(ns *netns.NS, dev string, addr netip.Prefix) error {
+	return ns.Do(func() error { return addAddr(dev, addr) })
 }
 
 // addAddr gives a device of the thread's network namespace one more address, and

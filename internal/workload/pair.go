@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/event"
+	"github.com/twtrace/twtrace/internal/netns"
 )
 
 // patience bounds every wait for the other end of a connection of this process.
@@ -17,7 +18,7 @@ const patience = 30 * time.Second
 // Any leaves the address to connect from to connect().
 var Any netip.AddrPort
 
-// Pair is a connection both ends of which this process holds, for what has to be
+// Pair is a connection with both ends in this process, for what has to be
 // done step by step: a Scenario's processes go their own way.
 type Pair struct{ Client, Server *Socket }
 
@@ -36,10 +37,10 @@ type Listener struct {
 	fd int
 }
 
-// Listen listens on at in the network namespace at path netns.
-func Listen(netns string, at netip.AddrPort) (*Listener, error) {
+// Listen listens on at in the network namespace at path.
+func Listen(path string, at netip.AddrPort) (*Listener, error) {
 	l := &Listener{fd: -1}
-	err := InNetNS(netns, func() (err error) {
+	err := netns.In(path, func() (err error) {
 		l.fd, l.at, err = listen(at)
 		return err
 	})
@@ -52,12 +53,12 @@ func Listen(netns string, at netip.AddrPort) (*Listener, error) {
 // Close stops listening; connections that were accepted stay.
 func (l *Listener) Close() error { return unix.Close(l.fd) }
 
-// Pair connects to the listener out of the network namespace at path netns, and
+// Pair connects to the listener out of the network namespace at path, and
 // accepts that connection. If from is valid it is bound first, even if its last
 // connection is in TIME_WAIT. The error of connect() is in the chain.
-func (l *Listener) Pair(netns string, from netip.AddrPort) (*Pair, error) {
+func (l *Listener) Pair(path string, from netip.AddrPort) (*Pair, error) {
 	client := &Socket{}
-	err := InNetNS(netns, func() (err error) {
+	err := netns.In(path, func() (err error) {
 		client.fd, err = dial(from, l.at, 0)
 		return err
 	})
@@ -73,9 +74,9 @@ func (l *Listener) Pair(netns string, from netip.AddrPort) (*Pair, error) {
 
 // Knock begins to connect as Pair does and waits for nothing. The socket has no
 // addresses yet.
-func (l *Listener) Knock(netns string, from netip.AddrPort) (*Socket, error) {
+func (l *Listener) Knock(path string, from netip.AddrPort) (*Socket, error) {
 	s := &Socket{}
-	err := InNetNS(netns, func() (err error) {
+	err := netns.In(path, func() (err error) {
 		s.fd, err = dial(from, l.at, unix.SOCK_NONBLOCK)
 		return err
 	})

@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+
+	"github.com/twtrace/twtrace/internal/netns"
 )
 
 // Process is a running workload. It ends with its work, with its context, and
@@ -34,9 +36,9 @@ type Process struct {
 	err   error            // set before done is closed
 }
 
-// Start starts a workload in the network namespace at path netns; "" is the
+// Start starts a workload in the network namespace at path; "" is the
 // caller's own. The program must call Main.
-func Start(ctx context.Context, netns string, spec Spec) (*Process, error) {
+func Start(ctx context.Context, path string, spec Spec) (*Process, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
@@ -63,7 +65,7 @@ func Start(ctx context.Context, netns string, spec Spec) (*Process, error) {
 	p.cmd.Env = append(os.Environ(), envMode+"="+modeRun)
 	p.cmd.Stdin, p.cmd.Stderr, p.cmd.ExtraFiles = ordersOut, &p.stderr, []*os.File{logIn}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := InNetNS(netns, p.cmd.Start); err != nil {
+	if err := netns.In(path, p.cmd.Start); err != nil {
 		ordersIn.Close()
 		logOut.Close()
 		return nil, fmt.Errorf("start workload %q: %w", spec.Comm, err)
@@ -188,7 +190,7 @@ func (p *Process) Stop() error {
 	return err
 }
 
-// Kill ends the process with SIGKILL; Wait then returns what it had told.
+// Kill ends the process with SIGKILL; Wait then returns what it had sent.
 func (p *Process) Kill() error {
 	p.mu.Lock()
 	p.killed = true

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/netns"
 )
 
 // Flags of a Segment.
@@ -25,10 +27,10 @@ type Segment struct {
 	Flags    uint8
 }
 
-// Send sends the segments in the network namespace at path netns, where From must
+// Send sends the segments in the network namespace at path, where From must
 // be a local address. It needs CAP_NET_RAW.
-func Send(netns string, segments ...Segment) error {
-	return InNetNS(netns, func() error {
+func Send(path string, segments ...Segment) error {
+	return netns.In(path, func() error {
 		for _, s := range segments {
 			if err := s.send(); err != nil {
 				return fmt.Errorf("send a segment from %s to %s: %w", s.From, s.To, err)

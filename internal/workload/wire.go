@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/netns"
 )
 
 // Addresses at the far end of a Wire.
@@ -40,7 +42,7 @@ type Wire struct {
 func NewWire(near, far string) (*Wire, error) {
 	w := &Wire{near: near, far: far}
 	for i, path := range []string{near, far} {
-		err := InNetNS(path, func() (err error) {
+		err := netns.In(path, func() (err error) {
 			if w.ends[i], err = openTUN(wireDevice); err != nil {
 				return err
 			}
@@ -62,7 +64,7 @@ func plug(ip4, ip6 netip.Addr, far bool) error {
 	if !far {
 		ip4, ip6 = ip4.Prev(), ip6.Prev()
 	}
-	if err := linkUp(wireDevice); err != nil {
+	if err := netns.LinkUp(wireDevice); err != nil {
 		return err
 	}
 	if err := addAddr(wireDevice, netip.PrefixFrom(ip4, 24)); err != nil {

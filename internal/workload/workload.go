@@ -1,9 +1,9 @@
-// Package workload makes real TCP connections, for the demo, the tests and the
-// benchmarks, and logs the truth about each of them, so that what a tracer
-// reports can be compared with what happened.
+// Package workload makes real TCP connections, for tests and benchmarks, and logs
+// the truth about each of them, so that what a tracer reports can be compared with
+// what happened. It is not in the program that ships.
 //
 // A workload runs in a process of its own, with a name of its own: [Start]
-// executes the running binary again, and [Main], called first thing in main or
+// executes the running binary again, and [Main], called first thing in
 // TestMain, turns that copy into the workload. The process works in the network
 // namespace it was started in. It uses bare system calls on blocking sockets:
 // Go's dialer retries a failed connect() and turns keep-alive on, so neither
@@ -75,7 +75,7 @@ const (
 	Abort         End = "abort"           // close() with SO_LINGER 0, which sends RST
 	Hold          End = "hold"            // leave it open until the process exits or is killed
 	HalfCloseHold End = "half-close-hold" // shutdown(SHUT_WR), then as Hold
-	OnCue         End = "on-cue"          // close() when told to by Cue
+	OnCue         End = "on-cue"          // close() when Cue says so
 )
 
 // holds reports whether connections stay open until something happens to the

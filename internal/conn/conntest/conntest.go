@@ -1,6 +1,5 @@
-// Package conntest plays clients that open and close connections, second by
-// second, so that what rests on a conn.Table can be tested against the truth
-// without a kernel.
+// Package conntest simulates clients that open and close connections, so that tests
+// can compare a conn.Table, and what reads it, with the truth, without a kernel.
 package conntest
 
 import (
@@ -12,8 +11,8 @@ import (
 	"github.com/twtrace/twtrace/internal/event"
 )
 
-// Begin is when a World begins.
-var Begin = time.Date(2026, 11, 22, 22, 14, 7, 0, time.UTC)
+// Start is when a World starts.
+var Start = time.Date(2026, 11, 22, 22, 14, 7, 0, time.UTC)
 
 // timeWait is how long TIME_WAIT lasts there.
 const timeWait = 61 * time.Second
@@ -21,11 +20,11 @@ const timeWait = 61 * time.Second
 // Client opens connections to one destination.
 type Client struct {
 	Process      event.Proc
-	Swarm        bool // each connection is another process's
+	Swarm        bool // each connection has a process of its own
 	Local        netip.Addr
 	Remote       netip.AddrPort
-	Rate         func(t time.Duration) float64 // connections a second, t after the begin
-	Life         time.Duration                 // of a connection; 0: it is never closed
+	Rate         func(t time.Duration) float64 // connections a second, t after Start
+	Life         time.Duration                 // of a connection; 0: it never closes
 	RemoteCloses bool                          // the server closes first: no TIME_WAIT here
 	Stamps       event.Tri                     // the server uses timestamps
 	Reuse        bool                          // connect() takes over ports in TIME_WAIT
@@ -33,13 +32,13 @@ type Client struct {
 	due float64
 }
 
-// Steadily is a rate that stays.
+// Steadily is a constant rate.
 func Steadily(rate float64) func(time.Duration) float64 {
 	return func(time.Duration) float64 { return rate }
 }
 
-// World is a network namespace with clients in it. Each port can be used once
-// towards a destination; a connect that finds none fails.
+// World is a network namespace with clients in it. Each port serves one connection
+// at a time towards a destination; a connect that finds no free port fails.
 type World struct {
 	Table   *conn.Table
 	Clients []*Client
@@ -63,10 +62,10 @@ type World struct {
 // Used is how many ports are in use towards a destination.
 func (w *World) Used(to netip.AddrPort) int { return w.used[to] }
 
-// step is how fine the time is.
+// step is the resolution of the time.
 const step = 5 * time.Millisecond
 
-// Run lets the clients work for so long, and calls every after each second of it.
+// Run lets the clients work for length, and calls every after each second.
 func (w *World) Run(length time.Duration, every func(now int64, t time.Duration)) {
 	if w.used == nil {
 		w.used = make(map[netip.AddrPort]int)
@@ -84,14 +83,14 @@ func (w *World) Run(length time.Duration, every func(now int64, t time.Duration)
 			}
 		}
 		if w.now%time.Second == 0 && every != nil {
-			every(Begin.Add(w.now).UnixNano(), w.now)
+			every(Start.Add(w.now).UnixNano(), w.now)
 		}
 	}
 }
 
 func (w *World) event(c *Client, cookie uint64, k event.Kind) event.Event {
 	e := event.Event{
-		Time: Begin.Add(w.now).UnixNano(), Kind: k, Cookie: cookie, NetNS: w.NetNS, Role: event.Client,
+		Time: Start.Add(w.now).UnixNano(), Kind: k, Cookie: cookie, NetNS: w.NetNS, Role: event.Client,
 		Local: netip.AddrPortFrom(c.Local, uint16(32768+cookie%28000)), Remote: c.Remote, Opener: c.Process,
 	}
 	if c.Swarm {
@@ -113,7 +112,7 @@ func (w *World) open(c *Client) {
 	if w.used[c.Remote] >= w.Ports && !c.Reuse {
 		e := w.event(c, cookie, event.Fail)
 		e.Local = netip.AddrPortFrom(c.Local, 0)
-		e.Call, e.Errno = event.Connect, 99
+		e.Call, e.Errno = event.Connect, event.EADDRNOTAVAIL
 		if w.Failed[c.Remote]++; w.Failed[c.Remote] == 1 {
 			w.FirstAt[c.Remote] = w.now
 		}

@@ -13,8 +13,6 @@ import (
 
 	"github.com/charmbracelet/x/vt"
 	"golang.org/x/sys/unix"
-
-	"github.com/twtrace/twtrace/internal/workload"
 )
 
 // PTY is such a terminal, of 80 by 24 cells at first.
@@ -37,7 +35,7 @@ const rawKept = 4096
 // Open makes one, for as long as the test runs.
 func Open(t testing.TB) *PTY {
 	t.Helper()
-	master, slave, err := workload.OpenPTY(80, 24)
+	master, slave, err := OpenPTY(80, 24)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +76,13 @@ func (p *PTY) termios() unix.Termios {
 	return *v
 }
 
-// Resize makes the terminal larger or smaller; the program is told if it is its own.
+// Resize makes the terminal larger or smaller; the kernel signals the program if it is its own.
 func (p *PTY) Resize(width, height int) {
 	p.t.Helper()
 	p.mu.Lock()
 	p.screen.Resize(width, height)
 	p.mu.Unlock()
-	if err := workload.ResizePTY(p.Slave, width, height); err != nil {
+	if err := ResizePTY(p.Slave, width, height); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -104,7 +102,7 @@ func (p *PTY) Text() string {
 	return p.screen.String()
 }
 
-// Full tells whether the program has its own screen, with the scrollback kept as
+// Full reports whether the program has its own screen, with the scrollback kept as
 // it was.
 func (p *PTY) Full() bool {
 	p.mu.Lock()
