@@ -88,7 +88,8 @@ static __always_inline bool end_in(const struct event *e)
 	for (int i = 0; i < FILTER_ENDS; i++) {
 		if (i >= filter.ends_len)
 			break;
-		if (end_is(&filter.ends[i], &local, e->lport) || end_is(&filter.ends[i], &remote, e->rport))
+		if (end_is(&filter.ends[i], &local, e->lport) ||
+		    end_is(&filter.ends[i], &remote, e->rport))
 			return true;
 	}
 	return false;
