@@ -28,11 +28,11 @@ TO_TEST_VM  := $(TO_TEST) qemu-system-x86 xz-utils debian-archive-keyring
 # all is compiled; the rest. The shell lists them, once make has said what it does.
 END_TO_END   := $(MODULE)/cmd/twtrace
 OF_ALL       := $(MODULE)/internal
-FRAMES       := $(MODULE)/internal/view#  of every width: minutes with the race detector, and no goroutine in them
+FRAMES       := $(MODULE)/internal/view#  of every width: minutes with the race detector, and no goroutine in them; needs root
 LIST         := go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}' ./... | grep -vE '^($(END_TO_END)|$(OF_ALL)) '
 NEEDS_ROOT   := '^[^ ]*/internal/kernel( |$$)|/internal/(kerneltest|workload)( |$$)'
-PRIVILEGED   := $$($(LIST) | grep -E $(NEEDS_ROOT) | cut -d' ' -f1)
-UNPRIVILEGED := $$($(LIST) | grep -vE $(NEEDS_ROOT) | cut -d' ' -f1$(if $(RACE), | grep -vx '$(FRAMES)'))
+PRIVILEGED   := $$($(LIST) | grep -E $(NEEDS_ROOT) | cut -d' ' -f1$(if $(RACE), | grep -vx '$(FRAMES)'))
+UNPRIVILEGED := $$($(LIST) | grep -vE $(NEEDS_ROOT) | cut -d' ' -f1)
 
 # The name of a test says where it runs. TestSlow... takes more than a minute, or all CPUs
 # for half of one; TestInterop... needs Chromium or DuckDB; TestScenario... needs servers.
@@ -76,10 +76,8 @@ test: ## Install what the tests need (apt, 15 MB), and run those that every chan
 	@echo "make test: compiles, and runs the tests of each package: about 8 min on two CPUs. Where nothing"
 	@echo "make test: is printed for 15 s, it prints which tests run. The results are at the end."
 	@$(call install,$(TO_TEST) $(if $(RACE),$(TO_RACE)))
-	@$(testrun) $(if $(RACE), \
-		-race $(UNPRIVILEGED) \
-		--and-- -race -short $(FRAMES) --and-- -run=^TestFrames $(FRAMES), \
-		$(UNPRIVILEGED)) \
+	@$(testrun) $(if $(RACE),-race) $(UNPRIVILEGED) \
+		$(if $(RACE),--and-- -race -short -count=1 $(AS_ROOT) $(FRAMES) --and-- -run=^TestFrames -count=1 $(AS_ROOT) $(FRAMES)) \
 		--and-- $(if $(RACE),-race) -count=1 -timeout=10m $(AS_ROOT) $(PRIVILEGED) \
 		--and-- -count=1 -timeout=20m -parallel=4 -skip='$(APART)' $(AS_ROOT) $(END_TO_END) \
 		--and-- $(OF_ALL)

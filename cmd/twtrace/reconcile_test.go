@@ -129,7 +129,9 @@ func TestCompareInChurn(t *testing.T) {
 	ns := churnNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_tw_reuse", "1")
 	r := startReader(t, ns, tracer.Options{Buffer: 64 << 20})
-	sc := someChurn().Scenario()
+	longer := someChurn() // ends when there were enough comparisons, however slow they are
+	longer.Connections *= 20
+	sc := longer.Scenario()
 	sc.Server.Serve.At = workload.Destinations(1, 4)
 	sc.Client.Connect.To = sc.Server.Serve.At
 	running, err := sc.Start(t.Context(), ns.Path())
@@ -144,9 +146,9 @@ func TestCompareInChurn(t *testing.T) {
 			return !pending, "a comparison is not done"
 		})
 		comparisons++
-		done = births(t, ns) >= someChurn().Connections
+		done = comparisons >= 3 && births(t, ns) >= someChurn().Connections
 	}
-	if _, err := running.Wait(); err != nil {
+	if _, err := running.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	var totals conn.Totals
@@ -164,9 +166,6 @@ func TestCompareInChurn(t *testing.T) {
 	checkLosses(t, end.Lost)
 	if totals.Dropped > hidden || totals.Snapshots > hidden {
 		t.Errorf("%d dropped, %d found again with %d hidden", totals.Dropped, totals.Snapshots, hidden)
-	}
-	if comparisons < 3 {
-		t.Errorf("only %d comparisons", comparisons)
 	}
 	checkUnique(t, r.records)
 }

@@ -153,7 +153,7 @@ func TestOutageTraced(t *testing.T) {
 		return r
 	}
 	kerneltest.Eventually(t, patience, func() (bool, string) {
-		return last().Severity == "crit" && last().Fails > 0 && strings.Contains(screen.String(), "# CRIT TW101"), out.String() + errs.String()
+		return last().Severity == "crit" && last().Fails > 0 && last().OutageS > 0 && strings.Contains(screen.String(), "# CRIT TW101"), out.String() + errs.String()
 	})
 	ns.Sysctl(t, "net.ipv4.ip_local_port_range", "40000 49999")
 	cured := time.Now()

@@ -93,12 +93,14 @@ type Fail struct {
 // were idle, and that the program then used: the server's FIN came first, then the client's
 // data, and a reset answered it.
 type IdleReset struct {
+	Here    bool           // the client is on this host, even if its process is not known
 	Wrote   event.Proc     // the client's process that had most of them; not known if it is elsewhere
 	PIDs    int            // how many processes of its program had any
 	Closed  event.Proc     // the server's; not known if it is elsewhere
 	Server  netip.AddrPort // where the client connects to
 	N       uint64
 	Of      uint64        // connections of the pair that ended in the Window, or are open
+	Unnamed uint64        // beside N, of clients on this host whose process is not known
 	Least   time.Duration // how long they had carried no data when the server closed: 10 % less than this,
 	Idle    time.Duration // half of them,
 	Longest time.Duration // and 90 %

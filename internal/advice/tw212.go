@@ -35,8 +35,11 @@ func idleTimeouts(f Facts) []Finding {
 
 func (r *IdleReset) finding(f *Facts) Finding {
 	client, server := "clients elsewhere", "the server at "+r.Server.String()
-	if r.Wrote.Known() {
+	switch {
+	case r.Wrote.Known():
 		client = many(r.Wrote, r.PIDs, false)
+	case r.Here:
+		client = "clients on this host whose process is not known"
 	}
 	if r.Closed.Known() {
 		server = named(r.Closed)
@@ -64,6 +67,9 @@ func (r *IdleReset) finding(f *Facts) Finding {
 			{Name: "idle_p50", Value: r.Idle.Seconds(), Unit: "s", Source: "trace"},
 			{Name: "idle_p90", Value: r.Longest.Seconds(), Unit: "s", Source: "trace"},
 		},
+	}
+	if r.Unnamed > 0 {
+		x.What += fmt.Sprintf("; so were %s more of clients on this host whose process is not known", output.Count(r.Unnamed))
 	}
 	x.Who = peerAt("clients of", r.Server, "sent data on closed connections")
 	closer := Contributor{Process: r.Closed, PIDs: 1, N: r.N}

@@ -36,6 +36,20 @@ var tw212Scenarios = []scenario{
 		want:    []string{"TW212 warn"},
 		words:   []string{"10 of 100 connections of clients elsewhere", "node[99] closed them"},
 		advises: []string{"have the clients close", "IdleConnTimeout"}},
+	{name: "clients whose process is not known", facts: func() Facts {
+		f := idleReset(10, 100)
+		f.Traffic.IdleResets[0].Wrote, f.Traffic.IdleResets[0].Here = event.Proc{}, true
+		return f
+	},
+		want:  []string{"TW212 warn"},
+		words: []string{"10 of 100 connections of clients on this host whose process is not known to "}},
+	{name: "some beside a pool", facts: func() Facts {
+		f := idleReset(10, 100)
+		f.Traffic.IdleResets[0].Unnamed = 8
+		return f
+	},
+		want:  []string{"TW212 warn"},
+		words: []string{"10 of 100 connections of checkout[4242]", "so were 8 more of clients on this host whose process is not known"}},
 }
 
 func TestTW212(t *testing.T) { play(t, "TW212") }

@@ -44,11 +44,12 @@ func (d *Diagnosis) idleResets(f *advice.Facts, snap *conn.Snapshot) []advice.Id
 		}
 		sum := sums[pair]
 		if sum == nil {
-			sum = &idleSum{IdleReset: advice.IdleReset{Server: pair.server}}
+			sum = &idleSum{IdleReset: advice.IdleReset{Here: pair.role == event.Client, Server: pair.server}}
 			sums[pair] = sum
 		}
 		sum.add(d, g)
 	}
+	joinUnnamed(sums)
 	var out []advice.IdleReset
 	for pair, sum := range sums {
 		if pair.role == event.Server {
@@ -71,6 +72,26 @@ func (d *Diagnosis) idleResets(f *advice.Facts, snap *conn.Snapshot) []advice.Id
 		return cmp.Or(cmp.Compare(b.N, a.N), a.Server.Compare(b.Server), cmp.Compare(a.Wrote.Comm, b.Wrote.Comm))
 	})
 	return out
+}
+
+// joinUnnamed puts the clients on this host whose process is not known beside the program that
+// has the most of the same resets, if there is one: nobody can act on them alone.
+func joinUnnamed(sums map[idlePair]*idleSum) {
+	for pair, sum := range sums {
+		if pair.role != event.Client || pair.comm != "" {
+			continue
+		}
+		var most *idleSum
+		for p, s := range sums {
+			if p.role == event.Client && p.comm != "" && p.server == pair.server && s.N > 0 &&
+				(most == nil || s.N > most.N || s.N == most.N && s.Wrote.Comm < most.Wrote.Comm) {
+				most = s
+			}
+		}
+		if most != nil {
+			most.Unnamed, sum.N = sum.N, 0
+		}
+	}
 }
 
 // add adds a group.

@@ -2,7 +2,10 @@ package live
 
 import (
 	"net/netip"
+	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
@@ -21,7 +24,7 @@ type waiters struct {
 
 type synSentPoll struct {
 	at        time.Time
-	took      time.Duration
+	took      time.Duration // of a CPU
 	list      []conn.SynSent
 	idle      []conn.BoundIdle
 	whole     bool       // the rest was wanted
@@ -36,8 +39,8 @@ const (
 	// the whole table of the kernel, which takes 10 ms of a CPU where it is empty.
 	waitersRarely = 5 * time.Second
 	fewWaiting    = 16
-	// waitersShare bounds the time of polls where they are wanted often: a quarter. Whoever
-	// watches a host with large tables for ten seconds needs more than one.
+	// waitersShare bounds the CPU time of polls where they are wanted often: a quarter of a
+	// CPU. Whoever watches a host with large tables for ten seconds needs more than one.
 	waitersShare = 4
 )
 
@@ -87,7 +90,10 @@ func (l *synSentPoll) pause(often bool) time.Duration {
 // traced, and notes those in CLOSE_WAIT or FIN_WAIT2 one by one if wanted. It may run beside the
 // consumer.
 func (t *Trace) pollWaiting(wanted bool) synSentPoll {
-	l := synSentPoll{at: time.Now(), whole: wanted}
+	// The kernel goes through its tables in the thread that reads.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	l, spent := synSentPoll{at: time.Now(), whole: wanted}, cpuTime()
 	states := kernel.States(event.SynSent, event.CloseWait) | kernel.BoundIdle
 	if wanted {
 		states |= kernel.States(event.FinWait2)
@@ -136,8 +142,17 @@ func (t *Trace) pollWaiting(wanted bool) synSentPoll {
 		}
 	}
 	l.name(inodes, holds)
-	l.took = time.Since(l.at)
+	l.took = cpuTime() - spent
 	return l
+}
+
+// cpuTime is what this thread has used of a CPU.
+func cpuTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }
 
 // linger notes a connection in CLOSE_WAIT or FIN_WAIT2.
