@@ -71,9 +71,9 @@ demo: build ## Watch a storm of connections in a network namespace of its own
 	@$(check_root)
 	$(SUDO) bin/twtrace demo $(ARGS)
 
-test: ## Install what the tests need (apt, 15 MB), and run those that every change should pass: about 8 min
+test: ## Install what the tests need (apt, 15 MB), and run those that every change should pass: about 15 min
 	@$(check_root)
-	@echo "make test: compiles, and runs the tests of each package: about 8 min on two CPUs. Where nothing"
+	@echo "make test: compiles, and runs the tests of each package: about 15 min on two CPUs. Where nothing"
 	@echo "make test: is printed for 15 s, it prints which tests run. The results are at the end."
 	@$(call install,$(TO_TEST) $(if $(RACE),$(TO_RACE)))
 	@$(testrun) $(if $(RACE),-race) $(UNPRIVILEGED) \
@@ -82,7 +82,7 @@ test: ## Install what the tests need (apt, 15 MB), and run those that every chan
 		--and-- -count=1 -timeout=20m -parallel=4 -skip='$(APART)' $(AS_ROOT) $(END_TO_END) \
 		--and-- $(OF_ALL)
 
-test-slow: ## Run the tests that take long: a million connections, 3,000 processes, and others (4 min)
+test-slow: ## Run the tests that take long: a million connections, 3,000 processes, and others (7 min)
 	@$(check_root)
 	@$(call install,$(TO_TEST))
 	@$(testrun) -count=1 -timeout=30m -parallel=4 -run=^TestSlow $(AS_ROOT) $(END_TO_END)
@@ -106,7 +106,7 @@ scenarios: ## Run MariaDB, Redis, nginx and others, and see that storms are flag
 	@$(testrun) -count=1 -timeout=15m -parallel=32 -run=^TestScenario $(AS_ROOT) $(END_TO_END)
 
 # The time in a guest is its own: its timeouts do not depend on how busy this machine is.
-test-vm: ## Run the tests that depend on the kernel in a VM, on KERNELS with HOOKS (20 min); bin/matrix.md is docs/matrix.md
+test-vm: ## Run the tests that depend on the kernel in a VM, on KERNELS with HOOKS (30 min); bin/matrix.md is docs/matrix.md
 	@$(call install,$(TO_TEST_VM))
 	@mkdir -p bin/test
 	CGO_ENABLED=0 go test -c -o bin/test/ $(addprefix ./,$(IN_VM))
