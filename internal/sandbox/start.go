@@ -1,0 +1,178 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// startLimit is how long a speaker may take until it is confined. That is 20 ms on an idle
+// machine; the limit is for one that swaps.
+const startLimit = 30 * time.Second
+
+// Start starts this program again as a speaker, and returns once it is confined and Start
+// has seen so in /proc. Whatever cannot be confined is an error, and no process is left; what
+// the kernel lacks of Landlock is in Report.Missing.
+//
+// It needs CAP_SETUID and CAP_SETGID, and CAP_SETPCAP unless Drop has been called.
+func Start(o Options) (*Twin, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	t, err := launch(&o)
+	if err != nil {
+		return nil, fmt.Errorf("start the speaker: %w", err)
+	}
+	if err := t.greet(&o); err != nil {
+		t.Kill()
+		<-t.Done()
+		return nil, fmt.Errorf("start the speaker: %w", err)
+	}
+	return t, nil
+}
+
+// launch starts the process. It has done nothing yet when launch returns.
+func launch(o *Options) (*Twin, error) {
+	d, err := newDomain(o)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	var ours, theirs [2]*os.File
+	for i, name := range []string{"lifeline", "conn"} {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("make a socket pair: %w", err)
+		}
+		ours[i], theirs[i] = os.NewFile(uintptr(pair[0]), name), os.NewFile(uintptr(pair[1]), name)
+		defer ours[i].Close() // fileConn has its own
+		defer theirs[i].Close()
+	}
+	t := &Twin{done: make(chan struct{})}
+	if t.lifeline, err = unixConn(ours[0]); err != nil {
+		return nil, err
+	}
+	if t.Conn, err = unixConn(ours[1]); err != nil {
+		return nil, errors.Join(err, t.lifeline.Close())
+	}
+	log := o.Log
+	if log == nil {
+		log = os.Stderr
+	}
+	attr := &os.ProcAttr{
+		Dir:   "/",
+		Env:   append([]string{}, o.Env...), // not nil, which would be this process's
+		Files: append([]*os.File{null, log, log, theirs[0], theirs[1]}, o.Files...),
+		Sys: &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: o.User.UID, Gid: o.User.GID, Groups: o.User.Groups},
+			Setsid:     true,
+			Pdeathsig:  unix.SIGKILL,
+		},
+	}
+	t.Report = Report{UID: o.User.UID, GID: o.User.GID, Landlock: d.abi, Missing: missing(d.abi, o.grants())}
+	started := make(chan error, 1)
+	onThread(func() { t.run(d, append([]string{"twtrace"}, o.Args...), attr, started) })
+	if err := <-started; err != nil {
+		return nil, errors.Join(err, t.lifeline.Close(), t.Conn.Close())
+	}
+	return t, nil
+}
+
+// run is the life of the thread that starts the process: it sheds all that the process must
+// not have, and waits, since the kernel ends the process with its parent's thread.
+func (t *Twin) run(d *domain, args []string, attr *os.ProcAttr, started chan<- error) {
+	p, err := func() (*os.Process, error) {
+		// What this program has inherited without close-on-exec, the speaker must not.
+		if err := unix.CloseRange(3, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+			return nil, fmt.Errorf("mark descriptors close-on-exec: %w", err)
+		}
+		if err := shed(); err != nil {
+			return nil, err
+		}
+		if err := d.enter(); err != nil {
+			return nil, err
+		}
+		p, err := os.StartProcess(ownProgram, args, attr)
+		switch {
+		case errors.Is(err, unix.EACCES):
+			err = fmt.Errorf("%w (a program with cgo loads libraries, which no speaker may open: build it with CGO_ENABLED=0)", err)
+		case errors.Is(err, unix.EPERM):
+			err = fmt.Errorf("become uid %d, gid %d, which needs CAP_SETUID and CAP_SETGID: %w",
+				attr.Sys.Credential.Uid, attr.Sys.Credential.Gid, err)
+		}
+		return p, err
+	}()
+	if err != nil {
+		started <- err
+		return
+	}
+	t.process = p
+	t.Report.PID = p.Pid
+	started <- nil
+	state, err := p.Wait()
+	t.err = ending(state, err)
+	t.lifeline.Close()
+	close(t.done)
+}
+
+// greet has the speaker confine itself, and checks that it has.
+func (t *Twin) greet(o *Options) error {
+	if err := t.lifeline.SetDeadline(time.Now().Add(startLimit)); err != nil {
+		return err
+	}
+	h := hello{Report: t.Report, Grants: o.grants(), Files: len(o.Files)}
+	if err := json.NewEncoder(t.lifeline).Encode(h); err != nil {
+		return fmt.Errorf("greet it: %w", err)
+	}
+	var a answer
+	switch err := json.NewDecoder(t.lifeline).Decode(&a); {
+	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed):
+		return errors.New("it ended before it was confined")
+	case err != nil:
+		return fmt.Errorf("wait until it is confined: %w", err)
+	case a.Err != "":
+		return errors.New(a.Err)
+	}
+	t.Report.Seccomp = a.Seccomp
+	if err := t.lifeline.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return checkConfined(t.Report.PID, o.User)
+}
+
+func unixConn(f *os.File) (*net.UnixConn, error) {
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("use a socket pair: %w", err)
+	}
+	return c.(*net.UnixConn), nil // the socket pair is one of Unix sockets
+}
+
+// Twin is a running speaker, seen from the tracer. Its methods may be called at any time and
+// by several goroutines.
+type Twin struct {
+	// Conn leads to Speaker.Conn. It stays open after the speaker's end, for what is unread;
+	// the caller closes it.
+	Conn *net.UnixConn
+	// Report is how the speaker is confined.
+	Report Report
+
+	process  *os.Process
+	lifeline *net.UnixConn
+	stop     sync.Once
+	done     chan struct{}
+	err      error // set before done is closed
+}
