@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/kernel"
@@ -63,12 +64,14 @@ func asShipped() error {
 // starts a speaker, as each line of its input says.
 type tracerOrders struct {
 	Keep    kernel.Caps
+	Lacking uint32 // a system call that its kernel seems not to have; 0 for none
 	Options Options
 }
 
 // tracerState is a line that it prints: when it has done as asked, and when a speaker has ended.
 type tracerState struct {
 	Speaker int
+	Report  Report
 	Ended   int
 	Err     string
 }
@@ -81,6 +84,17 @@ func beTracer() int {
 		return 2
 	}
 	orders.Options.Log = os.Stderr
+	if orders.Lacking != 0 {
+		if err := install([]bpf.Instruction{
+			bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: orders.Lacking, SkipFalse: 1},
+			fail(unix.ENOSYS),
+			allow,
+		}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2
+		}
+	}
 	for in.Scan() {
 		var state tracerState
 		var err error
@@ -90,7 +104,7 @@ func beTracer() int {
 		case "start":
 			var twin *Twin
 			if twin, err = Start(orders.Options); err == nil {
-				state.Speaker = twin.Report.PID
+				state.Speaker, state.Report = twin.Report.PID, twin.Report
 				go func() { _ = out.Encode(tracerState{Ended: twin.Report.PID, Err: fmt.Sprint(twin.Err())}) }()
 			}
 		}

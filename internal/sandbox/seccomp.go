@@ -134,9 +134,17 @@ func confineCalls(g grants) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := install(prog); err != nil {
+		return 0, fmt.Errorf("install the seccomp filter: %w", err)
+	}
+	return len(prog), nil
+}
+
+// install adds a filter to those of all threads.
+func install(prog []bpf.Instruction) error {
 	raw, err := bpf.Assemble(prog)
 	if err != nil {
-		return 0, fmt.Errorf("assemble the seccomp filter: %w", err)
+		return err
 	}
 	code := make([]unix.SockFilter, len(raw))
 	for i, r := range raw {
@@ -147,9 +155,9 @@ func confineCalls(g grants) (int, error) {
 		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog)))
 	switch {
 	case errno != 0:
-		return 0, fmt.Errorf("install the seccomp filter: %w", errno)
+		return errno
 	case thread != 0:
-		return 0, fmt.Errorf("install the seccomp filter: thread %d has another one", thread)
+		return fmt.Errorf("thread %d has another one", thread)
 	}
-	return len(code), nil
+	return nil
 }

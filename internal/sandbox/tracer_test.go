@@ -152,6 +152,29 @@ func TestDropAll(t *testing.T) {
 	}
 }
 
+// TestWithoutLandlock: a kernel without it confines the speaker by the rest, and the report
+// says what is missing.
+func TestWithoutLandlock(t *testing.T) {
+	t.Parallel()
+	p := startTracer(t, tracerOrders{Lacking: unix.SYS_LANDLOCK_CREATE_RULESET, Options: Options{Read: []string{"/etc/hosts"}}})
+	s := p.does(t, "start")
+	if s.Err != "" {
+		t.Fatal(s.Err)
+	}
+	if s.Report.Landlock != 0 || len(s.Report.Missing) != 1 || !strings.Contains(s.Report.Missing[0], "Landlock is off") {
+		t.Errorf("the report is %+v", s.Report)
+	}
+}
+
+// TestWithoutSeccomp: no speaker runs on a kernel without it.
+func TestWithoutSeccomp(t *testing.T) {
+	t.Parallel()
+	p := startTracer(t, tracerOrders{Lacking: unix.SYS_SECCOMP})
+	if s := p.does(t, "start"); !strings.Contains(s.Err, "install the seccomp filter") {
+		t.Errorf("got %+v", s)
+	}
+}
+
 // TestTracerKilled: nothing is left of a speaker whose tracer was killed, whether the kernel
 // may end it (CAP_KILL), or the speaker has to notice.
 func TestTracerKilled(t *testing.T) {
