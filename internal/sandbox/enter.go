@@ -55,14 +55,29 @@ type Speaker struct {
 	Report Report
 }
 
-// Enter is the first thing that the hidden command of Options.Args does. It fails in a
+// Requested reports whether Start has started this process with the hidden command. Anybody
+// else who runs the program with it gets what an unknown command gets. Call it first in main.
+func Requested(command string) bool {
+	return len(os.Args) == 2 && os.Args[1] == command && startedByTracer()
+}
+
+// startedByTracer reports whether the lifeline is a socket that this process's parent made.
+func startedByTracer() bool {
+	peer, err := unix.GetsockoptUcred(lifelineFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && int(peer.Pid) == os.Getppid() // of a socket pair the peer is who made it
+}
+
+// Enter is the first thing that the hidden command does. It fails in a
 // process that Start did not start. Afterwards the process is confined on all threads, and
 // cannot undo that.
 //
 // The context ends with ErrStopped when the tracer asks for it, and with ErrTracerGone when
 // the tracer is no more; the process ends half a second after that, whatever it does.
 func Enter(ctx context.Context) (context.Context, *Speaker, error) {
-	lifeline, err := lifelineOfTracer()
+	if !startedByTracer() {
+		return nil, nil, errors.New("this command is a part of the agent, which starts it: run twtrace serve")
+	}
+	lifeline, err := fileConn(lifelineFD, "lifeline")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -87,15 +102,6 @@ func Enter(ctx context.Context) (context.Context, *Speaker, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go follow(in, cancel)
 	return ctx, s, nil
-}
-
-// lifelineOfTracer checks that the socket is one that this process's parent made.
-func lifelineOfTracer() (net.Conn, error) {
-	peer, err := unix.GetsockoptUcred(lifelineFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || int(peer.Pid) != os.Getppid() {
-		return nil, errors.New("this command is a part of the agent, which starts it: run twtrace serve")
-	}
-	return fileConn(lifelineFD, "lifeline")
 }
 
 // fileConn makes a connection of a descriptor, which it replaces.

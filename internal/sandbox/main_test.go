@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case speakerCommand:
+			if !Requested(speakerCommand) {
+				fmt.Fprintln(os.Stderr, "not requested")
+			}
 			os.Exit(speak())
 		case tracerCommand:
 			os.Exit(beTracer())

@@ -20,9 +20,9 @@ import (
 
 // Options is what a speaker is started with, and all that it may do.
 type Options struct {
-	// Args are the arguments of the speaker's command line, without the program: the hidden
-	// command that calls Enter.
-	Args []string
+	// Command is the only argument of the speaker's command line: a hidden command, whose name
+	// main passes to Requested.
+	Command string
 	// Env is its environment, "NAME=value". It gets nothing of the tracer's.
 	Env []string
 	// User is who it runs as: see LookupUser. Neither the user nor the group may be root's.

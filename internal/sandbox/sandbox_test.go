@@ -30,7 +30,7 @@ var nobody = User{UID: 65534, GID: 65534}
 func speaker(t *testing.T, o Options) *Twin {
 	t.Helper()
 	kerneltest.RequireRoot(t)
-	o.Args, o.Log = []string{speakerCommand}, os.Stderr
+	o.Command, o.Log = speakerCommand, os.Stderr
 	if o.User.UID == 0 {
 		o.User = nobody
 	}

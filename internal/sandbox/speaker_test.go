@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"time"
@@ -163,7 +165,7 @@ func rotate(dir string) error {
 	return errors.Join(unix.Statfs(dir, &st), os.RemoveAll(dir+"/parts"))
 }
 
-// work has n threads at once, timers, and garbage to collect.
+// work has n threads at once, timers, garbage to collect, and a profile of that.
 func work(n int) (string, error) {
 	var all, here sync.WaitGroup
 	all.Add(n)
@@ -184,8 +186,16 @@ func work(n int) (string, error) {
 			all.Done()
 		}()
 	}
+	var profile bytes.Buffer
+	if err := pprof.StartCPUProfile(&profile); err != nil {
+		return "", err
+	}
 	all.Wait()
 	runtime.GC()
+	pprof.StopCPUProfile()
+	if profile.Len() == 0 {
+		return "", errors.New("the profile is empty")
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if m.NumGC == 0 {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startLimit is how long a speaker may take until it is confined. That is 20 ms on an idle
+// startLimit is how long a speaker may take until it is confined. That is 10 ms on an idle
 // machine; the limit is for one that swaps.
 const startLimit = 30 * time.Second
 
@@ -84,7 +84,7 @@ func launch(o *Options) (*Twin, error) {
 	}
 	t.Report = Report{UID: o.User.UID, GID: o.User.GID, Landlock: d.abi, Missing: missing(d.abi, o.grants())}
 	started := make(chan error, 1)
-	onThread(func() { t.run(d, append([]string{"twtrace"}, o.Args...), attr, started) })
+	onThread(func() { t.run(d, []string{"twtrace", o.Command}, attr, started) })
 	if err := <-started; err != nil {
 		return nil, errors.Join(err, t.lifeline.Close(), t.Conn.Close())
 	}
