@@ -86,6 +86,14 @@ var rules = []rule{{
 	},
 	only: []string{"cmd/..."},
 }, {
+	why:    "only the commands start a process that is confined, and drop capabilities",
+	target: below(module + "internal/sandbox"),
+	only:   []string{"cmd/..."},
+}, {
+	why:    "one package confines processes",
+	target: below("github.com/landlock-lsm"),
+	only:   []string{"internal/sandbox"},
+}, {
 	why:    "one package draws on a terminal",
 	target: below("charm.land/bubbletea"),
 	only:   []string{"internal/view"},
@@ -181,6 +189,9 @@ func TestViolations(t *testing.T) {
 		{"internal/rows", "github.com/charmbracelet/x/ansi", true},
 		{"internal/rows", module + "internal/report", true},
 		{"internal/rows", module + "internal/kernel", true},
+		{"cmd/twtrace", module + "internal/sandbox", false},
+		{"internal/live", module + "internal/sandbox", true},
+		{"cmd/twtrace", "github.com/landlock-lsm/go-landlock/landlock", true},
 	}
 	for _, tt := range tests {
 		imports := []string{tt.imports}
