@@ -55,8 +55,9 @@ func speak() int {
 			if !errors.Is(err, io.EOF) {
 				fmt.Fprintln(os.Stderr, err)
 			}
-			<-ctx.Done()
-			select {} // how it ends is the business of Enter
+			for { // how it ends is the business of Enter
+				time.Sleep(time.Hour)
+			}
 		}
 		var r result
 		r.Out, err = s.do(o)

@@ -175,8 +175,8 @@ func TestWithoutSeccomp(t *testing.T) {
 	}
 }
 
-// TestTracerKilled: nothing is left of a speaker whose tracer was killed, whether the kernel
-// may end it (CAP_KILL), or the speaker has to notice.
+// TestTracerKilled: nothing is left of a speaker whose tracer was killed. With CAP_KILL the
+// kernel ends it, even one that hangs; without, it has to notice.
 func TestTracerKilled(t *testing.T) {
 	t.Parallel()
 	for name, keep := range map[string]kernel.Caps{"with CAP_KILL": LaunchCaps, "without": LaunchCaps &^ kernel.CapSet(unix.CAP_KILL)} {
@@ -185,9 +185,19 @@ func TestTracerKilled(t *testing.T) {
 			p := startTracer(t, tracerOrders{Keep: keep})
 			p.drops(t)
 			pid := p.speaks(t)
+			if keep.Has(unix.CAP_KILL) {
+				if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := p.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				if gone, _ := ended(pid); !gone {
+					_ = unix.Kill(pid, unix.SIGKILL)
+				}
+			})
 			killed := time.Now()
 			kerneltest.Eventually(t, timeout, func() (bool, string) { return ended(pid) })
 			t.Logf("the speaker ended %v after its tracer", time.Since(killed).Round(time.Millisecond))
