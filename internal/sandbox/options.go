@@ -25,7 +25,8 @@ type Options struct {
 	Command string
 	// Env is its environment, "NAME=value". It gets nothing of the tracer's.
 	Env []string
-	// User is who it runs as: see LookupUser. Neither the user nor the group may be root's.
+	// User is who it runs as: see LookupUser. Neither the user nor the group may be root's, nor
+	// the user the tracer's.
 	User User
 	// Files are inherited: listeners above all. They stay open in the tracer, too.
 	Files []*os.File
@@ -34,7 +35,7 @@ type Options struct {
 
 	// Read are files, and directories with all beneath, that it may read. Landlock knows a
 	// file by its inode, so one that is replaced is lost until the speaker is started again:
-	// name the directory of what is renewed while the speaker runs.
+	// name the directory of what is renewed while the speaker runs. All have to exist.
 	Read []string
 	// Write are directories beneath which it may read, write, make and remove files and
 	// directories. Its user has to have the right to.
@@ -51,6 +52,9 @@ type Options struct {
 func (o *Options) check() error {
 	if o.User.UID == 0 || o.User.GID == 0 {
 		return fmt.Errorf("the speaker cannot run as uid %d, gid %d: it has to be another user and group than root", o.User.UID, o.User.GID)
+	}
+	if uint64(o.User.UID) == uint64(os.Geteuid()) {
+		return fmt.Errorf("the speaker cannot run as uid %d: that is the tracer's", o.User.UID)
 	}
 	for _, path := range slices.Concat(o.Read, o.Write) {
 		if clean := filepath.Clean(path); !filepath.IsAbs(path) || clean == "/" {

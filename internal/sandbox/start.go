@@ -34,6 +34,7 @@ func Start(o Options) (*Twin, error) {
 	if err := t.greet(&o); err != nil {
 		t.Kill()
 		<-t.Done()
+		t.Conn.Close()
 		return nil, fmt.Errorf("start the speaker: %w", err)
 	}
 	return t, nil
