@@ -253,6 +253,35 @@ func TestServe(t *testing.T) {
 	twin.fails(t, order{Do: "dial", Path: addrs["tcp"]}, unix.EPERM)
 }
 
+// TestReload: a second speaker takes over the listener of one that serves, which then ends.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	old := speaker(t, Options{Files: []*os.File{f}})
+	old.succeeds(t, order{Do: "serve"}, "")
+	speaker(t, Options{Files: []*os.File{f}})
+	raw, err := f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+			t.Errorf("the listener blocks now, so that the old speaker cannot stop to accept: %#x, %v", flags, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDial: to the ports that are named, and to no other.
 func TestDial(t *testing.T) {
 	t.Parallel()

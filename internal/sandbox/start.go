@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -52,44 +53,96 @@ func launch(o *Options) (*Twin, error) {
 		return nil, err
 	}
 	defer null.Close()
-	var ours, theirs [2]*os.File
-	for i, name := range []string{"lifeline", "conn"} {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return nil, fmt.Errorf("make a socket pair: %w", err)
-		}
-		ours[i], theirs[i] = os.NewFile(uintptr(pair[0]), name), os.NewFile(uintptr(pair[1]), name)
-		defer ours[i].Close() // fileConn has its own
-		defer theirs[i].Close()
-	}
-	t := &Twin{done: make(chan struct{})}
-	if t.lifeline, err = unixConn(ours[0]); err != nil {
-		return nil, err
-	}
-	if t.Conn, err = unixConn(ours[1]); err != nil {
-		return nil, errors.Join(err, t.lifeline.Close())
-	}
 	log := o.Log
 	if log == nil {
 		log = os.Stderr
 	}
+	given, err := duplicates(append([]*os.File{log, log}, o.Files...))
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(given)
+	t := &Twin{done: make(chan struct{})}
+	t.Report = Report{UID: o.User.UID, GID: o.User.GID, Landlock: d.abi, Missing: missing(d.abi, o.grants())}
+	lifeline, conn, err := t.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer lifeline.Close() // so that the end of the speaker is the end of the socket
+	defer conn.Close()
 	attr := &os.ProcAttr{
 		Dir:   "/",
 		Env:   append([]string{}, o.Env...), // not nil, which would be this process's
-		Files: append([]*os.File{null, log, log, theirs[0], theirs[1]}, o.Files...),
+		Files: slices.Concat([]*os.File{null}, given[:2], []*os.File{lifeline, conn}, given[2:]),
 		Sys: &syscall.SysProcAttr{
 			Credential: &syscall.Credential{Uid: o.User.UID, Gid: o.User.GID, Groups: o.User.Groups},
 			Setsid:     true,
 			Pdeathsig:  unix.SIGKILL,
 		},
 	}
-	t.Report = Report{UID: o.User.UID, GID: o.User.GID, Landlock: d.abi, Missing: missing(d.abi, o.grants())}
 	started := make(chan error, 1)
 	onThread(func() { t.run(d, []string{"twtrace", o.Command}, attr, started) })
 	if err := <-started; err != nil {
 		return nil, errors.Join(err, t.lifeline.Close(), t.Conn.Close())
 	}
 	return t, nil
+}
+
+// connect makes the socket pairs, and returns the speaker's ends.
+func (t *Twin) connect() (lifeline, conn *os.File, err error) {
+	if t.lifeline, lifeline, err = socketPair("lifeline"); err != nil {
+		return nil, nil, err
+	}
+	if t.Conn, conn, err = socketPair("conn"); err != nil {
+		return nil, nil, errors.Join(err, t.lifeline.Close(), lifeline.Close())
+	}
+	return lifeline, conn, nil
+}
+
+func socketPair(name string) (ours *net.UnixConn, theirs *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	if ours, err = fileConn(pair[0], name); err != nil {
+		return nil, nil, errors.Join(err, unix.Close(pair[1]))
+	}
+	return ours, os.NewFile(uintptr(pair[1]), name), nil
+}
+
+// duplicates are descriptors of the same files. Those of package net's files become blocking
+// when they are inherited, and with them the listener of another speaker that serves.
+func duplicates(files []*os.File) ([]*os.File, error) {
+	var all []*os.File
+	for _, f := range files {
+		d, err := duplicate(f)
+		if err != nil {
+			closeAll(all)
+			return nil, fmt.Errorf("pass on %s: %w", f.Name(), err)
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var dup int
+	var dupErr error
+	err = raw.Control(func(fd uintptr) { dup, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(err, dupErr); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(dup), f.Name()), nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // run is the life of the thread that starts the process: it sheds all that the process must
@@ -152,14 +205,6 @@ func (t *Twin) greet(o *Options) error {
 		return err
 	}
 	return checkConfined(t.Report.PID, o.User)
-}
-
-func unixConn(f *os.File) (*net.UnixConn, error) {
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("use a socket pair: %w", err)
-	}
-	return c.(*net.UnixConn), nil // the socket pair is one of Unix sockets
 }
 
 // Twin is a running speaker, seen from the tracer. Its methods may be called at any time and
