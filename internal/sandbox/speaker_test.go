@@ -114,7 +114,11 @@ func (s *Speaker) do(o order) (string, error) {
 		text, err := io.ReadAll(c)
 		return string(text), err
 	case "serve":
-		return "", s.serve()
+		return "", s.serve(http.Serve)
+	case "serve TLS":
+		return "", s.serve(func(l net.Listener, h http.Handler) error {
+			return http.ServeTLS(l, h, o.Path+"/cert.pem", o.Path+"/key.pem")
+		})
 	case "work":
 		return work(int(o.N))
 	case "panic":
@@ -124,7 +128,7 @@ func (s *Speaker) do(o order) (string, error) {
 }
 
 // serve serves HTTP on all inherited listeners.
-func (s *Speaker) serve() error {
+func (s *Speaker) serve(with func(net.Listener, http.Handler) error) error {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello from uid %d over %s", os.Getuid(), r.Context().Value(http.LocalAddrContextKey).(net.Addr).Network())
 	})
@@ -133,7 +137,11 @@ func (s *Speaker) serve() error {
 		if err != nil {
 			return err
 		}
-		go func() { _ = http.Serve(l, h) }()
+		go func() {
+			if err := with(l, h); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}()
 	}
 	return nil
 }

@@ -35,9 +35,14 @@ func Start(o Options) (*Twin, error) {
 	if err := t.greet(&o); err != nil {
 		t.Kill()
 		<-t.Done()
+		t.lifeline.Close()
 		t.Conn.Close()
 		return nil, fmt.Errorf("start the speaker: %w", err)
 	}
+	go func() {
+		<-t.done
+		t.lifeline.Close()
+	}()
 	return t, nil
 }
 
@@ -178,22 +183,16 @@ func (t *Twin) run(d *domain, args []string, attr *os.ProcAttr, started chan<- e
 	started <- nil
 	state, err := p.Wait()
 	t.err = ending(state, err)
-	t.lifeline.Close()
 	close(t.done)
 }
 
 // greet has the speaker confine itself, and checks that it has.
 func (t *Twin) greet(o *Options) error {
-	if err := t.lifeline.SetDeadline(time.Now().Add(startLimit)); err != nil {
-		return err
-	}
-	h := hello{Report: t.Report, Grants: o.grants(), Files: len(o.Files)}
-	if err := json.NewEncoder(t.lifeline).Encode(h); err != nil {
-		return fmt.Errorf("greet it: %w", err)
-	}
-	var a answer
-	switch err := json.NewDecoder(t.lifeline).Decode(&a); {
-	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, net.ErrClosed):
+	a, err := t.ask(hello{Report: t.Report, Grants: o.grants(), Files: len(o.Files)})
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("it is not confined after %v", startLimit)
+	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return errors.New("it ended before it was confined")
 	case err != nil:
 		return fmt.Errorf("wait until it is confined: %w", err)
@@ -201,10 +200,21 @@ func (t *Twin) greet(o *Options) error {
 		return errors.New(a.Err)
 	}
 	t.Report.Seccomp = a.Seccomp
-	if err := t.lifeline.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
 	return checkConfined(t.Report.PID, o.User)
+}
+
+// ask sends the hello and waits for the answer.
+func (t *Twin) ask(h hello) (a answer, err error) {
+	if err := t.lifeline.SetDeadline(time.Now().Add(startLimit)); err != nil {
+		return a, err
+	}
+	if err := json.NewEncoder(t.lifeline).Encode(h); err != nil {
+		return a, err
+	}
+	if err := json.NewDecoder(t.lifeline).Decode(&a); err != nil {
+		return a, err
+	}
+	return a, t.lifeline.SetDeadline(time.Time{})
 }
 
 // Twin is a running speaker, seen from the tracer. Its methods may be called at any time and

@@ -186,9 +186,7 @@ func TestTracerKilled(t *testing.T) {
 			p.drops(t)
 			pid := p.speaks(t)
 			if keep.Has(unix.CAP_KILL) {
-				if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-					t.Fatal(err)
-				}
+				halt(t, pid)
 			}
 			if err := p.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
@@ -213,6 +211,24 @@ func ended(pid int) (bool, string) {
 	}
 	_, state, _ := strings.Cut(string(text), ") ")
 	return strings.HasPrefix(state, "Z"), string(text)
+}
+
+// halt stops a process, and returns when all its threads have.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	kerneltest.Eventually(t, timeout, func() (bool, string) {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, name := range threads {
+			text, err := os.ReadFile(name)
+			if err == nil && !strings.Contains(string(text), ") T ") {
+				return false, string(text)
+			}
+		}
+		return len(threads) > 0, "no threads"
+	})
 }
 
 // TestSpeakerKilled: the tracer knows at once.
@@ -251,9 +267,7 @@ func TestStop(t *testing.T) {
 		}
 	}
 	stuck := speaker(t, Options{})
-	if err := unix.Kill(stuck.Report.PID, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, stuck.Report.PID)
 	cancel()
 	if err := stuck.Stop(ctx); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("stop of a process that hangs: %v", err)
