@@ -58,9 +58,17 @@ var rules = []rule{{
 	target: anyOf("internal/live", "internal/replay"),
 	only:   []string{"cmd/..."},
 }, {
-	why:    "only the commands and the doctor sample a session; facts are made of tables, not of samples",
+	why:    "only the commands, the doctor and the metrics sample a session; facts are made of tables, not of samples",
 	target: below(module + "internal/monitor"),
-	only:   []string{"cmd/...", "internal/doctor"},
+	only:   []string{"cmd/...", "internal/doctor", "internal/metrics"},
+}, {
+	why:    "one package knows Prometheus",
+	target: below("github.com/prometheus"),
+	only:   []string{"internal/metrics"},
+}, {
+	why:    "metrics are for the commands that serve them",
+	target: below(module + "internal/metrics"),
+	only:   []string{"cmd/..."},
 }, {
 	why:    "only the commands make a diagnosis or a recording",
 	target: anyOf("internal/doctor", "internal/recorder", "internal/plan"),
