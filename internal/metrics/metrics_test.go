@@ -31,6 +31,7 @@ var start = conntest.Start
 // series are the values of all series of ours, histograms by their counts.
 func series(t testing.TB, m *Metrics) map[string]float64 {
 	t.Helper()
+	checkSeries(t, m)
 	families, err := m.Gather()
 	if err != nil {
 		t.Fatal(err)
