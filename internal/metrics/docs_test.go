@@ -29,7 +29,7 @@ func TestDocs(t *testing.T) {
 // and all is documented.
 func TestTable(t *testing.T) {
 	name := regexp.MustCompile(`^twtrace(_[a-z]+)+$`)
-	suffix := map[string]*regexp.Regexp{"seconds": regexp.MustCompile(`_seconds$`), "ratio": regexp.MustCompile(`_ratio$`), "sockets": regexp.MustCompile(`_sockets$|_unknown$`)}
+	suffix := map[string]*regexp.Regexp{"seconds": regexp.MustCompile(`_seconds(_total)?$`), "ratio": regexp.MustCompile(`_ratio$`), "sockets": regexp.MustCompile(`_sockets$|_unknown$`)}
 	var seen []string
 	for _, m := range table {
 		if !name.MatchString(m.name) || slices.Contains(seen, m.name) || m.help == "" || m.series == "" {

@@ -8,6 +8,7 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,9 @@ type Options struct {
 	Revision        string
 	// Session answers what a sample does not have; nil if nobody does.
 	Session Session
+	// Vitals is how the kernel side of a live trace is doing; nil if there is none. Observe
+	// calls it.
+	Vitals func() event.Vitals
 }
 
 // Session is what Observe asks a session.Session, on its goroutine.
@@ -143,6 +147,9 @@ func (m *Metrics) Observe(s *monitor.Sample) {
 	}
 	m.drift(b)
 	unknownOwners(b, s.Table)
+	if m.opt.Vitals != nil {
+		vitals(b, m.opt.Vitals())
+	}
 	m.foldings(b)
 	m.length = len(b.points)
 	m.sampled.Store(&b.points)
@@ -202,6 +209,23 @@ func (m *Metrics) drift(b *batch) {
 }
 
 func abs(n int64) int64 { return max(n, -n) }
+
+// vitals adds how the kernel side is doing.
+func vitals(b *batch, v event.Vitals) {
+	if v.RingSize > 0 {
+		b.add(ringUsed, nil, float64(v.RingUsed))
+		b.add(ringSize, nil, float64(v.RingSize))
+	}
+	counted := slices.ContainsFunc(v.Programs, func(p event.Program) bool { return p.Runs > 0 })
+	for _, p := range v.Programs {
+		l := label(bpfRuns.labels, clean(p.Name))
+		b.add(bpfSkipped, l, float64(p.Skipped))
+		if counted {
+			b.add(bpfRuns, l, float64(p.Runs))
+			b.add(bpfSeconds, l, p.Time.Seconds())
+		}
+	}
+}
 
 // unknownOwners counts the sockets of groups whose owner is not known.
 func unknownOwners(b *batch, t *conn.Snapshot) {

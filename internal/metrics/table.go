@@ -116,6 +116,16 @@ var (
 		help: "By how much the kernel's own counters differ from the trace, summed over the network namespaces; 0 if they agree.", series: "4"}
 	unknown = &metric{name: "twtrace_owners_unknown", kind: gauge, labels: []string{"why"}, unit: "sockets",
 		help: "Sockets whose owner is not known: from before the trace, or else.", series: "2"}
+	ringUsed = &metric{name: "twtrace_ring_used_bytes", kind: gauge, unit: "bytes",
+		help: "Bytes in the ring buffer that wait to be read. A live trace only.", series: "1"}
+	ringSize = &metric{name: "twtrace_ring_size_bytes", kind: gauge, unit: "bytes",
+		help: "Size of the ring buffer. A live trace only.", series: "1"}
+	bpfSeconds = &metric{name: "twtrace_bpf_run_seconds_total", kind: counter, labels: []string{"program"}, unit: "seconds",
+		help: "Time that the BPF programs took. Only while the kernel counts it: sysctl kernel.bpf_stats_enabled.", series: "20"}
+	bpfRuns = &metric{name: "twtrace_bpf_runs_total", kind: counter, labels: []string{"program"},
+		help: "Runs of the BPF programs. Only while the kernel counts them: sysctl kernel.bpf_stats_enabled.", series: "20"}
+	bpfSkipped = &metric{name: "twtrace_bpf_recursion_total", kind: counter, labels: []string{"program"},
+		help: "Runs of the BPF programs that the kernel skipped, since the program had interrupted itself. What was lost by that is in twtrace_events_lost_total. A live trace only.", series: "20"}
 	folded = &metric{name: "twtrace_series_folded_total", kind: counter, labels: []string{"metric"},
 		help: "What had no room for series of its own: owners, destinations and network namespaces; of twtrace_connections_failed_total, calls.", series: "9"}
 	retired = &metric{name: "twtrace_series_retired_value_total", kind: counter, labels: []string{"metric"}, only: true,
@@ -134,7 +144,7 @@ var table = []*metric{
 	opened, closed, shortLived, open, ownerTW, failed, lifetime, portSearch,
 	worstRatio, worstExhausts, portsUsed, portsUsable, portsTW, portsReusable, portsExhausts, portsOwner, localPorts,
 	stormActive, storms, finding,
-	events, lost, drift, unknown, folded, retired,
+	events, lost, drift, unknown, ringUsed, ringSize, bpfSeconds, bpfRuns, bpfSkipped, folded, retired,
 	reloaded, reloadedAt,
 }
 
