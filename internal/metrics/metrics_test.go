@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/conn/conntest"
@@ -350,6 +351,10 @@ func TestBound(t *testing.T) {
 				t.Fatalf("sample %d: %d series of %s", i, n, metric)
 			}
 		}
+		_, kinds := sum(all, "twtrace_connections_failed_total")
+		if _, of := sum(all, "twtrace_connections_failed_total", "comm=_other"); kinds-of > maxFailures*most {
+			t.Fatalf("sample %d: %d series of failures of owners", i, kinds-of)
+		}
 		if n, _ := sum(all, "twtrace_connections_open"); n != float64(totals.Open()) {
 			t.Fatalf("sample %d: %v open, want %d", i, n, totals.Open())
 		}
@@ -469,27 +474,66 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestReset: what the table forgets is not forgotten here.
+// TestReset: what the table forgets is not forgotten here, and what comes after that counts.
 func TestReset(t *testing.T) {
 	m := New(Options{})
 	c := newCrowd()
-	for range 3 {
-		for i := range 40 {
-			c.connect(i % 3)
+	observe := func(n int, why event.Reason, reset bool) {
+		x := &traffic{cookie: c.cookie}
+		for range n {
+			x.client(proc(7, "checkout", ""), 0, time.Millisecond, event.LocalSide)
 		}
-		c.close(20)
-		m.Observe(c.sample())
+		c.cookie = x.cookie
+		for i := range x.events {
+			if x.events[i].Kind == event.TimeWaitEnter {
+				x.events[i].Reason = why
+			}
+			x.events[i].Time += c.now.UnixNano() - start.UnixNano()
+			c.table.Apply(&x.events[i])
+		}
 		c.now = c.now.Add(time.Second)
+		s := c.sample()
+		s.Status.Reset = reset
+		m.Observe(s)
 	}
-	before := series(t, m)
+	observe(20, event.ActiveClose, false)
 	c.table.Forget()
-	s := c.sample()
-	s.Status.Reset = true
-	m.Observe(s)
-	for name, v := range series(t, m) {
-		if strings.Contains(name, "_total{") && v != before[name] {
-			t.Errorf("%s is %v, and was %v", name, v, before[name])
+	observe(3, event.SimultaneousClose, true)
+	observe(4, event.SimultaneousClose, false)
+	wants(t, series(t, m), map[string]float64{
+		"twtrace_connections_closed_total{closed_by=local,comm=checkout,role=client}": 27,
+		"twtrace_connections_short_lived_total{comm=checkout,role=client}":            27,
+		"twtrace_time_wait_entered_total{reason=active_close}":                        20,
+		"twtrace_time_wait_entered_total{reason=simultaneous_close}":                  7,
+		"twtrace_time_wait_entered_total{reason=unknown}":                             0,
+		"twtrace_connection_lifetime_seconds{role=client}":                            27,
+	})
+}
+
+// TestFailures: kinds of failures have series as long as there is room. Further ones count as
+// those of _other, and nothing is lost.
+func TestFailures(t *testing.T) {
+	m := New(Options{TopOwners: 2})
+	c := newCrowd()
+	errno := []unix.Errno{unix.EADDRINUSE, unix.ECONNREFUSED, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EPROTO, unix.ENOLINK}
+	for i, n := range errno {
+		for range i + 1 {
+			e := event.Event{Time: c.now.UnixNano(), Kind: event.Fail, NetNS: testNetNS, Role: event.Client, Opener: proc(7, "scan", ""), Call: event.Connect,
+				Errno: uint16(n), Local: netip.MustParseAddrPort("10.0.0.7:0"), Remote: netip.AddrPortFrom(netip.MustParseAddr("10.2.0.9"), uint16(i+1))}
+			c.table.Apply(&e)
 		}
+		m.Observe(c.sample())
+	}
+	all := series(t, m)
+	wants(t, all, map[string]float64{
+		"twtrace_connections_failed_total{call=connect,comm=scan,errno=EADDRINUSE,role=client}":     1,
+		"twtrace_connections_failed_total{call=connect,comm=scan,errno=ETIMEDOUT,role=client}":      3,
+		"twtrace_connections_failed_total{call=connect,comm=_other,errno=EHOSTUNREACH,role=client}": 4,
+		"twtrace_connections_failed_total{call=connect,comm=_other,errno=other,role=client}":        13,
+		"twtrace_series_folded_total{metric=twtrace_connections_failed_total}":                      22,
+	})
+	if n, _ := sum(all, "twtrace_connections_failed_total"); n != 28 {
+		t.Errorf("%v failures", n)
 	}
 }
 
