@@ -418,11 +418,21 @@ func TestStays(t *testing.T) {
 	if at(0) != 1 || at(1) != 1 || at(2) != 0 {
 		t.Error("series changed owners within two minutes")
 	}
+	var two, three time.Time
 	for range 40 {
-		step(1, 1, 20)
+		step(1, 1, 20, 20)
+		if two.IsZero() && at(2) == 1 {
+			two = c.now
+		}
+		if three.IsZero() && at(3) == 1 {
+			three = c.now
+		}
 	}
-	if at(2) != 1 || at(0)+at(1) != 1 {
-		t.Error("the largest by far has no series after seven minutes")
+	if at(2) != 1 || at(3) != 1 {
+		t.Error("the largest by far have no series after seven minutes")
+	}
+	if apart := three.Sub(two).Abs(); apart < replaceOnce {
+		t.Errorf("two owners gave their series up within %v", apart)
 	}
 	all := series(t, m)
 	total := c.table.Totals()

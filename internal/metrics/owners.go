@@ -314,8 +314,7 @@ func (o *owners) choose(now int64) {
 		return
 	}
 	slices.SortFunc(rest, func(a, b *owner) int { return cmp.Or(cmp.Compare(b.rank(), a.rank()), a.key.compare(b.key)) })
-	if over := members + len(rest) - o.most; over > 0 {
-		o.retireIdle(now, over)
+	if over := members + len(rest) - o.most; over > 0 && o.retireIdle(now, over) == 0 {
 		o.retireSmall(now, rest)
 	}
 	members = 0
@@ -350,8 +349,8 @@ func btoi(b bool) int {
 }
 
 // retireIdle takes the series of up to n owners that have been gone for long, those that
-// went first before others.
-func (o *owners) retireIdle(now int64, n int) {
+// went first before others, and returns of how many.
+func (o *owners) retireIdle(now int64, n int) int {
 	var idle []*owner
 	for _, w := range o.list {
 		if w.member && now-w.last >= int64(retireAfter) {
@@ -359,9 +358,11 @@ func (o *owners) retireIdle(now int64, n int) {
 		}
 	}
 	slices.SortStableFunc(idle, func(a, b *owner) int { return cmp.Compare(a.last, b.last) })
-	for _, w := range idle[:min(n, len(idle))] {
+	idle = idle[:min(n, len(idle))]
+	for _, w := range idle {
 		o.retire(w)
 	}
+	return len(idle)
 }
 
 // retireSmall takes the series of the smallest owner if the largest that has none is much
