@@ -44,7 +44,7 @@ var (
 	buildInfo = &metric{name: "twtrace_build_info", kind: gauge, labels: []string{"version", "revision", "goversion"},
 		help: "1; the labels have the version of twtrace.", series: "1"}
 	traceInfo = &metric{name: "twtrace_trace_info", kind: gauge, labels: []string{"hooks", "kernel", "syscalls"},
-		help: "1; the labels have the hook set in use, the release of the kernel, and whether system calls are traced. Absent until SetTrace.", series: "1"}
+		help: "1; the labels have the hook set in use, the release of the kernel, and whether system calls are traced. Absent before the first trace.", series: "1"}
 	traceUp = &metric{name: "twtrace_trace_up", kind: gauge,
 		help: "1 while the kernel is traced, 0 while it is not.", series: "1"}
 	sampleTime = &metric{name: "twtrace_last_sample_timestamp_seconds", kind: gauge, unit: "seconds",
