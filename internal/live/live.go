@@ -276,7 +276,11 @@ func (t *Trace) Check() ([]tracer.Requirement, []tracer.Hook, error) {
 }
 
 // Vitals is how the kernel side is doing, as Tend has read it within the last second.
-func (t *Trace) Vitals() event.Vitals { return t.vitals }
+func (t *Trace) Vitals() event.Vitals {
+	v := t.vitals
+	v.Conns, v.Unnamed = uint64(t.sweeper.owned), t.stream.unnamed()
+	return v
+}
 
 // RefreshLimits reads the limits of all network namespaces, if they are older than a
 // second.

@@ -216,6 +216,16 @@ func vitals(b *batch, v event.Vitals) {
 		b.add(ringUsed, nil, float64(v.RingUsed))
 		b.add(ringSize, nil, float64(v.RingSize))
 	}
+	if v.MaxConns > 0 {
+		l := label(mapCapacity.labels, "conns")
+		b.add(mapCapacity, l, float64(v.MaxConns))
+		if v.Conns > 0 {
+			b.add(mapEntries, l, float64(v.Conns))
+		}
+	}
+	for _, why := range []string{"gone", "throttled"} {
+		b.add(unnamed, label(unnamed.labels, why), float64(v.Unnamed[why]))
+	}
 	counted := slices.ContainsFunc(v.Programs, func(p event.Program) bool { return p.Runs > 0 })
 	for _, p := range v.Programs {
 		l := label(bpfRuns.labels, clean(p.Name))

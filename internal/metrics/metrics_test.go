@@ -373,19 +373,24 @@ func TestStorm(t *testing.T) {
 // TestVitals: how the kernel side is doing, and how often programs ran only where that is
 // counted.
 func TestVitals(t *testing.T) {
-	v := event.Vitals{RingUsed: 112, RingSize: 4096, Programs: []event.Program{{Name: "tw_start", Skipped: 3}, {Name: "tw_end"}}}
+	v := event.Vitals{MaxConns: 512, Unnamed: map[string]uint64{"gone": 9}, RingUsed: 112, RingSize: 4096, Programs: []event.Program{{Name: "tw_start", Skipped: 3}, {Name: "tw_end"}}}
 	m := New(Options{Vitals: func() event.Vitals { return v }})
 	c := newCrowd()
 	m.Observe(c.sample())
 	all := series(t, m)
 	wants(t, all, map[string]float64{"twtrace_ring_used_bytes{}": 112, "twtrace_ring_size_bytes{}": 4096,
 		"twtrace_bpf_recursion_total{program=tw_start}": 3, "twtrace_bpf_recursion_total{program=tw_end}": 0})
+	wants(t, all, map[string]float64{"twtrace_map_capacity{map=conns}": 512, "twtrace_processes_unnamed_total{why=gone}": 9, "twtrace_processes_unnamed_total{why=throttled}": 0})
+	if _, n := sum(all, "twtrace_map_entries"); n != 0 {
+		t.Error("there are entries, which nobody has counted")
+	}
+	v.Conns = 5
 	if _, n := sum(all, "twtrace_bpf_runs_total"); n != 0 {
 		t.Error("there are runs, which nobody has counted")
 	}
 	v.Programs[1].Runs, v.Programs[1].Time = 7, 2*time.Second
 	m.Observe(c.sample())
-	wants(t, series(t, m), map[string]float64{"twtrace_bpf_runs_total{program=tw_end}": 7, "twtrace_bpf_run_seconds_total{program=tw_end}": 2,
+	wants(t, series(t, m), map[string]float64{"twtrace_map_entries{map=conns}": 5, "twtrace_bpf_runs_total{program=tw_end}": 7, "twtrace_bpf_run_seconds_total{program=tw_end}": 2,
 		"twtrace_bpf_runs_total{program=tw_start}": 0})
 }
 
@@ -393,7 +398,7 @@ func TestVitals(t *testing.T) {
 func TestLint(t *testing.T) {
 	for _, d := range []Detail{Full, Basic} {
 		m := New(Options{Detail: d, Version: "1.2.3", Vitals: func() event.Vitals {
-			return event.Vitals{RingSize: 1, Programs: []event.Program{{Name: "a", Runs: 1}}}
+			return event.Vitals{RingSize: 1, MaxConns: 2, Conns: 1, Programs: []event.Program{{Name: "a", Runs: 1}}}
 		}})
 		m.SetTrace(Trace{Up: true, Hooks: "fentry", Kernel: "6.12"})
 		m.Reloaded(true, start)

@@ -120,6 +120,12 @@ var (
 		help: "Bytes in the ring buffer that wait to be read. A live trace only.", series: "1"}
 	ringSize = &metric{name: "twtrace_ring_size_bytes", kind: gauge, unit: "bytes",
 		help: "Size of the ring buffer. A live trace only.", series: "1"}
+	mapEntries = &metric{name: "twtrace_map_entries", kind: gauge, labels: []string{"map"}, unit: "entries",
+		help: "Connections in the kernel's table of owners when it was last compared with the kernel's sockets, every 5 minutes. A live trace only.", series: "1"}
+	mapCapacity = &metric{name: "twtrace_map_capacity", kind: gauge, labels: []string{"map"}, unit: "entries",
+		help: "For how many connections the kernel's table of owners has room. A live trace only.", series: "1"}
+	unnamed = &metric{name: "twtrace_processes_unnamed_total", kind: counter, labels: []string{"why"},
+		help: "Processes whose unit, container and pod are not known: they were gone before they could be read, or too many came at once. A live trace only.", series: "2"}
 	bpfSeconds = &metric{name: "twtrace_bpf_run_seconds_total", kind: counter, labels: []string{"program"}, unit: "seconds",
 		help: "Time that the BPF programs took. Only while the kernel counts it: sysctl kernel.bpf_stats_enabled.", series: "20"}
 	bpfRuns = &metric{name: "twtrace_bpf_runs_total", kind: counter, labels: []string{"program"},
@@ -144,7 +150,7 @@ var table = []*metric{
 	opened, closed, shortLived, open, ownerTW, failed, lifetime, portSearch,
 	worstRatio, worstExhausts, portsUsed, portsUsable, portsTW, portsReusable, portsExhausts, portsOwner, localPorts,
 	stormActive, storms, finding,
-	events, lost, drift, unknown, ringUsed, ringSize, bpfSeconds, bpfRuns, bpfSkipped, folded, retired,
+	events, lost, drift, unknown, unnamed, ringUsed, ringSize, mapEntries, mapCapacity, bpfSeconds, bpfRuns, bpfSkipped, folded, retired,
 	reloaded, reloadedAt,
 }
 

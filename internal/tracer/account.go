@@ -163,6 +163,7 @@ func (t *Tracer) vitals() (v event.Vitals, err error) {
 	if t.ring != nil {
 		v.RingUsed, v.RingSize = t.ring.used(), uint64(t.ring.size())
 	}
+	v.MaxConns = uint64(t.coll.Maps[bpfMapTwtraceConns].MaxEntries())
 	for _, name := range slices.Sorted(maps.Keys(t.coll.Programs)) {
 		s, err := t.coll.Programs[name].Stats()
 		if err != nil {
