@@ -26,6 +26,7 @@ func histogramOf(t *conn.Timing, marks conn.Marks) *dto.Histogram {
 		if x := &t.Example[i]; x.Cookie != 0 {
 			b.Exemplar = &dto.Exemplar{Value: proto.Float64(x.Length.Seconds()), Timestamp: timestamppb.New(time.Unix(0, x.Time)),
 				Label: label([]string{"cookie"}, strconv.FormatUint(x.Cookie, 16))}
+			h.Exemplars = append(h.Exemplars, b.Exemplar) // of the native ones
 		}
 		h.Bucket = append(h.Bucket, b)
 	}
