@@ -55,8 +55,8 @@ func TestMetricsLive(t *testing.T) {
 			`owner_time_wait_sockets\{comm="` + workload.ClientComm + `",.*role="client".*\}`:                    n,
 			fmt.Sprintf(`time_wait_sockets\{netns="%d"\}`, ns.Inum()):                                            n,
 			`connection_lifetime_seconds_count\{role="client"\}`:                                                 n,
-			`events_lost_total\{.*\}`:                                                                            0,
-			`kernel_drift\{.*\}`:                                                                                 0,
+			`events_lost_total\{.*\}`: 0,
+			`kernel_drift\{.*\}`:      0,
 		} {
 			if got := value(series); got != want {
 				return false, fmt.Sprintf("%s is %v, want %v", series, got, want)
