@@ -30,6 +30,9 @@ type Options struct {
 	Stdin  io.Reader
 	Filter *filter.Filter // only its network namespaces count here
 	Speed  float64        // times as fast as it happened; 0 is at once
+	// OnBlock is called with each block of a stream, when Next has returned the events of all
+	// blocks before, and none of the block; nil if nobody asks.
+	OnBlock func(*record.Block)
 	// Talk prints a line on stderr; nil prints nothing.
 	Talk func(format string, a ...any)
 }
@@ -59,6 +62,9 @@ type Files struct {
 	played time.Time // when a step was due last
 	finish bool
 	drift  []event.Drift
+
+	stream  bool      // the recording is still being written; see Follow
+	learned time.Time // when limits of it came last
 }
 
 var _ session.Source = (*Files)(nil)
@@ -128,6 +134,7 @@ const maxSpaces = 1 << 16
 
 // learn takes over the limits that the files have, and the names of their namespaces.
 func (f *Files) learn(list []record.Limits, read record.Read) {
+	f.learned = f.Now()
 	if f.limits == nil {
 		f.limits, f.names = make(map[uint32]kernel.Limits), make(map[uint32]string)
 	}
@@ -169,8 +176,13 @@ func (f *Files) Limits(netns uint32) (kernel.Limits, bool) {
 }
 
 // AllLimits are those that the recording has, by network namespace. They are as old as
-// it is.
-func (f *Files) AllLimits() (map[uint32]kernel.Limits, time.Time) { return f.limits, time.Time{} }
+// it is; of a stream, as the last that came.
+func (f *Files) AllLimits() (map[uint32]kernel.Limits, time.Time) {
+	if f.stream {
+		return f.limits, f.learned
+	}
+	return f.limits, time.Time{}
+}
 
 // Begin does nothing: a recording starts with the sockets from before it.
 func (f *Files) Begin(*conn.Table, func(*event.Event) bool) error { return nil }
@@ -183,8 +195,15 @@ func (f *Files) Next(ctx context.Context, e *event.Event) error {
 	if !f.held && f.over == nil {
 		f.read()
 	}
+	if f.stream && f.to != 0 && f.now > f.to+slack {
+		f.held, f.over = false, io.EOF
+	}
 	if f.held && f.to != 0 && f.ahead.Time > f.to+slack {
 		f.held, f.over = false, io.EOF
+	}
+	if f.stream && !f.held && f.over == nil {
+		f.await(ctx)
+		return session.ErrIdle
 	}
 	if end := f.end(); !f.held && errors.Is(f.over, io.EOF) && f.now < end {
 		f.step(ctx, f.until(end)) // nothing more happened
@@ -219,7 +238,11 @@ func (f *Files) ended(err error) error {
 
 // read reads ahead.
 func (f *Files) read() {
-	if f.over = f.reader.Read(&f.ahead); f.over != nil {
+	switch f.over = f.reader.Read(&f.ahead); {
+	case errors.Is(f.over, record.ErrNoBlock):
+		f.over = nil
+		return
+	case f.over != nil:
 		return
 	}
 	f.held = true
@@ -230,6 +253,12 @@ func (f *Files) read() {
 
 // readAhead reads the first event, and sets the time to its own.
 func (f *Files) readAhead() {
+	if f.stream {
+		f.began = f.reader.First().UnixNano()
+		f.now = f.began
+		f.read() // the limits, with the first block
+		return
+	}
 	f.began = f.reader.Start().Time
 	f.now = f.began
 	late := f.reader.Late()
@@ -259,6 +288,8 @@ func (f *Files) end() int64 {
 	end := int64(0)
 	if e := f.reader.End(); e != nil {
 		end = e.Time
+	} else if f.stream {
+		end = f.heard()
 	}
 	if f.to != 0 && (end == 0 || f.to < end) {
 		end = f.to
@@ -305,7 +336,7 @@ func (f *Files) SkipTo(at, by int64) bool {
 // Shows reports whether e is in the part that is wanted, and a record of what was there
 // before only where that was in TIME_WAIT.
 func (f *Files) Shows(e *event.Event) bool {
-	return e.Time >= f.from && (f.to == 0 || e.Time <= f.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait)
+	return (f.stream || e.Time >= f.from) && (f.to == 0 || e.Time <= f.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait)
 }
 
 // Early reports whether the time is before the part that is wanted.
@@ -319,11 +350,14 @@ func (f *Files) Within() bool { return f.now >= f.from && (f.to == 0 || f.now <=
 func (f *Files) From() int64 { return f.from }
 func (f *Files) To() int64   { return f.to }
 
-// Mode is REPLAY, with the time and the speed.
+// Mode is REPLAY, with the time and the speed, or AGENT.
 func (f *Files) Mode() string { return f.ModeBy(clock.UTC) }
 
 // ModeBy is Mode with the time by a clock, and its zone where that is not UTC.
 func (f *Files) ModeBy(c clock.Clock) string {
+	if f.stream {
+		return "AGENT"
+	}
 	mode := "REPLAY " + c.Time(f.Now())
 	if zone := c.Zone(f.Now()); zone != "UTC" {
 		mode += " " + zone
@@ -336,7 +370,7 @@ func (f *Files) ModeBy(c clock.Clock) string {
 
 // Remarks are what the screen says of the recording itself.
 func (f *Files) Remarks(time.Time) []string {
-	if f.limits == nil {
+	if f.limits == nil && !f.stream {
 		return []string{"limits of one network namespace used for all"}
 	}
 	return nil
