@@ -27,8 +27,8 @@ func (a *agent) serve(ln net.Listener) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/stream", a.stream)
 	mux.HandleFunc("GET /v1/status", a.status)
-	mux.HandleFunc("GET /v1/findings", a.sampled(func(s *sampled) []byte { return s.findings }))
-	mux.HandleFunc("GET /v1/ports", a.sampled(func(s *sampled) []byte { return s.ports }))
+	mux.HandleFunc("GET /v1/findings", a.sampled(a.opt.Findings != nil, func(s *sampled) []byte { return s.findings }))
+	mux.HandleFunc("GET /v1/ports", a.sampled(a.opt.Ports != nil, func(s *sampled) []byte { return s.ports }))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
 	server := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience,
@@ -76,13 +76,13 @@ func (a *agent) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 // sampled answers with something that was made of the last sample.
-func (a *agent) sampled(of func(*sampled) []byte) http.HandlerFunc {
+func (a *agent) sampled(answers bool, of func(*sampled) []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s := a.samples.Load()
 		switch {
 		case s == nil:
 			http.Error(w, "the hooks are being attached", http.StatusServiceUnavailable)
-		case of(s) == nil:
+		case !answers:
 			http.Error(w, "this agent does not answer that", http.StatusNotFound)
 		default:
 			w.Header().Set("Content-Type", "application/json")

@@ -16,7 +16,11 @@ type Extent struct {
 }
 
 // Extent returns the time that the files cover. It reads them to their end, but for stdin.
+// A stream covers what is in the past.
 func (f *Files) Extent(zone *time.Location) (Extent, error) {
+	if f.stream {
+		return Extent{Start: f.Began(), End: f.opt.Now, Zone: zone}, nil
+	}
 	end, err := record.LastTime(f.opt.Files)
 	return Extent{Start: f.Began(), End: end, Zone: zone}, err
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/record"
 )
@@ -15,9 +16,9 @@ import (
 // waits for the first block. Who calls Close closes in as well.
 //
 // The records before Between's from are those of the past: Early reports whether they are
-// all read. Shows shows them too.
+// all read.
 func Follow(o Options, name string, in io.Reader) (*Files, error) {
-	f := &Files{opt: o, stream: true}
+	f := &Files{opt: o, stream: true, total: event.EndInfo{Ends: make(map[string]uint64), Lost: make(map[string]uint64)}}
 	if o.Filter != nil {
 		f.traced = *o.Filter.Spaces()
 	}
@@ -52,4 +53,11 @@ func (f *Files) heard() int64 {
 		return at.UnixNano()
 	}
 	return 0
+}
+
+// left is the end record of a reader that leaves a stream before it ends: what it has read.
+func (f *Files) left(why string) event.Event {
+	end := f.total
+	end.Why = why
+	return event.Event{Time: f.now, Kind: event.End, End: &end}
 }

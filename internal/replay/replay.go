@@ -30,6 +30,10 @@ type Options struct {
 	Stdin  io.Reader
 	Filter *filter.Filter // only its network namespaces count here
 	Speed  float64        // times as fast as it happened; 0 is at once
+	// Now is how far a stream had come when it was opened.
+	Now time.Time
+	// Held has Shows accept the sockets that were open before, too.
+	Held bool
 	// OnBlock is called with each block of a stream, when Next has returned the events of all
 	// blocks before, and none of the block; nil if nobody asks.
 	OnBlock func(*record.Block)
@@ -65,6 +69,7 @@ type Files struct {
 
 	stream  bool      // the recording is still being written; see Follow
 	learned time.Time // when limits of it came last
+	total   event.EndInfo
 }
 
 var _ session.Source = (*Files)(nil)
@@ -217,6 +222,9 @@ func (f *Files) Next(ctx context.Context, e *event.Event) error {
 		return session.ErrIdle
 	}
 	*e, f.held, f.quiet = f.ahead, false, 0
+	if f.stream {
+		f.total.Add(e)
+	}
 	return nil
 }
 
@@ -336,7 +344,7 @@ func (f *Files) SkipTo(at, by int64) bool {
 // Shows reports whether e is in the part that is wanted, and a record of what was there
 // before only where that was in TIME_WAIT.
 func (f *Files) Shows(e *event.Event) bool {
-	return (f.stream || e.Time >= f.from) && (f.to == 0 || e.Time <= f.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait)
+	return e.Time >= f.from && (f.to == 0 || e.Time <= f.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait && !f.opt.Held)
 }
 
 // Early reports whether the time is before the part that is wanted.
@@ -402,12 +410,21 @@ func (f *Files) Damage() error {
 func (f *Files) Damages() []record.Damage { return slices.Clone(f.reader.Damage) }
 
 // Start is the first record of the recording.
-func (f *Files) Start() (event.Event, error) { return f.reader.Start(), nil }
+func (f *Files) Start() (event.Event, error) {
+	e := f.reader.Start()
+	if f.stream {
+		e.Time = max(e.Time, f.began)
+	}
+	return e, nil
+}
 
 // End is the last record of the recording, if it is whole and was read to its end.
-func (f *Files) End(string) (event.Event, error) {
+func (f *Files) End(why string) (event.Event, error) {
 	if end := f.reader.End(); end != nil {
 		return *end, nil
+	}
+	if f.stream {
+		return f.left(why), nil
 	}
 	return event.Event{}, nil
 }
