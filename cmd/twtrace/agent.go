@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,8 @@ type agentAsk struct {
 	past time.Duration // of the past, unless --from asks for more
 	live bool          // and what comes then
 	held bool          // records of sockets that are open, too
-	late bool          // the past is only for the table: what is shown starts now
+	late bool          // the past is only for the table: what is shown starts now ...
+	back time.Duration // ... or so long before
 }
 
 // allPast is more than any agent has.
@@ -69,6 +71,16 @@ func choosesAgent(c *cli.Context) (where string, auto bool, err error) {
 		return agent.DefaultSocket, true, nil
 	}
 	return where, false, nil
+}
+
+// mayReadAgent reports whether an agent is named, or listens where one does by default.
+func mayReadAgent(c *cli.Context) bool {
+	where, auto, err := choosesAgent(c)
+	if err != nil || where == "" {
+		return false
+	}
+	_, missing := os.Stat(where)
+	return !auto || missing == nil
 }
 
 // askAgent asks the agent that the flags name for its stream; nil if none is to be read, or
@@ -119,7 +131,7 @@ func followAgent(c *cli.Context, stream *agent.Stream, ask agentAsk, f *filter.F
 			err = usagef("%v", err)
 		}
 	case ask.late:
-		files.Between(stream.Now.UnixNano(), 0)
+		files.Between(max(stream.Now.Add(-ask.back).UnixNano(), files.Began().UnixNano()), 0)
 	}
 	if err != nil {
 		files.Close()

@@ -81,6 +81,9 @@ func openSession(c *cli.Context, w wants) (*opened, error) {
 	if w.Filter = f.Filter; !w.quiet {
 		w.Talk = func(format string, a ...any) { note(c, format, a...) }
 	}
+	if _, _, err := choosesAgent(c); err != nil {
+		return nil, err
+	}
 	if c.IsSet("read") {
 		files, err := openRecording(c)
 		if err != nil {

@@ -85,7 +85,7 @@ func runPorts(c *cli.Context) error {
 			return usagef("--fields: %v", err)
 		}
 	}
-	s, err := openSession(c, wants{waiting: true, agent: agentAsk{past: max(portsPast, 2*interval), live: true, late: true}})
+	s, err := openSession(c, wants{waiting: true, agent: agentAsk{past: max(portsPast, 2*interval), live: true, late: true, back: interval}})
 	if err != nil {
 		return err
 	}

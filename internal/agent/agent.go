@@ -70,7 +70,16 @@ func (o *Options) defaults() {
 	if o.Talk == nil {
 		o.Talk = func(string, ...any) {}
 	}
+	if o.Ready == nil {
+		o.Ready = func() {}
+	}
+	if o.Beat == nil {
+		o.Beat = func() {}
+	}
 }
+
+// complete is how many blocks have the start record, and the limits that are known then.
+const complete = 2
 
 // interval is the time between two samples, of which /v1/findings and /v1/ports are made.
 const interval = 5 * time.Second
@@ -82,6 +91,7 @@ type agent struct {
 	past  *past
 	known record.Known
 	table *session.Session // nil until the first block was read
+	came  int              // blocks so far
 	cuts  chan chan *cut   // readers that start now
 
 	samples atomic.Pointer[sampled]
@@ -136,18 +146,19 @@ func (a *agent) read(ctx context.Context, stream io.Reader) error {
 		return err
 	}
 	a.table = s
-	m, err := monitor.New(ctx, s, files, monitor.Options{Interval: interval})
-	if err != nil {
-		return err
+	var m *monitor.Monitor
+	idle := func() {
+		if a.samples.Load() == nil && a.came >= complete {
+			err = a.publish(m.Sample())
+			a.opt.Ready()
+		}
 	}
-	if err := a.publish(m.Sample()); err != nil {
+	if m, err = monitor.New(ctx, s, files, monitor.Options{Interval: interval, Idle: idle}); err != nil {
 		return err
-	}
-	if a.opt.Ready != nil {
-		a.opt.Ready()
 	}
 	for {
-		sample, err := m.Next(ctx)
+		sample, failed := m.Next(ctx)
+		err := errors.Join(err, failed)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, context.Canceled):
 			return nil
@@ -157,14 +168,13 @@ func (a *agent) read(ctx context.Context, stream io.Reader) error {
 		if err := a.publish(sample); err != nil {
 			return err
 		}
-		if a.opt.Beat != nil {
-			a.opt.Beat()
-		}
+		a.opt.Beat()
 	}
 }
 
 // block takes the next block of the tracer: the table has all events before it.
 func (a *agent) block(b *record.Block) {
+	a.came++
 	a.known.Learn(&b.Header)
 	at := a.past.time(b)
 	if a.past.full(b, at) {

@@ -84,8 +84,20 @@ type Stream struct {
 // Close ends the answer.
 func (s *Stream) Close() error { return s.body.Close() }
 
+// closers close a body and let go of its context.
+type closers struct {
+	io.Closer
+	cancel func()
+}
+
+func (c closers) Close() error {
+	defer c.cancel()
+	return c.Closer.Close()
+}
+
 // Stream asks for the stream. The error is ErrNone where nobody answers, and a *DeniedError
-// where this user may not ask.
+// where this user may not ask. Once it has answered, the stream outlives ctx: who stops reads
+// what has come.
 func (c *Client) Stream(ctx context.Context, ask Ask) (*Stream, error) {
 	q := url.Values{"past": {ask.Past.String()}}
 	if !ask.Live {
@@ -94,12 +106,19 @@ func (c *Client) Stream(ctx context.Context, ask Ask) (*Stream, error) {
 	if ask.Filter != "" {
 		q.Set("filter", ask.Filter)
 	}
-	answer, err := c.get(ctx, "/v1/stream?"+q.Encode())
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	asked := context.AfterFunc(ctx, cancel)
+	answer, err := c.get(lasting, "/v1/stream?"+q.Encode())
+	if err == nil && !asked() {
+		answer.Body.Close()
+		err = ctx.Err()
+	}
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	h := answer.Header
-	s := &Stream{Reader: cutReader{answer.Body}, body: answer.Body, Where: c.Where, Filter: h.Get(HeaderFilter)}
+	s := &Stream{Reader: cutReader{answer.Body}, body: closers{answer.Body, cancel}, Where: c.Where, Filter: h.Get(HeaderFilter)}
 	s.From, _ = time.Parse(time.RFC3339Nano, h.Get(HeaderFrom))
 	s.Now, err = time.Parse(time.RFC3339Nano, h.Get(HeaderNow))
 	s.Dropped, _ = strconv.ParseUint(h.Get(HeaderDropped), 10, 64)

@@ -174,7 +174,7 @@ func (w *Writer) Tick(now time.Time) error {
 	if w.err != nil {
 		return w.err
 	}
-	due := w.limits.due(now) || w.o.Pulse && now.Sub(w.flushed) >= w.o.Period
+	due := w.limits.due(now, w.o.Period) || w.o.Pulse && now.Sub(w.flushed) >= w.o.Period
 	if !w.pack.empty() {
 		due = now.Sub(w.pack.started) >= w.o.Period
 	}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/twtrace/twtrace/internal/agent"
+	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/workload"
+)
+
+// runningAgent is a running agent.
+type runningAgent struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	socket string
+	stderr talk
+}
+
+// serveAgent starts an agent with a socket of its own, and returns once it answers. Its
+// directory is open to all.
+func serveAgent(t *testing.T, args ...string) *runningAgent {
+	t.Helper()
+	kerneltest.RequireRoot(t)
+	dir, err := os.MkdirTemp("", "twtrace-agent")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o755))
+	if set := os.Getenv(hooksVariable); set != "" {
+		args = append(args, "--hooks", set)
+	}
+	a := &runningAgent{t: t, socket: filepath.Join(dir, "agent.sock")}
+	a.cmd = command(append([]string{"serve", "--socket", a.socket}, args...)...)
+	a.cmd.Stderr = &a.stderr
+	must(t, a.cmd.Start())
+	t.Cleanup(func() { a.cmd.Process.Kill() })
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		return strings.Contains(a.stderr.String(), "answers at "+a.socket), "stderr: " + a.stderr.String()
+	})
+	return a
+}
+
+// stop has the agent drain, and checks that it ends well.
+func (a *runningAgent) stop() {
+	a.t.Helper()
+	must(a.t, a.cmd.Process.Signal(unix.SIGTERM))
+	defer expire(a.cmd)()
+	if err := a.cmd.Wait(); err != nil {
+		a.t.Errorf("the agent: %v; stderr: %s", err, a.stderr.String())
+	}
+	if _, err := os.Lstat(a.socket); !os.IsNotExist(err) {
+		a.t.Errorf("its socket stays: %v", err)
+	}
+}
+
+// knows waits until the agent has read what happened up to now.
+func (a *runningAgent) knows(now time.Time) {
+	a.t.Helper()
+	kerneltest.Eventually(a.t, patience, func() (bool, string) {
+		answer, err := agent.NewClient(a.socket).Get(a.t.Context(), "/v1/status")
+		must(a.t, err)
+		var s struct{ Past struct{ To time.Time } }
+		must(a.t, json.Unmarshal(answer, &s))
+		return s.Past.To.After(now), fmt.Sprintf("the agent is at %v", s.Past.To)
+	})
+}
+
+// asNobody has cmd run as nobody, in one group beside its own. It runs a copy of this
+// program that nobody may run.
+func asNobody(t *testing.T, cmd *exec.Cmd, group uint32) *exec.Cmd {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "twtrace-user")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o755))
+	from, err := os.Open("/proc/self/exe")
+	must(t, err)
+	defer from.Close()
+	to, err := os.OpenFile(filepath.Join(dir, "twtrace"), os.O_WRONLY|os.O_CREATE, 0o755)
+	must(t, err)
+	_, err = io.Copy(to, from)
+	must(t, err)
+	must(t, to.Close())
+	cmd.Path = to.Name()
+	cmd.Dir = "/"
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{group}}
+	return cmd
+}
+
+// latecomers are what is run when all is over: twtrace with arguments, and what has to be in
+// its output for a program that made so many connections to workload.IPv4.
+var latecomers = []struct {
+	args string
+	says func(comm string, n int) string
+}{
+	{"list --by comm -o json -N NS", func(comm string, n int) string { return fmt.Sprintf(`"group":%q`, comm) }},
+	{"doctor --brief", func(string, int) string { return "OK" }},
+	{"report -o json", func(comm string, n int) string { return fmt.Sprintf(`%q`, comm) }},
+	{"ports -N NS -o json --fields raddr,rport,time_wait,comm", func(comm string, n int) string {
+		return fmt.Sprintf(`"rport":%d,"time_wait":%d,"comm":%q`, workload.IPv4.Port(), n, comm)
+	}},
+	{"top -b -c 1 -o json -N NS", func(comm string, n int) string { return fmt.Sprintf(`"comm":%q`, comm) }},
+}
+
+// TestAgentLate: a program has ended when somebody asks who it was, and how much it did. So
+// may root and the members of the group, and nobody else.
+func TestAgentLate(t *testing.T) {
+	t.Parallel()
+	const group = 45454
+	a := serveAgent(t)
+	must(t, os.Chown(a.socket, 0, group))
+	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t)
+	const n = 500
+	result, err := workload.ActiveClose(workload.IPv4, n).Run(t.Context(), ns.Path())
+	must(t, err)
+	client := result.Records()[0]
+	for _, r := range result.Records() {
+		if r.Remote == workload.IPv4 {
+			client = r
+		}
+	}
+	a.knows(time.Now())
+	for who, run := range map[string]func(*exec.Cmd) *exec.Cmd{
+		"root":   func(c *exec.Cmd) *exec.Cmd { return c },
+		"member": func(c *exec.Cmd) *exec.Cmd { return asNobody(t, c, group) },
+	} {
+		// Each record of the past, once.
+		o := ended(t, run(command("trace", "-o", "json", "--agent", a.socket, "--from", "-10m", "--to", "-0s")))
+		opens, enters := 0, 0
+		for line := range strings.Lines(o.stdout) {
+			var r record
+			must(t, json.Unmarshal([]byte(line), &r))
+			if r.Netns != ns.Inum() || r.Role != "client" {
+				continue
+			}
+			switch {
+			case r.Event != "open" && r.Event != "time_wait_enter":
+				continue
+			case r.Comm != client.Comm || r.PID != client.PID || r.Owner != "connect":
+				t.Errorf("%s: the owner is %s[%d] by %s, want %s[%d]", who, r.Comm, r.PID, r.Owner, client.Comm, client.PID)
+			case r.Event == "open":
+				opens++
+			default:
+				enters++
+			}
+		}
+		if o.code != 0 || opens != n || enters != n {
+			t.Errorf("%s: exit code %d, %d opened and %d in TIME_WAIT, want %d; stderr: %s", who, o.code, opens, enters, n, o.stderr)
+		}
+		all, _ := list(t, run(command("list", "-o", "json", "--agent", a.socket, "-N", fmt.Sprint(ns.Inum()))))
+		if len(all) != n || all[0].Comm != client.Comm || all[0].PID != client.PID || all[0].Owner != "connect" {
+			t.Errorf("%s: %d in TIME_WAIT, want %d; the first %+v", who, len(all), n, all)
+		}
+		for _, l := range latecomers {
+			o := ended(t, run(command(append(strings.Fields(strings.ReplaceAll(l.args, "NS", fmt.Sprint(ns.Inum()))), "--agent", a.socket)...)))
+			if want := l.says(client.Comm, n); !strings.Contains(o.stdout, want) || strings.Contains(o.stderr, "root") {
+				t.Errorf("%s: %s: exit code %d, no %q in %s; stderr: %s", who, l.args, o.code, want, o.stdout, o.stderr)
+			}
+		}
+		if o := ended(t, run(command("agent", "status", "--socket", a.socket))); o.code != 0 || !strings.Contains(o.stdout, "past.records") {
+			t.Errorf("%s: status: %+v", who, o)
+		}
+	}
+	for _, verb := range []string{"trace", "list", "ports", "storms", "doctor", "top"} {
+		o := ended(t, asNobody(t, command(verb, "--agent", a.socket), group+1))
+		o.failed(t, exitNoTrace, "for root and the members of group 45454")
+	}
+	a.stop()
+	ended(t, command("list", "--agent", a.socket)).failed(t, exitFailed, "no agent answers at "+a.socket, "twtrace serve")
+}
+
+// TestAgentLive: who follows sees what happens from now on, once, beside a reader that is
+// stopped; at the end it gets the end of the trace.
+func TestAgentLive(t *testing.T) {
+	t.Parallel()
+	a := serveAgent(t)
+	ns := kerneltest.NetNS(t)
+	ns.KeepTimeWait(t)
+	stopped := launch(t, command("trace", "-o", "json", "--agent", a.socket))
+	must(t, stopped.cmd.Process.Signal(unix.SIGSTOP))
+	tr := launch(t, command("trace", "-o", "json", "--agent", a.socket))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "t.ndjson.zst")
+	rec := command("record", "-w", file, "--agent", a.socket)
+	rec.Stderr = &a.stderr
+	must(t, rec.Start())
+	t.Cleanup(func() { rec.Process.Kill() })
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		st, err := os.Stat(file)
+		return err == nil && st.Size() > 0, fmt.Sprint(err)
+	})
+	const n = 300
+	_, err := workload.ActiveClose(workload.IPv4, n).Run(t.Context(), ns.Path())
+	must(t, err)
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		got := len(tr.of("time_wait_enter", ns.Inum()))
+		return got >= n, fmt.Sprintf("%d in TIME_WAIT", got)
+	})
+	a.knows(time.Now())
+	must(t, rec.Process.Signal(unix.SIGINT))
+	if err := rec.Wait(); err != nil {
+		t.Errorf("record: %v; %s", err, a.stderr.String())
+	}
+	o := ended(t, command("trace", "-r", file, "-o", "json", "--event", "time_wait_enter", "-N", fmt.Sprint(ns.Inum())))
+	if got := strings.Count(o.stdout, `"time_wait_enter"`); o.code != 0 || got != n {
+		t.Errorf("%d recorded, want %d: exit code %d, %s", got, n, o.code, o.stderr)
+	}
+	must(t, stopped.cmd.Process.Signal(unix.SIGCONT))
+	a.stop()
+	if end := tr.wait(); end.Event != "end" || end.Why != "signal" {
+		t.Errorf("the last record is %+v", end)
+	}
+	if got := len(tr.of("time_wait_enter", ns.Inum())); got != n {
+		t.Errorf("%d in TIME_WAIT, want %d", got, n)
+	}
+}
+
+// TestAgentFlags: which flags go with an agent.
+func TestAgentFlags(t *testing.T) {
+	t.Parallel()
+	none := filepath.Join(t.TempDir(), "none.sock")
+	for _, args := range []string{"trace --hooks timer", "trace --agent %s -r x.zst", "doctor --no-bpf", "trace --states all", "list --cmdline"} {
+		if !strings.Contains(args, "%s") {
+			args += " --agent %s"
+		}
+		ran(strings.Fields(fmt.Sprintf(args, none))...).failed(t, map[bool]int{true: exitDoctorUnknown, false: exitUsage}[strings.HasPrefix(args, "doctor")], "conflicts with")
+	}
+	ran("trace", "--agent", none).failed(t, exitFailed, "no agent answers at "+none)
+	ran("report", "-o", "md").failed(t, exitUsage, "report requires -r FILE")
+	ran("agent", "save").failed(t, exitUsage, "agent takes one word: status")
+	for _, args := range []string{"--past-bytes 1", "--past -1s", "--max-readers 0"} {
+		ran(append([]string{"serve", "--socket", none}, strings.Fields(args)...)...).failed(t, exitUsage, "bad ")
+	}
+}
+
+// TestAgentURL: an agent is asked at an URL too.
+func TestAgentURL(t *testing.T) {
+	t.Parallel()
+	a := serveAgent(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	proxy := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		c := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", a.socket) }}}
+		answer, err := c.Get("http://agent" + q.URL.RequestURI())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		for k, v := range answer.Header {
+			w.Header()[k] = v
+		}
+		_, _ = io.Copy(w, answer.Body)
+	})}
+	go proxy.Serve(ln)
+	defer proxy.Close()
+	url := "http://" + ln.Addr().String()
+	if o := ended(t, command("doctor", "--brief", "--agent", url)); o.code != 0 || o.stdout == "" {
+		t.Errorf("doctor: %+v", o)
+	}
+	if o := ended(t, command("list", "-o", "json", "--agent", url)); o.code != 0 || !strings.Contains(o.stderr, "reading the agent at "+url) {
+		t.Errorf("list: %+v", o)
+	}
+	a.stop()
+}
