@@ -106,12 +106,13 @@ var latecomers = []struct {
 	says func(comm string, n int) string
 }{
 	{"list --by comm -o json -N NS", func(comm string, n int) string { return fmt.Sprintf(`"group":%q`, comm) }},
-	{"doctor --brief", func(string, int) string { return "OK" }},
+	{"doctor --all -N NS", func(comm string, n int) string { return comm + "[" }},
 	{"report -o json", func(comm string, n int) string { return fmt.Sprintf(`%q`, comm) }},
 	{"ports -N NS -o json --fields raddr,rport,time_wait,comm", func(comm string, n int) string {
 		return fmt.Sprintf(`"rport":%d,"time_wait":%d,"comm":%q`, workload.IPv4.Port(), n, comm)
 	}},
-	{"top -b -c 1 -o json -N NS", func(comm string, n int) string { return fmt.Sprintf(`"comm":%q`, comm) }},
+	{"top -b -c 1 -o json -N NS", func(comm string, n int) string { return fmt.Sprintf(`"time_wait":%d`, n) }},
+	{"top -b -c 1 -o json -N NS", func(comm string, n int) string { return fmt.Sprintf(`"group":%q`, comm) }},
 }
 
 // TestAgentLate: a program has ended when somebody asks who it was, and how much it did. So
@@ -119,10 +120,14 @@ var latecomers = []struct {
 func TestAgentLate(t *testing.T) {
 	t.Parallel()
 	const group = 45454
-	a := serveAgent(t)
-	must(t, os.Chown(a.socket, 0, group))
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)
+	// A process in it, by which the agent finds the namespace and its limits.
+	stays := exec.Command("sleep", "1000")
+	ns.Do(t, func() { must(t, stays.Start()) })
+	t.Cleanup(func() { stays.Process.Kill(); _ = stays.Wait() })
+	a := serveAgent(t, "-N", ns.Path())
+	must(t, os.Chown(a.socket, 0, group))
 	const n = 500
 	result, err := workload.ActiveClose(workload.IPv4, n).Run(t.Context(), ns.Path())
 	must(t, err)
@@ -176,7 +181,7 @@ func TestAgentLate(t *testing.T) {
 	}
 	for _, verb := range []string{"trace", "list", "ports", "storms", "doctor", "top"} {
 		o := ended(t, asNobody(t, command(verb, "--agent", a.socket), group+1))
-		o.failed(t, exitNoTrace, "for root and the members of group 45454")
+		o.failed(t, exitNoTrace, "only root and the members of group 45454")
 	}
 	a.stop()
 	ended(t, command("list", "--agent", a.socket)).failed(t, exitFailed, "no agent answers at "+a.socket, "twtrace serve")
@@ -186,9 +191,9 @@ func TestAgentLate(t *testing.T) {
 // stopped; at the end it gets the end of the trace.
 func TestAgentLive(t *testing.T) {
 	t.Parallel()
-	a := serveAgent(t)
 	ns := kerneltest.NetNS(t)
 	ns.KeepTimeWait(t)
+	a := serveAgent(t, "-N", ns.Path()) // whatever else this host does
 	stopped := launch(t, command("trace", "-o", "json", "--agent", a.socket))
 	must(t, stopped.cmd.Process.Signal(unix.SIGSTOP))
 	tr := launch(t, command("trace", "-o", "json", "--agent", a.socket))
@@ -249,7 +254,7 @@ func TestAgentFlags(t *testing.T) {
 // TestAgentURL: an agent is asked at an URL too.
 func TestAgentURL(t *testing.T) {
 	t.Parallel()
-	a := serveAgent(t)
+	a := serveAgent(t, "-N", kerneltest.NetNS(t).Path())
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	proxy := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

@@ -197,7 +197,7 @@ func parseDoctor(c *cli.Context) (doctor.Options, error) {
 		return o, usagef("--fail-on: bad severity %q; use info, warn or crit", c.String("fail-on"))
 	}
 	f, err := parseFilter(c)
-	if err == nil && f.Active() && f.named == nil && !c.IsSet("read") {
+	if err == nil && f.Active() && f.named == nil && !c.IsSet("read") && !(mayReadAgent(c) && !f.NetNS.Not) {
 		err = usagef("doctor takes the network namespaces to diagnose, and not those to leave out (!)")
 	}
 	if err != nil {

@@ -34,7 +34,7 @@ type DeniedError struct {
 }
 
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("the agent at %s is for root and the members of group %s, and this user is none: usermod -aG %s USER, and log in again", e.Path, e.Group, e.Group)
+	return fmt.Sprintf("only root and the members of group %s may connect to the agent at %s: add USER with usermod -aG %s USER, and log in again", e.Group, e.Path, e.Group)
 }
 
 // Client asks an agent, at the path of its socket or at an URL.
