@@ -64,6 +64,7 @@ func TestEnvironmentSwitchesNothing(t *testing.T) {
 var readsEnvironment = map[string][]string{
 	"cmd/twtrace/top.go":                {`os.Getenv("TERM")`, `os.Getenv("NO_COLOR")`, `os.Getenv(name)`, `os.Environ()`}, // name: LC_ALL, LC_CTYPE, LANG
 	"cmd/twtrace/ports.go":              {`os.Getenv("TERM")`},
+	"cmd/twtrace/notify.go":             {`os.Getenv("NOTIFY_SOCKET")`},
 	"cmd/twtrace/doctor_screen.go":      {`os.Getenv("TERM")`},
 	"cmd/twtrace/settings_file.go":      {`os.Environ()`, `os.UserConfigDir()`},
 	"internal/clipboard/clipboard.go":   {`os.Getenv("TERM")`},

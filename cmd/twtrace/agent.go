@@ -92,6 +92,9 @@ func askAgent(c *cli.Context, ask agentAsk) (*agent.Stream, error) {
 	}
 	if c.IsSet("from") || c.IsSet("to") {
 		ask.past = allPast
+		if d, err := time.ParseDuration(c.String("from")); err == nil && d < 0 {
+			ask.past = -d
+		}
 	}
 	stream, err := agent.NewClient(where).Stream(c.Context, agent.Ask{Past: ask.past, Live: ask.live})
 	denied := (*agent.DeniedError)(nil)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
 	"github.com/twtrace/twtrace/internal/agent"
@@ -231,6 +232,52 @@ func TestAgentLive(t *testing.T) {
 	if got := len(tr.of("time_wait_enter", ns.Inum())); got != n {
 		t.Errorf("%d in TIME_WAIT, want %d", got, n)
 	}
+}
+
+// TestAgentNotify: the service manager learns when it is ready, that it lives, and when it
+// stops.
+func TestAgentNotify(t *testing.T) {
+	t.Parallel()
+	kerneltest.RequireRoot(t)
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	defer c.Close()
+	cmd := command("serve", "--socket", filepath.Join(t.TempDir(), "agent.sock"), "-N", kerneltest.NetNS(t).Path())
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+path)
+	must(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill() })
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "STOPPING=1"} {
+		if want == "STOPPING=1" {
+			must(t, cmd.Process.Signal(unix.SIGTERM))
+		}
+		for got := ""; !strings.HasPrefix(got, want); {
+			b := make([]byte, 1024)
+			must(t, c.SetReadDeadline(time.Now().Add(patience)))
+			n, err := c.Read(b)
+			must(t, err)
+			got = string(b[:n])
+		}
+	}
+	must(t, cmd.Wait())
+}
+
+// TestAgentSchemas: what /v1/status and /v1/findings answer is as the schemas have it.
+func TestAgentSchemas(t *testing.T) {
+	t.Parallel()
+	a := serveAgent(t, "-N", kerneltest.NetNS(t).Path())
+	for path, name := range map[string]string{"/v1/status": "agent-status", "/v1/findings": "doctor"} {
+		answer, err := agent.NewClient(a.socket).Get(t.Context(), path)
+		must(t, err)
+		schema, err := jsonschema.NewCompiler().Compile("../../docs/" + name + ".schema.json")
+		must(t, err)
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(string(answer)))
+		must(t, err)
+		if err := schema.Validate(v); err != nil {
+			t.Errorf("%s: %v in %s", path, err, answer)
+		}
+	}
+	a.stop()
 }
 
 // TestAgentFlags: which flags go with an agent.

@@ -101,7 +101,7 @@ func openSession(c *cli.Context, w wants) (*opened, error) {
 	}
 	for _, name := range []string{"from", "to", "speed"} {
 		if c.IsSet(name) {
-			return nil, usagef("--%s requires --read (-r) and a trace file, or an agent", name)
+			return nil, usagef("--%s requires --read (-r) and a trace file", name)
 		}
 	}
 	if words := noProcess(f.Filter); words != "" && !w.quiet && !c.Bool("follow") {

@@ -87,6 +87,7 @@ func runServe(c *cli.Context) error {
 	}()
 	r := recorder.New(s.Session, recorder.Options{Stderr: io.Discard})
 	traced := r.Run(c.Context, tracefile.Options{Path: "-", Stdout: to, Period: pulse, Pulse: true})
+	notify("STOPPING=1")
 	to.Close()
 	if err := cmp.Or(<-spoken, traced); err != nil {
 		return err
@@ -107,7 +108,11 @@ func parseServe(c *cli.Context) (o agent.Options, err error) {
 	if o.PastBytes = int64(bytes); o.MaxReaders < 1 {
 		return o, usagef("--max-readers: bad number %d: it must be above 0", o.MaxReaders)
 	}
-	o.Ready = func() { note(c, "the agent answers at %s", c.String("socket")) }
+	o.Ready = func() {
+		note(c, "the agent answers at %s", c.String("socket"))
+		notify("READY=1\nSTATUS=answers at " + c.String("socket"))
+	}
+	o.Beat = func() { notify("WATCHDOG=1") }
 	return o, nil
 }
 
