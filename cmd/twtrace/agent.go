@@ -110,12 +110,19 @@ func askAgent(c *cli.Context, ask agentAsk) (*agent.Stream, error) {
 		return nil, nil
 	case auto:
 		return nil, nil
-	case errors.As(err, &denied):
-		return nil, deniedError{denied}
-	case errors.Is(err, agent.ErrNone):
-		return nil, fmt.Errorf("%w: start one with twtrace serve", err)
 	}
-	return nil, err
+	return nil, agentError(err)
+}
+
+// agentError is the error of a request, with what to do about it.
+func agentError(err error) error {
+	if denied := (*agent.DeniedError)(nil); errors.As(err, &denied) {
+		return deniedError{denied}
+	}
+	if errors.Is(err, agent.ErrNone) {
+		return fmt.Errorf("%w: start one with twtrace serve", err)
+	}
+	return err
 }
 
 // deniedError is an agent that this user may not ask: exit code 3.
@@ -164,12 +171,14 @@ func agentWordsOf(c *cli.Context, s *agent.Stream, ask agentAsk) string {
 func agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "agent",
-		ArgsUsage: "status",
-		Usage:     "show what a running agent has, and how it is doing",
+		ArgsUsage: "status|save",
+		Usage:     "show what a running agent has, or save its past to a file",
 		Description: examples(
 			"twtrace agent status                what the agent of this host has",
-			"twtrace agent status -o json        the same for a program"),
+			"twtrace agent save --past 5m        the last five minutes, to a file that -r reads"),
 		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "past", Usage: "save: the records of the last `TIME`", DefaultText: "all there are", Category: categoryAgent},
+			&cli.StringFlag{Name: "dir", Value: ".", Usage: "save: write the file to directory `DIR`", Category: categoryAgent},
 			&cli.StringFlag{Name: "socket", Value: agent.DefaultSocket, Usage: "`WHERE`: path of the socket, or http URL", Category: categoryAgent},
 			outputFlag("text, json"),
 		},
@@ -178,21 +187,19 @@ func agentCommand() *cli.Command {
 }
 
 func runAgent(c *cli.Context) error {
-	if args := c.Args().Slice(); len(args) != 1 || args[0] != "status" {
-		return usagef("agent takes one word: status")
+	args := c.Args().Slice()
+	if len(args) != 1 || args[0] != "status" && args[0] != "save" {
+		return usagef("agent takes one word: status or save")
+	}
+	if args[0] == "save" {
+		return saveAgent(c)
 	}
 	if !slices.Contains([]string{"text", "json"}, c.String("output")) {
 		return usagef("--output: bad format %q: use text or json", c.String("output"))
 	}
 	answer, err := agent.NewClient(c.String("socket")).Get(context.Background(), "/v1/status")
-	if denied := (*agent.DeniedError)(nil); errors.As(err, &denied) {
-		return deniedError{denied}
-	}
-	if errors.Is(err, agent.ErrNone) {
-		return fmt.Errorf("%w: start one with twtrace serve", err)
-	}
 	if err != nil {
-		return err
+		return agentError(err)
 	}
 	if c.String("output") == "text" {
 		if answer, err = statusText(answer); err != nil {

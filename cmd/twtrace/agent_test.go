@@ -140,6 +140,10 @@ func TestAgentLate(t *testing.T) {
 		}
 	}
 	a.knows(time.Now())
+	dir, err := os.MkdirTemp("", "twtrace-saved")
+	must(t, err)
+	defer os.RemoveAll(dir)
+	must(t, os.Chmod(dir, 0o777))
 	for who, run := range map[string]func(*exec.Cmd) *exec.Cmd{
 		"root":   func(c *exec.Cmd) *exec.Cmd { return c },
 		"member": func(c *exec.Cmd) *exec.Cmd { return asNobody(t, c, group) },
@@ -177,6 +181,12 @@ func TestAgentLate(t *testing.T) {
 				t.Errorf("%s: %s: exit code %d, no %q in %s; stderr: %s", who, l.args, o.code, want, o.stdout, o.stderr)
 			}
 		}
+		saved := ended(t, run(command("agent", "save", "--socket", a.socket, "--dir", dir)))
+		o = ended(t, command("trace", "-o", "json", "--event", "open", "-r", strings.TrimSpace(saved.stdout)))
+		if got := strings.Count(o.stdout, `"role":"client"`); saved.code != 0 || o.code != 0 || got != n {
+			t.Errorf("%s: save: %+v; it has %d connections, want %d; %s", who, saved, got, n, o.stderr)
+		}
+		must(t, os.Remove(strings.TrimSpace(saved.stdout)))
 		if o := ended(t, run(command("agent", "status", "--socket", a.socket))); o.code != 0 || !strings.Contains(o.stdout, "past.records") {
 			t.Errorf("%s: status: %+v", who, o)
 		}
@@ -293,7 +303,8 @@ func TestAgentFlags(t *testing.T) {
 	}
 	ran("trace", "--agent", none).failed(t, exitFailed, "no agent answers at "+none)
 	ran("report", "-o", "md").failed(t, exitUsage, "report requires -r FILE")
-	ran("agent", "save").failed(t, exitUsage, "agent takes one word: status")
+	ran("agent", "stop").failed(t, exitUsage, "agent takes one word: status or save")
+	ran("agent", "save", "--socket", none).failed(t, exitFailed, "no agent answers at "+none)
 	for _, args := range []string{"--past-bytes 1", "--past -1s", "--max-readers 0"} {
 		ran(append([]string{"serve", "--socket", none}, strings.Fields(args)...)...).failed(t, exitUsage, "bad ")
 	}
