@@ -170,17 +170,16 @@ func (a *agent) write(q *http.Request, r *reader, relay *record.Relay, c *cut, w
 	sent := 0
 	for _, b := range c.blocks {
 		if err := r.put(relay, b); err != nil {
-			return err
+			return a.failed(r, err)
 		}
 		sent++
 	}
 	pulse := c.at
 	if sent == 0 {
 		if err := r.pulse(relay, c.at); err != nil {
-			return err
+			return a.failed(r, err)
 		}
 	}
-	until := time.Time{}
 	for {
 		b, n := a.past.next(&r.at)
 		switch {
@@ -188,7 +187,7 @@ func (a *agent) write(q *http.Request, r *reader, relay *record.Relay, c *cut, w
 			return a.sayCutOff(r, relay, n)
 		case b != nil:
 			if err := r.put(relay, b); err != nil {
-				return a.failed(r, n, err)
+				return a.failed(r, err)
 			}
 			r.passed.Add(b.Records)
 			r.end.Store(n.end)
@@ -199,9 +198,6 @@ func (a *agent) write(q *http.Request, r *reader, relay *record.Relay, c *cut, w
 		}
 		r.end.Store(n.total)
 		r.caught.Store(true)
-		if until.IsZero() {
-			until = n.heard
-		}
 		if n.over {
 			return r.last(relay, "the tracer ended", n.heard)
 		}
@@ -211,11 +207,11 @@ func (a *agent) write(q *http.Request, r *reader, relay *record.Relay, c *cut, w
 		if n.heard.After(pulse) {
 			pulse = n.heard
 			if err := r.pulse(relay, pulse); err != nil {
-				return a.failed(r, n, err)
+				return a.failed(r, err)
 			}
 		}
 		if err := r.out.Flush(); err != nil {
-			return a.failed(r, n, err)
+			return a.failed(r, err)
 		}
 		select {
 		case <-n.grown:
@@ -263,7 +259,7 @@ func (r *reader) last(relay *record.Relay, why string, at time.Time) error {
 // sayCutOff ends the stream of a reader that is too slow: its last record says what it did
 // not get.
 func (a *agent) sayCutOff(r *reader, relay *record.Relay, n next) error {
-	lost := a.countCutOff(r, n)
+	lost := a.countCutOff(r)
 	r.deadline(cutPatience)
 	if err := relay.End(record.CutOff, n.heard, lost, nil); err != nil {
 		return err
@@ -272,15 +268,15 @@ func (a *agent) sayCutOff(r *reader, relay *record.Relay, n next) error {
 }
 
 // failed is the end of a reader that takes nothing any more, or has gone.
-func (a *agent) failed(r *reader, n next, err error) error {
+func (a *agent) failed(r *reader, err error) error {
 	if r.behind.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
-		a.countCutOff(r, n)
+		a.countCutOff(r)
 	}
 	return err
 }
 
-func (a *agent) countCutOff(r *reader, n next) (lost uint64) {
-	_, n = a.past.next(&place{r.at.segment, r.at.index}) // what has come since counts too
+func (a *agent) countCutOff(r *reader) (lost uint64) {
+	_, n := a.past.next(&place{r.at.segment, r.at.index}) // what has come since counts too
 	lost = n.records - min(n.records, r.start+r.passed.Load())
 	a.opt.Talk("a reader was too slow, and is cut off: it does not get %d records", lost)
 	a.mu.Lock()
