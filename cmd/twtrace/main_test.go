@@ -44,6 +44,7 @@ func endWith(parent int) {
 }
 
 func TestMain(m *testing.M) {
+	os.Setenv(variableOf("agent"), "off") // the tests do not read the agent of the host that runs them
 	workload.Main()
 	demo.Main()
 	if mode := os.Getenv(asShop); mode != "" {

@@ -50,7 +50,7 @@ func runReport(c *cli.Context) error {
 	if where, _, err := choosesAgent(c); err != nil {
 		return err
 	} else if !c.IsSet("read") && where == "" {
-		return usagef("report requires -r FILE: make one with twtrace record")
+		return needsRecording()
 	}
 	write := reportWriters[c.String("output")]
 	if write == nil {
@@ -74,7 +74,7 @@ func runReport(c *cli.Context) error {
 			return err
 		}
 		if stream == nil {
-			return usagef("report requires -r FILE: make one with twtrace record, or an agent: twtrace serve")
+			return needsRecording()
 		}
 	}
 	s, err := openPast(c, wants{agent: agentAsk{past: allPast}}, stream)
@@ -98,6 +98,10 @@ func runReport(c *cli.Context) error {
 		return err
 	}
 	return s.verdict(c)
+}
+
+func needsRecording() error {
+	return usagef("report requires -r FILE: make one with twtrace record, or an agent: twtrace serve")
 }
 
 func writeReport(c *cli.Context, path string, page []byte) error {
