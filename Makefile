@@ -16,7 +16,7 @@ AS_ROOT := $(if $(SUDO),-exec='sudo -E env PATH=$(PATH)')#  how go runs what it 
 # Debian packages. No test needs clang: what it makes is committed.
 TO_GENERATE := clang-19 llvm-19
 TO_LINT     := clang-format-19
-TO_TEST     := curl fish iproute2 jq nftables procps screen tmux util-linux zsh zstd
+TO_TEST     := curl fish iproute2 jq nftables procps screen systemd tmux util-linux zsh zstd
 TO_RACE     := gcc libc6-dev
 TO_INTEROP  := $(TO_TEST) chromium
 TO_PLAY     := $(TO_TEST) apache2-utils mariadb-client mariadb-server-core nginx python3 redis-tools wrk $(if $(shell command -v node),,nodejs)

@@ -52,15 +52,39 @@ var rules = []rule{{
 }, {
 	why:    "trace files are read by replay, and written by recorder",
 	target: below(module + "internal/record"),
-	only:   []string{"cmd/...", "internal/recorder", "internal/replay", "internal/tools/...", "internal/tracer"}, // tracer: its benchmark of the pipeline
+	only:   []string{"cmd/...", "internal/agent", "internal/recorder", "internal/replay", "internal/tools/...", "internal/tracer"}, // tracer: its benchmark of the pipeline
 }, {
 	why:    "only the commands choose the source",
-	target: anyOf("internal/live", "internal/replay"),
+	target: below(module + "internal/live"),
 	only:   []string{"cmd/..."},
 }, {
-	why:    "only the commands and the doctor sample a session; facts are made of tables, not of samples",
+	why:    "only the commands, the doctor, the agent and the metrics sample a session; facts are made of tables, not of samples",
 	target: below(module + "internal/monitor"),
-	only:   []string{"cmd/...", "internal/doctor"},
+	only:   []string{"cmd/...", "internal/agent", "internal/doctor", "internal/metrics"},
+}, {
+	why:    "one package knows Prometheus",
+	target: below("github.com/prometheus"),
+	only:   []string{"internal/metrics"},
+}, {
+	why:    "metrics are for the commands that serve them",
+	target: below(module + "internal/metrics"),
+	only:   []string{"cmd/..."},
+}, {
+	why:    "only the commands choose the source; an agent has one, the stream of its tracer",
+	target: below(module + "internal/replay"),
+	only:   []string{"cmd/...", "internal/agent"},
+}, {
+	why:    "only the commands run an agent, or ask one",
+	target: below(module + "internal/agent"),
+	only:   []string{"cmd/..."},
+}, {
+	why:    "what speaks to strangers asks the kernel nothing",
+	target: anyOf("internal/kernel", "internal/tracer", "internal/live", "internal/process"),
+	never:  []string{"internal/agent"},
+}, {
+	why:    "one package speaks HTTP",
+	target: below("net/http"),
+	only:   []string{"cmd/...", "internal/agent", "internal/metrics", "internal/report", "internal/sandbox", "internal/tools/..."},
 }, {
 	why:    "only the commands make a diagnosis or a recording",
 	target: anyOf("internal/doctor", "internal/recorder", "internal/plan"),
@@ -85,6 +109,14 @@ var rules = []rule{{
 		return below(module+"internal/view")(path) || below(module+"internal/report")(path)
 	},
 	only: []string{"cmd/..."},
+}, {
+	why:    "only the commands start a process that is confined, and drop capabilities",
+	target: below(module + "internal/sandbox"),
+	only:   []string{"cmd/..."},
+}, {
+	why:    "one package confines processes",
+	target: below("github.com/landlock-lsm"),
+	only:   []string{"internal/sandbox"},
 }, {
 	why:    "one package draws on a terminal",
 	target: below("charm.land/bubbletea"),
@@ -181,6 +213,15 @@ func TestViolations(t *testing.T) {
 		{"internal/rows", "github.com/charmbracelet/x/ansi", true},
 		{"internal/rows", module + "internal/report", true},
 		{"internal/rows", module + "internal/kernel", true},
+		{"cmd/twtrace", module + "internal/sandbox", false},
+		{"internal/live", module + "internal/sandbox", true},
+		{"cmd/twtrace", "github.com/landlock-lsm/go-landlock/landlock", true},
+		{"internal/agent", module + "internal/kernel", true},
+		{"internal/agent", module + "internal/replay", false},
+		{"internal/agent", module + "internal/live", true},
+		{"internal/view", module + "internal/agent", true},
+		{"internal/view", "net/http", true},
+		{"internal/agent", "net/http", false},
 	}
 	for _, tt := range tests {
 		imports := []string{tt.imports}

@@ -173,6 +173,8 @@ func arguments(app *cli.App, verb string, flags []cli.Flag, before []string) (o 
 		return completion{words: findings()}
 	case "help":
 		return commandOffers(app)
+	case "agent":
+		return completion{words: []offer{{"status", "what it has, and how it is doing"}, {"save", "its past, to a file"}}}
 	case "completion":
 		for _, s := range shells {
 			o.words = append(o.words, offer{s, ""})

@@ -14,7 +14,7 @@ import (
 )
 
 // fileValued are the flags whose value is the name of a file.
-var fileValued = []string{"read", "write", "btf", "config", "exe"}
+var fileValued = []string{"read", "write", "btf", "config", "exe", "socket"}
 
 // listValued are the flags that take several values with commas between them.
 var listValued = []string{"fields", "event", "reason", "role", "closed-by", "netns", "pid", "comm"}
@@ -93,6 +93,8 @@ func valuesOf(verb, flag string) []string {
 		return []string{"auto", "fentry", "timer"}
 	case "syscalls":
 		return []string{"auto", "on", "off"}
+	case "agent":
+		return []string{"auto", "off"}
 	case "fail-on":
 		return []string{"info", "warn", "crit"}
 	}
@@ -101,7 +103,7 @@ func valuesOf(verb, flag string) []string {
 
 func outputValues(verb string) []string {
 	switch verb {
-	case "", "top", "demo", "version":
+	case "", "top", "demo", "version", "agent":
 		return []string{"text", "json"}
 	case "doctor":
 		return doctorFormats

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/twtrace/twtrace/internal/advice"
+	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/doctor"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
@@ -46,6 +47,7 @@ func doctorFlags() []cli.Flag {
 		&cli.StringFlag{Name: "netns", Aliases: []string{"N"}, Category: categoryFilter,
 			Usage: "network namespace `NAME`, its inode number, path, or pid:N (default: all that have sockets)"},
 		&cli.DurationFlag{Name: "window", Value: doctorWindow, Usage: "watch for `TIME`", Category: categoryLimits},
+		agentFlag(),
 		&cli.BoolFlag{Name: "no-bpf", Usage: "read /proc and sock_diag only; do not trace", Category: categoryTrace},
 		&cli.BoolFlag{Name: "preflight", Usage: "only report whether this host can be traced", Category: categoryTrace},
 		outputFlag(strings.Join(doctorFormats, ", ")),
@@ -100,9 +102,15 @@ func runDoctor(c *cli.Context) error {
 	if d.Report.Host, err = kernel.ThisHost(); err != nil {
 		return err
 	}
+	var stream *agent.Stream
+	if !c.IsSet("read") {
+		if stream, err = askAgent(c, agentAsk{past: allPast}); err != nil {
+			return err
+		}
+	}
 	switch {
-	case c.IsSet("read"):
-		err = replayDoctor(c, d)
+	case c.IsSet("read") || stream != nil:
+		err = replayDoctor(c, d, stream)
 	case c.Bool("preflight"):
 		d.Preflight(c.String("btf"))
 	default:
@@ -189,7 +197,7 @@ func parseDoctor(c *cli.Context) (doctor.Options, error) {
 		return o, usagef("--fail-on: bad severity %q; use info, warn or crit", c.String("fail-on"))
 	}
 	f, err := parseFilter(c)
-	if err == nil && f.Active() && f.named == nil && !c.IsSet("read") {
+	if err == nil && f.Active() && f.named == nil && !c.IsSet("read") && !(mayReadAgent(c) && !f.NetNS.Not) {
 		err = usagef("doctor takes the network namespaces to diagnose, and not those to leave out (!)")
 	}
 	if err != nil {
@@ -206,9 +214,13 @@ func parseDoctor(c *cli.Context) (doctor.Options, error) {
 		}
 		return o, nil
 	}
+	where, auto, err := choosesAgent(c)
+	if err != nil {
+		return o, err
+	}
 	for _, name := range []string{"from", "to"} {
-		if c.IsSet(name) {
-			return o, usagef("--%s requires --read (-r) and a trace file", name)
+		if c.IsSet(name) && (where == "" || auto) {
+			return o, usagef("--%s requires --read (-r) and a trace file, or --agent", name)
 		}
 	}
 	if !c.Bool("preflight") {
@@ -251,9 +263,9 @@ func openDoctorTrace(c *cli.Context, named []kernel.NetNS) (*doctor.Trace, error
 	return &doctor.Trace{Session: s, Host: trace, Findings: doctor.TraceFindings(trace.Check())}, nil
 }
 
-// replayDoctor diagnoses trace files.
-func replayDoctor(c *cli.Context, d *doctor.Doctor) error {
-	s, err := openSession(c, wants{Options: session.Options{Narrow: true}})
+// replayDoctor diagnoses trace files, or the past of an agent.
+func replayDoctor(c *cli.Context, d *doctor.Doctor, stream *agent.Stream) error {
+	s, err := openPast(c, wants{Options: session.Options{Narrow: true}, agent: agentAsk{past: allPast}}, stream)
 	if err != nil {
 		return err
 	}
@@ -262,6 +274,8 @@ func replayDoctor(c *cli.Context, d *doctor.Doctor) error {
 	for i, name := range names {
 		names[i] = filepath.Base(name)
 	}
-	d.Report.File = strings.Join(names, ", ")
+	if d.Report.File = strings.Join(names, ", "); stream != nil {
+		d.Report.File = "agent " + stream.Where
+	}
 	return d.Replay(c.Context, s.Session, s.host, s.files.From() != 0)
 }

@@ -78,6 +78,7 @@ func filterLanguage(c *cli.Context, s *spaces) *filter.Language {
 			l.Words = append(l.Words, either)
 		}
 	}
+	s.agent = mayReadAgent(c)
 	if c.IsSet("read") {
 		s.recording = func() (*replay.Files, error) { return openRecording(c) }
 	}
@@ -122,6 +123,7 @@ func isTraceFile(arg string) bool {
 type spaces struct {
 	recording func() (*replay.Files, error) // that has them; nil for this host
 	failed    error                         // of recording
+	agent     bool                          // an agent may know namespaces that are gone by now
 	found     []kernel.NetNS
 }
 
@@ -131,6 +133,9 @@ func (s *spaces) find(spec string) (uint32, string, error) {
 		return s.recorded(spec)
 	}
 	ns, err := kernel.FindNetNS(spec)
+	if inum, ok := filter.ParseInode(spec); err != nil && ok && s.agent {
+		return inum, "", nil
+	}
 	if err != nil {
 		return 0, "", err
 	}

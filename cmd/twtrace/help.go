@@ -24,11 +24,12 @@ var mostUsed = map[string][]string{
 	"convert": {"read", "write", "to"},
 	"report":  {"read", "write", "from"},
 	"doctor":  {"window", "brief", "plan"},
+	"serve":   {"past", "past-bytes", "socket"},
 	"demo":    {"duration", "batch", "interval"},
 }
 
 // groups are the categories of flags in the order of the help; others follow.
-var groups = []string{categoryFilter, categoryOutput, categoryFile, categoryRead, categoryLimits, categoryStorms, categoryPlan, categoryTrace, ""}
+var groups = []string{categoryFilter, categoryOutput, categoryFile, categoryRead, categoryLimits, categoryStorms, categoryPlan, categoryAgent, categoryTrace, ""}
 
 func init() {
 	// The only hook that the library has for a layout of one's own.

@@ -33,6 +33,7 @@ func listCommand() *cli.Command {
 			utcFlag(),
 			noHeaderFlag(),
 			cmdlineFlag(),
+			agentFlag(),
 			byFlag(),
 		}),
 		Action: runList,
@@ -61,7 +62,13 @@ func runList(c *cli.Context) error {
 		return err
 	}
 	if c.IsSet("read") {
-		return listRecorded(c, w)
+		return listRecorded(c, w, nil)
+	}
+	switch stream, err := askAgent(c, agentAsk{}); {
+	case err != nil:
+		return err
+	case stream != nil:
+		return listRecorded(c, w, stream)
 	}
 	if words := noProcess(f.Filter); words != "" {
 		note(c, "%s", words)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/conn"
 	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/output"
@@ -13,9 +14,9 @@ import (
 )
 
 // listRecorded lists the sockets that were in TIME_WAIT at the end of a recording, or
-// at --to, the oldest first.
-func listRecorded(c *cli.Context, w output.Writer) error {
-	o, err := openSession(c, wants{})
+// at --to, the oldest first; or those that an agent knows now.
+func listRecorded(c *cli.Context, w output.Writer, stream *agent.Stream) error {
+	o, err := openPast(c, wants{}, stream)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ func (e verbError) Unwrap() error { return e.err }
 
 func main() {
 	demo.Main()
+	speakerMain()
 	// A reader that goes away is an error of the write, not the end of the process.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
@@ -82,11 +83,12 @@ func runAmid(around surroundings, trace attacher, args []string, stdout, stderr 
 // exit code for it.
 func conclude(err error, stderr io.Writer) int {
 	var (
-		usage usageError
-		of    verbError
-		exit  *session.ExitError
-		loss  *session.LossError
-		host  *tracer.HostError
+		usage  usageError
+		of     verbError
+		exit   *session.ExitError
+		loss   *session.LossError
+		host   *tracer.HostError
+		denied deniedError
 	)
 	errors.As(err, &of)
 	switch {
@@ -108,6 +110,9 @@ func conclude(err error, stderr io.Writer) int {
 		return exitUsage
 	case errors.As(err, &host):
 		complain(stderr, host.Error())
+		return exitNoTrace
+	case errors.As(err, &denied):
+		complain(stderr, denied.Error())
 		return exitNoTrace
 	case errors.Is(err, fs.ErrPermission):
 		complain(stderr, err.Error()+"; "+rightsHint())
@@ -137,7 +142,7 @@ func rightsHint() string {
 	return "run as root"
 }
 
-var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "convert", "report", "doctor", "explain", "check", "demo", "help", "version", "config", "completion"}
+var verbs = []string{"top", "trace", "list", "ports", "storms", "record", "convert", "report", "doctor", "explain", "serve", "agent", "check", "demo", "help", "version", "config", "completion"}
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -155,7 +160,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		// Errors are printed and turned into exit codes in one place, conclude.
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    onUsageError,
-		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), convertCommand(), reportCommand(), doctorCommand(), explainCommand(), checkCommand(), demoCommand(), helpCommand(), versionCommand(), configCommand(), completionCommand(), completeCommand()},
+		Commands:        []*cli.Command{topCommand(), traceCommand(), listCommand(), portsCommand(), stormsCommand(), recordCommand(), convertCommand(), reportCommand(), doctorCommand(), explainCommand(), serveCommand(), agentCommand(), checkCommand(), demoCommand(), helpCommand(), versionCommand(), configCommand(), completionCommand(), completeCommand()},
 		Flags:           append(topFlags(), configFlag(), cli.HelpFlag), // the library leaves it out, as there is a command help
 		Action:          rootAction,
 		HideHelpCommand: true,

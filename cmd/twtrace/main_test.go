@@ -44,6 +44,7 @@ func endWith(parent int) {
 }
 
 func TestMain(m *testing.M) {
+	os.Setenv(variableOf("agent"), "off") // the tests do not read the agent of the host that runs them
 	workload.Main()
 	demo.Main()
 	if mode := os.Getenv(asShop); mode != "" {
@@ -64,7 +65,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(runOver(attach, append([]string{"twtrace"}, os.Args[1:]...), os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(shippedDir)
+	os.Exit(code)
 }
 
 // record is a line of JSON output, as a reader of the contract would declare it.

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/diagnose"
 	"github.com/twtrace/twtrace/internal/live"
 	"github.com/twtrace/twtrace/internal/process"
@@ -23,7 +24,18 @@ type opened struct {
 	host     diagnose.Host
 	duration time.Duration // 0: until a signal
 	trace    running       // nil if files are read
-	files    *replay.Files // nil if the kernel is traced
+	files    *replay.Files // nil if the kernel is traced, or an agent is followed
+	agent    *agent.Stream // nil unless an agent is read
+}
+
+// Close ends what is read.
+func (o *opened) Close() {
+	if o.Session != nil {
+		o.Session.Close()
+	}
+	if o.agent != nil {
+		o.agent.Close()
+	}
 }
 
 // running is a trace of this kernel: a *live.Trace, but for tests.
@@ -57,6 +69,7 @@ type wants struct {
 	session.Options
 	quiet   bool // no line on stderr: a screen covers it
 	waiting bool // the number of clients in SYN_SENT, fresh
+	agent   agentAsk
 }
 
 // openSession starts a trace, or opens trace files, as the flags say.
@@ -68,6 +81,9 @@ func openSession(c *cli.Context, w wants) (*opened, error) {
 	if w.Filter = f.Filter; !w.quiet {
 		w.Talk = func(format string, a ...any) { note(c, format, a...) }
 	}
+	if _, _, err := choosesAgent(c); err != nil {
+		return nil, err
+	}
 	if c.IsSet("read") {
 		files, err := openRecording(c)
 		if err != nil {
@@ -76,6 +92,12 @@ func openSession(c *cli.Context, w wants) (*opened, error) {
 		files.Use(f.Filter, w.Talk)
 		s, err := session.New(files, w.Options)
 		return &opened{Session: s, host: files, files: files}, err
+	}
+	if stream, err := askAgent(c, w.agent); stream != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return openAgent(c, stream, f, w)
 	}
 	for _, name := range []string{"from", "to", "speed"} {
 		if c.IsSet(name) {
@@ -95,6 +117,43 @@ func openSession(c *cli.Context, w wants) (*opened, error) {
 	o.host = o.trace
 	o.Session, err = session.New(o.trace, w.Options)
 	return o, err
+}
+
+// openPast opens trace files, or reads a stream that was asked for.
+func openPast(c *cli.Context, w wants, stream *agent.Stream) (*opened, error) {
+	if stream == nil {
+		return openSession(c, w)
+	}
+	f, err := parseFilter(c)
+	if err != nil {
+		stream.Close()
+		return nil, err
+	}
+	w.Filter, w.Talk = f.Filter, func(format string, a ...any) { note(c, format, a...) }
+	return openAgent(c, stream, f, w)
+}
+
+// openAgent reads the stream of an agent.
+func openAgent(c *cli.Context, stream *agent.Stream, f asked, w wants) (*opened, error) {
+	o := &opened{agent: stream}
+	var err error
+	if o.duration, err = positive(c, "duration"); err != nil {
+		stream.Close()
+		return nil, err
+	}
+	files, err := followAgent(c, stream, w.agent, f.Filter, w.Talk)
+	if err != nil {
+		stream.Close()
+		return nil, err
+	}
+	if o.host = files; !w.agent.live {
+		o.files = files
+	}
+	if o.Session, err = session.New(files, w.Options); err != nil {
+		o.Close()
+		return nil, err
+	}
+	return o, nil
 }
 
 // openTrace attaches the hooks as the flags say.

@@ -40,6 +40,7 @@ func portsCommand() *cli.Command {
 			utcFlag(),
 			&cli.DurationFlag{Name: "interval", Aliases: []string{"i"}, Value: portsInterval, Usage: "print a table every `TIME`", Category: categoryOutput},
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` tables", Category: categoryLimits},
+			agentFlag(),
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 20, Usage: "print up to `N` lines per table; 0 for all", Category: categoryLimits},
 		}),
 		Action: runPorts,
@@ -48,6 +49,9 @@ func portsCommand() *cli.Command {
 
 // portsInterval is what a rate needs at least.
 const portsInterval = 3 * time.Second
+
+// portsPast is how much of an agent's past the rates start with.
+const portsPast = time.Minute
 
 // portsFilterFlags are the filters that mean something for ports in use: not the
 // local port, and nothing that changes while a connection lives.
@@ -81,7 +85,7 @@ func runPorts(c *cli.Context) error {
 			return usagef("--fields: %v", err)
 		}
 	}
-	s, err := openSession(c, wants{waiting: true})
+	s, err := openSession(c, wants{waiting: true, agent: agentAsk{past: max(portsPast, 2*interval), live: true, late: true, back: interval}})
 	if err != nil {
 		return err
 	}
@@ -117,6 +121,9 @@ type portsView struct {
 
 // run prints as many tables; 0 is no limit.
 func (p *portsView) run(ctx context.Context, interval time.Duration, times int) error {
+	if err := p.session.CatchUp(ctx, ignore); err != nil {
+		return err
+	}
 	due := p.session.Now().Add(interval)
 	for n := 0; times == 0 || n < times; {
 		err := p.session.Run(ctx, ignore, func() error {

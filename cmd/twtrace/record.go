@@ -31,6 +31,7 @@ func recordCommand() *cli.Command {
 			"twtrace trace -r t.ndjson.zst -o json              print the records"),
 		Flags: slices.Concat(recordFilterFlags(), []cli.Flag{followFlag()}, tracerFlags(), stormFlags(), fileFlags(), []cli.Flag{
 			cmdlineFlag(),
+			agentFlag(),
 			durationFlag(),
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryLimits},
 			&cli.StringFlag{Name: "states", Usage: "`all`: record every state transition", Category: categoryTrace},
@@ -183,7 +184,7 @@ func runRecord(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Job: job}})
+	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Job: job}, agent: agentAsk{live: true, held: true}})
 	if err != nil {
 		return err
 	}

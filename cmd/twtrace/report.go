@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/twtrace/twtrace/internal/agent"
 	tracefile "github.com/twtrace/twtrace/internal/record"
 	"github.com/twtrace/twtrace/internal/report"
 )
@@ -30,6 +31,7 @@ func reportCommand() *cli.Command {
 		Flags: append(partFlags("read trace files, `FILE...`; - is stdin"),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "html", Usage: "`FORMAT`: output format: " + strings.Join(reportFormats(), ", "), Category: categoryOutput},
 			&cli.StringFlag{Name: "write", Aliases: []string{"w"}, Value: "-", Usage: "write to `FILE`, readable by its owner only; - is stdout", Category: categoryFile},
+			agentFlag(),
 			utcFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "overwrite an existing file", Category: categoryFile}),
 		Action: runReport,
@@ -45,8 +47,10 @@ func reportFormats() []string { return slices.Sorted(maps.Keys(reportWriters)) }
 
 func runReport(c *cli.Context) error {
 	defer catchSignals(c)()
-	if !c.IsSet("read") {
-		return usagef("report requires -r FILE: make one with twtrace record")
+	if where, _, err := choosesAgent(c); err != nil {
+		return err
+	} else if !c.IsSet("read") && where == "" {
+		return needsRecording()
 	}
 	write := reportWriters[c.String("output")]
 	if write == nil {
@@ -63,7 +67,17 @@ func runReport(c *cli.Context) error {
 			return fmt.Errorf("%s exists: use --force to overwrite it", path)
 		}
 	}
-	s, err := openSession(c, wants{})
+	var stream *agent.Stream
+	if !c.IsSet("read") {
+		var err error
+		if stream, err = askAgent(c, agentAsk{past: allPast}); err != nil {
+			return err
+		}
+		if stream == nil {
+			return needsRecording()
+		}
+	}
+	s, err := openPast(c, wants{agent: agentAsk{past: allPast}}, stream)
 	if err != nil {
 		return err
 	}
@@ -84,6 +98,10 @@ func runReport(c *cli.Context) error {
 		return err
 	}
 	return s.verdict(c)
+}
+
+func needsRecording() error {
+	return usagef("report requires -r FILE: make one with twtrace record, or an agent: twtrace serve")
 }
 
 func writeReport(c *cli.Context, path string, page []byte) error {

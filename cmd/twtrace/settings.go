@@ -32,8 +32,8 @@ func variableOf(flag string) string {
 // that nobody sees hides the culprit; which files it reads, writes and overwrites; which
 // commands it runs; and what it shows that may be secret.
 var settable = []string{
-	"after", "ascii", "buffer", "by", "fail-on", "fields", "file-size", "header", "hooks", "interval",
-	"lines", "max-conns", "min-free", "no-bpf", "no-color", "no-header", "no-mouse", "output", "preserve-screen", "redact", "rotate",
+	"after", "agent", "ascii", "buffer", "by", "fail-on", "fields", "file-size", "header", "hooks", "interval",
+	"lines", "max-conns", "max-readers", "min-free", "no-bpf", "no-color", "no-header", "no-mouse", "output", "past", "past-bytes", "preserve-screen", "redact", "rotate",
 	"short-lived", "snapshot", "storm-rate", "storm-window", "strict", "syscalls", "utc", "window",
 }
 

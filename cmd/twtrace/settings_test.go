@@ -50,10 +50,10 @@ func TestSettings(t *testing.T) {
 	for key, want := range map[string][]string{
 		"interval":     {`7s,` + own + `:2,"top, ports, demo"`},
 		"utc":          {`on,` + system + `:2,"top, trace, list, ports, storms, report, doctor, demo"`},
-		"hooks":        {`auto,TWTRACE_HOOKS,"top, trace, ports, storms, record, doctor, demo"`},
+		"hooks":        {`auto,TWTRACE_HOOKS,"top, trace, ports, storms, record, doctor, serve, demo"`},
 		"no-color":     {`on,TWTRACE_NO_COLOR,"top, doctor, demo"`},
 		"fields":       {`,built in,"trace, list, storms"`, `"used,usable",` + system + `:6,ports`},
-		"storm-window": {`10s,built in,"trace, storms, record"`},
+		"storm-window": {`10s,built in,"trace, storms, record, serve"`},
 	} {
 		if got := setTo(o, key); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q; %s", key, got, want, o.stderr)

@@ -31,6 +31,7 @@ func stormsCommand() *cli.Command {
 			utcFlag(),
 			noHeaderFlag(),
 			&cli.StringFlag{Name: "exec", Usage: "run `COMMAND` in a shell for each record, with the record as JSON on its stdin", Category: categoryOutput},
+			agentFlag(),
 			durationFlag(),
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryLimits},
 		}),
@@ -117,7 +118,7 @@ func runStorms(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Print: only}})
+	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Print: only}, agent: agentAsk{live: true}})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 func topFlags() []cli.Flag {
-	return slices.Concat(filterFlags(), []cli.Flag{followFlag()}, tracerFlags(), viewFlags(), readFlags(), []cli.Flag{durationFlag()})
+	return slices.Concat(filterFlags(), []cli.Flag{followFlag()}, tracerFlags(), viewFlags(), readFlags(), []cli.Flag{agentFlag(), durationFlag()})
 }
 
 func viewFlags() []cli.Flag {

@@ -37,6 +37,10 @@ type player struct {
 	*replay.Playback
 }
 
+// topPast is how much of an agent's past the table of top starts with: as long as it keeps
+// what is over.
+const topPast = 2 * time.Minute
+
 // openTop opens the session of a live view, and what feeds the view from it.
 func openTop(c *cli.Context) (*opened, *topSource, error) {
 	interval, err := parseInterval(c)
@@ -44,7 +48,7 @@ func openTop(c *cli.Context) (*opened, *topSource, error) {
 		return nil, nil, err
 	}
 	t := &topSource{recording: recorder.NewOnDemand()}
-	o, err := openSession(c, wants{quiet: true, Options: session.Options{Narrow: true, Storms: &storm.Options{}, Witness: t.recording.Witness}})
+	o, err := openSession(c, wants{quiet: true, agent: agentAsk{past: topPast, live: true, late: true}, Options: session.Options{Narrow: true, Storms: &storm.Options{}, Witness: t.recording.Witness}})
 	if err != nil {
 		return nil, nil, err
 	}

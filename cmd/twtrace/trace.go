@@ -35,6 +35,7 @@ func traceCommand() *cli.Command {
 			&cli.BoolFlag{Name: "header", Usage: "first print what the trace is: host, kernel, hooks, limits", Category: categoryOutput},
 			&cli.BoolFlag{Name: "snapshot", Usage: "print the sockets that are in TIME_WAIT already, also in text", Category: categoryOutput},
 			cmdlineFlag(),
+			agentFlag(),
 			durationFlag(),
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Usage: "stop after `N` records", Category: categoryLimits},
 			&cli.BoolFlag{Name: "summary", Usage: "print a table at the end instead of records", Category: categoryOutput},
@@ -67,7 +68,7 @@ func runTrace(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Job: job}})
+	s, err := openSession(c, wants{Options: session.Options{Storms: &churn, Job: job}, agent: agentAsk{live: true}})
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ type Table struct {
 	dests     destSet
 	netns     netnsSet
 	total     Totals
+	timings   *Timings
 }
 
 // New returns an empty table.
@@ -88,6 +89,7 @@ func New(o Options) *Table {
 		groups:    newGroupSet(seed),
 		dests:     newDestSet(),
 		netns:     make(netnsSet),
+		timings:   new(Timings),
 	}
 }
 
@@ -136,6 +138,7 @@ func (t *Table) fail(e *event.Event) {
 	var none socket
 	t.complete(e, &none)
 	t.failPort(e)
+	t.timings.searched(e)
 	g := t.groups.get(t.group(e))
 	g.touch(e)
 	for _, c := range []*Counters{&g.Counters, &t.total.Counters} {

@@ -32,6 +32,7 @@ type Counters struct {
 	Fails  Fails                       // failed calls
 	NoPort uint64                      // of these, connects that found no free port (event.NoPort)
 	Lives  uint64                      // connections whose lifetime is known
+	Short  uint64                      // connections whose lifetime was ShortLife or less
 	Ways   Ways                        // ends by reason
 
 	GivenUp    GivenUp // of Fails
@@ -115,6 +116,7 @@ func (c *Counters) Add(o *Counters) {
 	c.IdleResets += o.IdleResets
 	c.DataLost += o.DataLost
 	c.Lives += o.Lives
+	c.Short += o.Short
 	for i, n := range o.Ways {
 		c.Ways[i] += n
 	}

@@ -91,6 +91,7 @@ type Snapshot struct {
 	Destinations []Destination // worst first
 	Buckets      []Buckets     // by network namespace
 	Listeners    []Listener    // whose process is known, in no order
+	Timings      *Timings      // nil of SnapshotLimited
 }
 
 // Snapshot fills s with the table as it is at now, and uses its slices again.
@@ -98,6 +99,10 @@ func (t *Table) Snapshot(now int64, s *Snapshot) {
 	t.SnapshotLimited(now, s)
 	s.Groups = t.Groups(again(s.Groups, len(t.groups.ids)))
 	s.Listeners = t.appendListeners(s.Listeners[:0], func(uint32) bool { return true })
+	if s.Timings == nil {
+		s.Timings = new(Timings)
+	}
+	*s.Timings = *t.timings
 }
 
 // SnapshotLimited is Snapshot without the groups, which may be many: only the limited

@@ -281,6 +281,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 		}
 		if life {
 			c.Lives++
+			if time.Duration(e.Life) <= ShortLife {
+				c.Short++
+			}
 		}
 		if closer {
 			c.Closer[e.Closer]++
@@ -292,6 +295,7 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	}
 	if life {
 		g.life.Add(time.Duration(e.Life))
+		t.timings.lived(e, g.key.role)
 		s.seen |= sawLife
 	}
 	if closer {
@@ -299,6 +303,9 @@ func (t *Table) count(e *event.Event, s *socket, g *group, fact uint16) {
 	}
 	if ending || e.Kind == event.Snapshot && fact != sawOpen {
 		s.seen |= sawEnding
+	}
+	if e.Kind == event.TimeWaitExit {
+		t.timings.waited(e)
 	}
 	if e.Kind == event.TimeWaitRefused {
 		t.netns.of(g.key, t.now).refuse(e)

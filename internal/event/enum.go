@@ -202,15 +202,16 @@ const (
 	StageSkipped       // the kernel skipped a program that interrupted itself
 	StageTW            // a start or end of TIME_WAIT was missed
 	StageDecode        // a sample or a record could not be decoded
+	StageQueue         // a reader of the agent was too slow
 )
 
 // Stages is the length of an array by stage. Losses at a stage that this version does
 // not know count as StageNone's.
-const Stages = int(StageDecode) + 1
+const Stages = int(StageQueue) + 1
 
 var stageNames = [...]string{
 	StageRing: "ring", StageMap: "map", StageSkipped: "recursion", StageTW: "time_wait",
-	StageDecode: "decode",
+	StageDecode: "decode", StageQueue: "queue",
 }
 
 func (s Stage) String() string { return name(stageNames[:], int(s)) }

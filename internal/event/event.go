@@ -143,6 +143,32 @@ type EndInfo struct {
 	Drift    []Drift           // namespaces where the kernel's counters disagree
 }
 
+// Add counts an event.
+func (n *EndInfo) Add(e *Event) {
+	switch e.Kind {
+	case Parked:
+		n.Births++
+		n.Parked++
+	case TimeWaitEnter:
+		n.Begins++
+		if e.Reason == LateFin { // born when it was parked
+			n.Promoted++
+		} else {
+			n.Births++
+		}
+	case TimeWaitExit:
+		reason := e.Reason.String()
+		if e.Reason == ReasonNone {
+			reason = "unknown"
+		}
+		n.Ends[reason]++
+	case TimeWaitRefused:
+		n.Refused++
+	case Lost:
+		n.Lost[e.Stage.String()] += e.Count
+	}
+}
+
 // Drift is the difference between the kernel's own counters and the trace in one
 // network namespace: the kernel's count minus the trace's.
 type Drift struct {

@@ -14,6 +14,15 @@ import (
 // Caps are the effective capabilities of this thread.
 type Caps uint64
 
+// CapSet is the set of some capabilities, each one of unix.CAP_*.
+func CapSet(capabilities ...int) Caps {
+	var c Caps
+	for _, n := range capabilities {
+		c |= 1 << n
+	}
+	return c
+}
+
 // Has reports whether c holds the capability, one of unix.CAP_*.
 func (c Caps) Has(capability int) bool { return c&(1<<capability) != 0 }
 
@@ -62,6 +71,16 @@ var needs = []struct {
 	{unix.CAP_SYS_PTRACE, "cap_sys_ptrace", false, false, "sockets of other users' processes have no owner"},
 	{unix.CAP_DAC_READ_SEARCH, "cap_dac_read_search", false, false, "sockets of other users' processes have no owner"},
 	{unix.CAP_SYS_ADMIN, "cap_sys_admin", false, false, "other network namespaces cannot be joined"},
+}
+
+// TraceCaps are all capabilities that a trace makes use of: those that CanTrace and Lacks
+// know, and CAP_NET_ADMIN, without which ConntrackStates cannot read conntrack.
+func TraceCaps() Caps {
+	c := CapSet(unix.CAP_NET_ADMIN)
+	for _, n := range needs {
+		c |= CapSet(n.capability)
+	}
+	return c
 }
 
 // CanTrace returns nil if c is enough to trace. The error names the missing

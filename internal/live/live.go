@@ -72,6 +72,7 @@ type Trace struct {
 
 	lost    map[event.Stage]uint64 // reported so far
 	late    uint64                 // starts of TIME_WAIT that were found at its end only
+	vitals  event.Vitals           // as of the last reading of the losses
 	lossDue time.Time
 	drift   []event.Drift // that lasts, as of the last comparison
 
@@ -208,7 +209,7 @@ func (t *Trace) reportLosses(found func(*event.Event) error) error {
 	if err != nil {
 		return err
 	}
-	t.late = a.Late
+	t.late, t.vitals = a.Late, a.Vitals
 	for _, stage := range slices.Sorted(maps.Keys(a.Lost)) {
 		if n := a.Lost[stage]; n > t.lost[stage] {
 			e := event.Event{Time: now.UnixNano(), Kind: event.Lost, Stage: stage, Count: n - t.lost[stage]}
@@ -272,6 +273,13 @@ func (t *Trace) End(why string) (event.Event, error) {
 // Check returns the requirements and the hooks of the trace, as tracer.Check does.
 func (t *Trace) Check() ([]tracer.Requirement, []tracer.Hook, error) {
 	return t.needs, t.state, nil
+}
+
+// Vitals is how the kernel side is doing, as Tend has read it within the last second.
+func (t *Trace) Vitals() event.Vitals {
+	v := t.vitals
+	v.Conns, v.Unnamed = uint64(t.sweeper.owned), t.stream.unnamed()
+	return v
 }
 
 // RefreshLimits reads the limits of all network namespaces, if they are older than a

@@ -23,12 +23,14 @@ type sweeper struct {
 	suspects  map[uint64]struct{} // cookies that the last dump of a sweep did not show
 	forgotten int                 // so far
 	at        time.Time           // when some were, last
+	owned     int                 // connections in the table at the last sweep
 }
 
 // swept is what a sweep came to.
 type swept struct {
 	suspects  map[uint64]struct{}
 	forgotten int
+	owned     int // connections that stay
 	err       error
 }
 
@@ -42,6 +44,7 @@ func (t *Trace) sweep(d *dump, suspects map[uint64]struct{}) swept {
 	before := t.stamp(d.begin)
 	var gone []uint64
 	s.err = t.tracer.Owned(func(cookie uint64, netns uint32, last int64) {
+		s.owned++
 		read, old := d.whole[netns], last < before
 		if netns == 0 { // where a client connects from is not known
 			read, old = whole, last < before-int64(connectsWithin)
@@ -62,6 +65,7 @@ func (t *Trace) sweep(d *dump, suspects map[uint64]struct{}) swept {
 			break
 		}
 		s.forgotten++
+		s.owned--
 	}
 	return s
 }
@@ -69,7 +73,7 @@ func (t *Trace) sweep(d *dump, suspects map[uint64]struct{}) swept {
 // noteSweep takes over what a sweep came to.
 func (t *Trace) noteSweep(s *swept) {
 	w, now := &t.sweeper, time.Now()
-	w.suspects, w.due = s.suspects, now.Add(sweepEvery)
+	w.suspects, w.due, w.owned = s.suspects, now.Add(sweepEvery), s.owned
 	if len(s.suspects) > 0 {
 		w.due = now // the next dump decides
 	}

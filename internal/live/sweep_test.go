@@ -51,8 +51,8 @@ func TestSweep(t *testing.T) {
 	}
 	suspects(full(begin.Add(time.Second/2), open, back))
 	slices.Sort(h.disowned)
-	if !slices.Equal(h.disowned, []uint64{gone, called}) || s.sweeper.forgotten != 2 {
-		t.Errorf("forgotten: %d (%d), want %d", h.disowned, s.sweeper.forgotten, []uint64{gone, called})
+	if !slices.Equal(h.disowned, []uint64{gone, called}) || s.sweeper.forgotten != 2 || s.sweeper.owned != len(h.owned)-2 {
+		t.Errorf("forgotten: %d (%d), want %d; %d stay", h.disowned, s.sweeper.forgotten, []uint64{gone, called}, s.sweeper.owned)
 	}
 	if time.Until(s.sweeper.due) < sweepEvery-time.Minute {
 		t.Errorf("the next is due at %v", s.sweeper.due)

@@ -322,7 +322,7 @@ func TestReadDuring(t *testing.T) {
 
 // TestLosses: each loss is one event, by stage, of what came since the last time.
 func TestLosses(t *testing.T) {
-	h := &fakeHooks{account: tracer.Account{Late: 2, Lost: map[event.Stage]uint64{event.StageRing: 3, event.StageMap: 1}}}
+	h := &fakeHooks{account: tracer.Account{Late: 2, Lost: map[event.Stage]uint64{event.StageRing: 3, event.StageMap: 1}, Vitals: event.Vitals{RingSize: 4096}}}
 	s := attach(Options{}, h)
 	defer s.Close()
 	s.reconcile.due = time.Now().Add(time.Hour)
@@ -340,6 +340,9 @@ func TestLosses(t *testing.T) {
 	}
 	if got := lost(); !maps.Equal(got, h.account.Lost) {
 		t.Errorf("lost %v", got)
+	}
+	if v := s.Vitals(); v.RingSize != 4096 {
+		t.Errorf("vitals %+v", v)
 	}
 	h.account.Lost = map[event.Stage]uint64{event.StageRing: 10, event.StageMap: 1}
 	if got := lost(); len(got) != 0 {

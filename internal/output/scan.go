@@ -156,6 +156,13 @@ func plainString(raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%.20q is not a string", raw)
 	}
 	inside := raw[1 : len(raw)-1]
+	plain := true // as nearly all are
+	for _, c := range inside {
+		plain = plain && c >= ' ' && c < 0x80 && c != '\\'
+	}
+	if plain {
+		return inside, nil
+	}
 	special := func(r rune) bool { return r == '\\' || r < ' ' || r == '\uFFFD' }
 	if bytes.IndexFunc(inside, special) < 0 {
 		return inside, nil

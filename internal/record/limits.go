@@ -110,9 +110,9 @@ func sizeOf(sysctls map[string]string) int {
 	return n
 }
 
-// due reports whether there are news that no record took along for the time of a block.
-func (b *limitsBook) due(now time.Time) bool {
-	return len(b.news) > 0 && !b.newest.At.IsZero() && now.Sub(b.newest.At) >= blockPeriod
+// due reports whether there are news that no record took along for a time.
+func (b *limitsBook) due(now time.Time, after time.Duration) bool {
+	return len(b.news) > 0 && !b.newest.At.IsZero() && now.Sub(b.newest.At) >= after
 }
 
 // take returns what is new since the last call, and when it was read.

@@ -30,6 +30,11 @@ type Reader struct {
 	// those of the start record.
 	OnLimits func([]Limits, Read)
 
+	// OnBlock is called with each block of a stream that Follow opened, before Read returns
+	// its records and after it has returned all those of the blocks before; nil if nobody
+	// asks.
+	OnBlock func(*Block)
+
 	files   []*input
 	dec     output.Decoder
 	zstd    *zstd.Decoder
@@ -38,19 +43,22 @@ type Reader struct {
 	start   event.Event
 	lost    *event.Event // to return before the rest
 	end     *event.Event
-	records uint64 // of the recording, up to the end of the last block
-	known   bool   // whether records is known
+	records uint64        // of the recording, up to the end of the last block
+	known   bool          // whether records is known
+	heard   time.Time     // how far the last block without records says that the recording has come
+	left    chan struct{} // closed with the reader; nil unless it follows a stream
 }
 
 // input is one file.
 type input struct {
-	name  string
-	file  *os.File // nil if it is stdin
-	scan  *scanner
-	plain *plainReader // where there are no blocks
-	first Header
-	next  pending
-	over  string
+	name   string
+	file   *os.File // nil if it is stdin
+	scan   *scanner
+	plain  *plainReader // where there are no blocks
+	first  Header
+	next   pending
+	over   string
+	blocks chan scanned // of a stream that is followed; nil of a file
 }
 
 // pending is a block whose header was read ahead.
@@ -171,6 +179,10 @@ func (r *Reader) arrange() error {
 
 // Close closes the files.
 func (r *Reader) Close() {
+	if r.left != nil {
+		close(r.left)
+		r.left = nil
+	}
 	for _, in := range r.files {
 		in.close()
 	}
@@ -270,17 +282,29 @@ func (r *Reader) nextBlock() error {
 	in.next = pending{}
 	if !p.ready {
 		var err error
-		p.h, p.frame, p.damage, err = in.scan.next()
+		if in.blocks != nil {
+			p, err = in.take()
+		} else {
+			p.h, p.frame, p.damage, err = in.scan.next()
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			r.fileEnds(in, p.damage)
 			return nil
+		case errors.Is(err, ErrNoBlock):
+			return err
 		case err != nil:
 			return fmt.Errorf("%s: %w", in.name, err)
 		}
 	}
 	r.account(in, &p)
 	in.over = p.h.Close
+	if r.OnBlock != nil {
+		r.OnBlock(&Block{p.h, p.frame})
+	}
+	if p.h.Records == 0 && p.h.Last != nil && p.h.Last.After(r.heard) {
+		r.heard = *p.h.Last
+	}
 	if r.OnLimits != nil && len(p.h.Limits) > 0 {
 		r.OnLimits(p.h.Limits, p.h.limitsRead())
 	}
@@ -336,6 +360,8 @@ func (r *Reader) fileEnds(in *input, damage *Damage) {
 		if r.known {
 			r.records += damage.Lost
 		}
+	case in.over == CutOff:
+		r.damaged(Damage{File: in.name, What: "the agent cut this reader off: it was too slow"})
 	case in.over == "":
 		r.damaged(Damage{File: in.name, What: "it has no end: twtrace was killed, or is still writing"})
 	}

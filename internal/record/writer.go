@@ -31,6 +31,12 @@ type Options struct {
 
 	Redact *Redactor // nil: write everything
 	Plain  Plain     // write lines without blocks
+
+	// Period is the maximum time between a record and its block; 0: a second.
+	Period time.Duration
+	// Pulse writes a block without records where there was none for a Period, so that who
+	// follows the recording knows how far it has come.
+	Pulse bool
 }
 
 // Plain is a format without blocks.
@@ -81,6 +87,7 @@ type Writer struct {
 	written uint64 // records of the recording up to the end of the last block
 	past    Stats  // of the files that are closed
 	now     time.Time
+	flushed time.Time // the last block
 	err     error
 	e       event.Event
 }
@@ -97,6 +104,9 @@ func NewWriter(o Options, start *event.Event, now time.Time) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{o: o, start: *start, pack: pack, now: now, ring: ring{length: o.Ring, bytes: o.RingBytes}}
+	if w.o.Period <= 0 {
+		w.o.Period = blockPeriod
+	}
 	if o.Redact != nil {
 		o.Redact.Event(&w.start)
 	}
@@ -164,7 +174,11 @@ func (w *Writer) Tick(now time.Time) error {
 	if w.err != nil {
 		return w.err
 	}
-	if !w.pack.empty() && now.Sub(w.pack.started) >= blockPeriod || w.pack.empty() && w.limits.due(now) {
+	due := w.limits.due(now, w.o.Period) || w.o.Pulse && now.Sub(w.flushed) >= w.o.Period
+	if !w.pack.empty() {
+		due = now.Sub(w.pack.started) >= w.o.Period
+	}
+	if due {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -205,7 +219,8 @@ func (w *Writer) Flush() error {
 
 func (w *Writer) flush() error {
 	b := w.take()
-	if b.Records == 0 { // limits that changed while nothing happened
+	w.flushed = w.now
+	if b.Records == 0 { // a pulse, or limits that changed while nothing happened
 		at := w.now.UTC()
 		b.First, b.Last = &at, &at
 	}

@@ -173,31 +173,8 @@ func (d *OnDemand) stop(why string) (path string, err error) {
 
 // Witness counts e for the end record of the recording.
 func (d *OnDemand) Witness(e *event.Event) {
-	if d.current == nil {
-		return
-	}
-	n := &d.current.total
-	switch e.Kind {
-	case event.Parked:
-		n.Births++
-		n.Parked++
-	case event.TimeWaitEnter:
-		n.Begins++
-		if e.Reason == event.LateFin { // born when it was parked
-			n.Promoted++
-		} else {
-			n.Births++
-		}
-	case event.TimeWaitExit:
-		reason := e.Reason.String()
-		if e.Reason == event.ReasonNone {
-			reason = "unknown"
-		}
-		n.Ends[reason]++
-	case event.TimeWaitRefused:
-		n.Refused++
-	case event.Lost:
-		n.Lost[e.Stage.String()] += e.Count
+	if d.current != nil {
+		d.current.total.Add(e)
 	}
 }
 

@@ -13,10 +13,15 @@ import (
 type Extent struct {
 	Start, End time.Time      // End is zero as long as it is not known
 	Zone       *time.Location // of times of day, read and printed
+	Clamp      bool           // a time before the start means the start: more is not known
 }
 
 // Extent returns the time that the files cover. It reads them to their end, but for stdin.
+// A stream covers what is in the past.
 func (f *Files) Extent(zone *time.Location) (Extent, error) {
+	if f.stream {
+		return Extent{Start: f.Began(), End: f.opt.Now, Zone: zone, Clamp: true}, nil
+	}
 	end, err := record.LastTime(f.opt.Files)
 	return Extent{Start: f.Began(), End: end, Zone: zone}, err
 }
@@ -124,6 +129,8 @@ func (x *Extent) inside(flag, s string, t time.Time, unit time.Duration) (int64,
 		late = t.Add(-unit)
 	}
 	switch {
+	case x.Clamp && early.Before(x.Start):
+		return x.Start.UnixNano(), nil
 	case early.Before(x.Start), unit > 0 && early.Equal(x.Start):
 		return 0, fmt.Errorf("%s %s is before the recording, which %s", flag, s, x)
 	case !x.End.IsZero() && late.After(x.End):

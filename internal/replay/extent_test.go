@@ -12,10 +12,10 @@ func TestExtent(t *testing.T) {
 	at := func(h, m, s int) time.Time {
 		return day.Add(time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(s)*time.Second)
 	}
-	x := Extent{at(19, 7, 6).Add(400 * time.Millisecond), at(19, 9, 56), time.UTC}
-	night := Extent{at(23, 59, 30), at(24, 2, 0), time.UTC}
+	x := Extent{Start: at(19, 7, 6).Add(400 * time.Millisecond), End: at(19, 9, 56), Zone: time.UTC}
+	night := Extent{Start: at(23, 59, 30), End: at(24, 2, 0), Zone: time.UTC}
 	open := Extent{Start: at(23, 59, 30), Zone: time.UTC}
-	york := Extent{x.Start, x.End, time.FixedZone("EST", -5*3600)}
+	york := Extent{Start: x.Start, End: x.End, Zone: time.FixedZone("EST", -5*3600)}
 	const outside = ", which covers 2026-11-30 19:07:06 to 19:09:56 UTC"
 	for _, tt := range []struct {
 		x       Extent

@@ -6,13 +6,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/clock"
@@ -30,6 +27,13 @@ type Options struct {
 	Stdin  io.Reader
 	Filter *filter.Filter // only its network namespaces count here
 	Speed  float64        // times as fast as it happened; 0 is at once
+	// Now is how far a stream had come when it was opened.
+	Now time.Time
+	// Held has Shows accept the sockets that were open before, too.
+	Held bool
+	// OnBlock is called with each block of a stream, when Next has returned the events of all
+	// blocks before, and none of the block; nil if nobody asks.
+	OnBlock func(*record.Block)
 	// Talk prints a line on stderr; nil prints nothing.
 	Talk func(format string, a ...any)
 }
@@ -59,6 +63,10 @@ type Files struct {
 	played time.Time // when a step was due last
 	finish bool
 	drift  []event.Drift
+
+	stream  bool      // the recording is still being written; see Follow
+	learned time.Time // when limits of it came last
+	total   event.EndInfo
 }
 
 var _ session.Source = (*Files)(nil)
@@ -128,6 +136,7 @@ const maxSpaces = 1 << 16
 
 // learn takes over the limits that the files have, and the names of their namespaces.
 func (f *Files) learn(list []record.Limits, read record.Read) {
+	f.learned = f.Now()
 	if f.limits == nil {
 		f.limits, f.names = make(map[uint32]kernel.Limits), make(map[uint32]string)
 	}
@@ -169,8 +178,13 @@ func (f *Files) Limits(netns uint32) (kernel.Limits, bool) {
 }
 
 // AllLimits are those that the recording has, by network namespace. They are as old as
-// it is.
-func (f *Files) AllLimits() (map[uint32]kernel.Limits, time.Time) { return f.limits, time.Time{} }
+// it is; of a stream, as the last that came.
+func (f *Files) AllLimits() (map[uint32]kernel.Limits, time.Time) {
+	if f.stream {
+		return f.limits, f.learned
+	}
+	return f.limits, time.Time{}
+}
 
 // Begin does nothing: a recording starts with the sockets from before it.
 func (f *Files) Begin(*conn.Table, func(*event.Event) bool) error { return nil }
@@ -183,8 +197,15 @@ func (f *Files) Next(ctx context.Context, e *event.Event) error {
 	if !f.held && f.over == nil {
 		f.read()
 	}
+	if f.stream && f.to != 0 && f.now > f.to+slack {
+		f.held, f.over = false, io.EOF
+	}
 	if f.held && f.to != 0 && f.ahead.Time > f.to+slack {
 		f.held, f.over = false, io.EOF
+	}
+	if f.stream && !f.held && f.over == nil {
+		f.await(ctx)
+		return session.ErrIdle
 	}
 	if end := f.end(); !f.held && errors.Is(f.over, io.EOF) && f.now < end {
 		f.step(ctx, f.until(end)) // nothing more happened
@@ -198,6 +219,9 @@ func (f *Files) Next(ctx context.Context, e *event.Event) error {
 		return session.ErrIdle
 	}
 	*e, f.held, f.quiet = f.ahead, false, 0
+	if f.stream {
+		f.total.Add(e)
+	}
 	return nil
 }
 
@@ -219,7 +243,11 @@ func (f *Files) ended(err error) error {
 
 // read reads ahead.
 func (f *Files) read() {
-	if f.over = f.reader.Read(&f.ahead); f.over != nil {
+	switch f.over = f.reader.Read(&f.ahead); {
+	case errors.Is(f.over, record.ErrNoBlock):
+		f.over = nil
+		return
+	case f.over != nil:
 		return
 	}
 	f.held = true
@@ -230,6 +258,12 @@ func (f *Files) read() {
 
 // readAhead reads the first event, and sets the time to its own.
 func (f *Files) readAhead() {
+	if f.stream {
+		f.began = f.reader.First().UnixNano()
+		f.now = f.began
+		f.read() // the limits, with the first block
+		return
+	}
 	f.began = f.reader.Start().Time
 	f.now = f.began
 	late := f.reader.Late()
@@ -259,6 +293,8 @@ func (f *Files) end() int64 {
 	end := int64(0)
 	if e := f.reader.End(); e != nil {
 		end = e.Time
+	} else if f.stream {
+		end = f.heard()
 	}
 	if f.to != 0 && (end == 0 || f.to < end) {
 		end = f.to
@@ -305,7 +341,7 @@ func (f *Files) SkipTo(at, by int64) bool {
 // Shows reports whether e is in the part that is wanted, and a record of what was there
 // before only where that was in TIME_WAIT.
 func (f *Files) Shows(e *event.Event) bool {
-	return e.Time >= f.from && (f.to == 0 || e.Time <= f.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait)
+	return e.Time >= f.from && (f.to == 0 || e.Time <= f.to) && !(e.Kind == event.Snapshot && e.New != event.TimeWait && !f.opt.Held)
 }
 
 // Early reports whether the time is before the part that is wanted.
@@ -319,11 +355,14 @@ func (f *Files) Within() bool { return f.now >= f.from && (f.to == 0 || f.now <=
 func (f *Files) From() int64 { return f.from }
 func (f *Files) To() int64   { return f.to }
 
-// Mode is REPLAY, with the time and the speed.
+// Mode is REPLAY, with the time and the speed, or AGENT.
 func (f *Files) Mode() string { return f.ModeBy(clock.UTC) }
 
 // ModeBy is Mode with the time by a clock, and its zone where that is not UTC.
 func (f *Files) ModeBy(c clock.Clock) string {
+	if f.stream {
+		return "AGENT"
+	}
 	mode := "REPLAY " + c.Time(f.Now())
 	if zone := c.Zone(f.Now()); zone != "UTC" {
 		mode += " " + zone
@@ -336,44 +375,28 @@ func (f *Files) ModeBy(c clock.Clock) string {
 
 // Remarks are what the screen says of the recording itself.
 func (f *Files) Remarks(time.Time) []string {
-	if f.limits == nil {
+	if f.limits == nil && !f.stream {
 		return []string{"limits of one network namespace used for all"}
 	}
 	return nil
 }
 
-// MaxDamage is how many damages are listed one by one.
-const MaxDamage = 5
-
-// Damage is what was wrong with the files, nil if nothing was.
-func (f *Files) Damage() error {
-	if n := f.reader.Unknown(); n > 0 && f.opt.Talk != nil {
-		f.opt.Talk("%d words of the recording are from a newer twtrace, and count as unknown", n)
+// Start is the first record of the recording.
+func (f *Files) Start() (event.Event, error) {
+	e := f.reader.Start()
+	if f.stream {
+		e.Time = max(e.Time, f.began)
 	}
-	if len(f.reader.Damage) == 0 {
-		return nil
-	}
-	var parts []string
-	for i, d := range f.reader.Damage {
-		if i == MaxDamage {
-			parts = append(parts, fmt.Sprintf("and %d more", len(f.reader.Damage)-i))
-			break
-		}
-		parts = append(parts, d.String())
-	}
-	return errors.New(strings.Join(parts, "; "))
+	return e, nil
 }
 
-// Damages are the places where something was wrong with the files, so far.
-func (f *Files) Damages() []record.Damage { return slices.Clone(f.reader.Damage) }
-
-// Start is the first record of the recording.
-func (f *Files) Start() (event.Event, error) { return f.reader.Start(), nil }
-
 // End is the last record of the recording, if it is whole and was read to its end.
-func (f *Files) End(string) (event.Event, error) {
+func (f *Files) End(why string) (event.Event, error) {
 	if end := f.reader.End(); end != nil {
 		return *end, nil
+	}
+	if f.stream {
+		return f.left(why), nil
 	}
 	return event.Event{}, nil
 }

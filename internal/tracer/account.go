@@ -3,6 +3,7 @@ package tracer
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -80,6 +81,7 @@ type Account struct {
 	Total   Tally                  // of those that are gone too
 	Lost    map[event.Stage]uint64 // stages with no loss are absent
 	Late    uint64                 // promotions found at the end of TIME_WAIT only
+	Vitals  event.Vitals
 }
 
 // account is the side of Account that outlives the kernel's objects.
@@ -141,18 +143,35 @@ func (t *Tracer) readAccount() (Account, error) {
 	if err != nil {
 		return Account{}, fmt.Errorf("read the losses: %w", err)
 	}
-	misses := make(map[string]uint64)
-	for name, p := range t.coll.Programs {
-		s, err := p.Stats()
-		if err != nil {
-			return Account{}, fmt.Errorf("statistics of %s: %w", name, err)
-		}
-		misses[name] = s.RecursionMisses
+	v, err := t.vitals()
+	if err != nil {
+		return Account{}, err
+	}
+	misses := make(map[string]uint64, len(v.Programs))
+	for _, p := range v.Programs {
+		misses[p.Name] = p.Skipped
 	}
 	a := t.account.of(tallies, losses, misses)
+	a.Vitals = v
 	a.lose(event.StageDecode, t.undecoded)
 	a.lose(event.StageMap, t.account.noRoom+t.dec.procs.unknown)
 	return a, nil
+}
+
+// vitals is how the programs and the ring are doing.
+func (t *Tracer) vitals() (v event.Vitals, err error) {
+	if t.ring != nil {
+		v.RingUsed, v.RingSize = t.ring.used(), uint64(t.ring.size())
+	}
+	v.MaxConns = uint64(t.coll.Maps[bpfMapTwtraceConns].MaxEntries())
+	for _, name := range slices.Sorted(maps.Keys(t.coll.Programs)) {
+		s, err := t.coll.Programs[name].Stats()
+		if err != nil {
+			return v, fmt.Errorf("statistics of %s: %w", name, err)
+		}
+		v.Programs = append(v.Programs, event.Program{Name: name, Runs: s.RunCount, Time: s.Runtime, Skipped: s.RecursionMisses})
+	}
+	return v, nil
 }
 
 // losses are the counters of the kernel side, by bpfLoss.

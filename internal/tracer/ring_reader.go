@@ -59,6 +59,13 @@ func newRingReader(consumer, producer *uint64, data []byte) *ringReader {
 // size is how many bytes the ring holds.
 func (r *ringReader) size() int { return len(r.data) }
 
+// used is how many bytes have been written and not been given back. Unlike the other
+// methods it may be called from any goroutine.
+func (r *ringReader) used() uint64 {
+	consumed := atomic.LoadUint64(r.consumer) // first: the producer only gets further ahead
+	return atomic.LoadUint64(r.producer) - consumed
+}
+
 // empty reports whether all that has been written has been read.
 func (r *ringReader) empty() bool { return r.at == atomic.LoadUint64(r.producer) }
 

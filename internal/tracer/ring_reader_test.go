@@ -61,6 +61,9 @@ func TestRingReader(t *testing.T) {
 	r.next()
 	header := m.write([]byte("slow"), ringBusy)
 	m.write([]byte("fast"), 0)
+	if n := r.used(); n != 2*(ringHeader+8) {
+		t.Errorf("%d bytes are in use, want those of two samples of 4 bytes", n)
+	}
 	if got := r.next(); got != nil || r.empty() {
 		t.Errorf("%q, and empty is %v, while a sample is not finished", got, r.empty())
 	}

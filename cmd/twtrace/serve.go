@@ -1,0 +1,255 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/urfave/cli/v2"
+
+	"github.com/twtrace/twtrace/internal/agent"
+	"github.com/twtrace/twtrace/internal/doctor"
+	"github.com/twtrace/twtrace/internal/filter"
+	"github.com/twtrace/twtrace/internal/kernel"
+	"github.com/twtrace/twtrace/internal/monitor"
+	"github.com/twtrace/twtrace/internal/output"
+	tracefile "github.com/twtrace/twtrace/internal/record"
+	"github.com/twtrace/twtrace/internal/recorder"
+	"github.com/twtrace/twtrace/internal/sandbox"
+	"github.com/twtrace/twtrace/internal/session"
+)
+
+const categoryAgent = "Agent"
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "serve",
+		ArgsUsage: "[FILTER]",
+		Usage:     "trace all the time, keep the last minutes, and answer who comes late",
+		Description: "Stays in the foreground until SIGTERM. The other commands read what it remembers, as any member of\n" +
+			"group " + agent.Group + ".\n\n" + examples(
+			"twtrace serve                       keep the last 15 minutes",
+			"twtrace serve --past 1h --past-bytes 256M   keep an hour, if it fits",
+			"twtrace agent status                what a running one has",
+			"twtrace doctor                      what is wrong, and was: from the past of the agent"),
+		Flags: slices.Concat(filterFlags(), tracerFlags(), stormFlags(), []cli.Flag{
+			&cli.StringFlag{Name: "socket", Value: agent.DefaultSocket, Usage: "`PATH`: listen at this unix socket, for group " + agent.Group, Category: categoryAgent},
+			&cli.DurationFlag{Name: "past", Value: agent.DefaultPast, Usage: "keep the records of the last `TIME`", Category: categoryAgent},
+			&cli.StringFlag{Name: "past-bytes", Value: fmt.Sprintf("%dM", agent.DefaultPastBytes>>20), Usage: "`SIZE`: keep up to SIZE of compressed records", Category: categoryAgent},
+			&cli.IntFlag{Name: "max-readers", Value: agent.DefaultMaxReaders, Usage: "`N`: answer up to N readers of records at once", Category: categoryAgent},
+			&cli.StringFlag{Name: "listen", Usage: "`ADDR:PORT`: answer here too, with /metrics, but for records; on the loopback only", Category: categoryAgent},
+			&cli.StringFlag{Name: "user", Usage: "`USER`: the part that listens runs as this user, or UID:GID (default: twtrace, else nobody)", Category: categoryAgent},
+			cmdlineFlag(),
+			durationFlag(),
+		}),
+		Action: runServe,
+	}
+}
+
+// pulse is the time between two blocks of the stream from the tracer to the agent: what a
+// reader sees is as old as that at most.
+const pulse = 250 * time.Millisecond
+
+func runServe(c *cli.Context) error {
+	defer catchSignals(c)()
+	to, err := parseServe(c)
+	if err != nil {
+		return err
+	}
+	churn, err := parseStorms(c)
+	if err != nil {
+		return err
+	}
+	user, err := sandbox.LookupUser(c.String("user"))
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
+	s, err := openSession(c, wants{Options: session.Options{Storms: &churn}, quiet: true})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	defer s.stopOnContext(c)()
+	if err := sandbox.Drop(kernel.TraceCaps() | sandbox.LaunchCaps); err != nil {
+		return err
+	}
+	twin, err := sandbox.Start(sandbox.Options{Command: speakerCommand, User: user, Files: listeners.files})
+	if err != nil {
+		return err
+	}
+	defer twin.Conn.Close()
+	return s.serve(c, twin, to, listeners.at)
+}
+
+// serve has the speaker of an agent answer at some addresses, until one of the two ends.
+func (o *opened) serve(c *cli.Context, twin *sandbox.Twin, to speech, at []string) error {
+	to.Missing = twin.Report.Missing
+	if err := json.NewEncoder(twin.Conn).Encode(to); err != nil {
+		return fmt.Errorf("pass options to the speaker: %w", err)
+	}
+	for _, m := range to.Missing {
+		note(c, "not confined: %s", m)
+	}
+	go hear(twin.Conn, func() {
+		answers := "answers at " + strings.Join(at, " and ")
+		note(c, "the agent %s", answers)
+		notify(daemon.SdNotifyReady + "\nSTATUS=" + answers)
+	}, func() { notify(daemon.SdNotifyWatchdog) })
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		<-twin.Done()
+		o.Stop("agent")
+	}()
+	r := recorder.New(o.Session, recorder.Options{Stderr: io.Discard})
+	traced := r.Run(c.Context, tracefile.Options{Path: "-", Stdout: twin.Conn, Period: pulse, Pulse: true})
+	notify(daemon.SdNotifyStopping)
+	_ = twin.Conn.CloseWrite() // the end of the stream, which ends the speaker
+	select {
+	case <-gone:
+	case <-time.After(drained):
+	}
+	killed, kill := context.WithCancel(context.Background())
+	kill()
+	if err := cmp.Or(twin.Stop(killed), traced); err != nil {
+		return err
+	}
+	return o.verdict(c)
+}
+
+// drained is how long a speaker may take to answer its last readers.
+const drained = 8 * time.Second
+
+// notify tells systemd how the agent is, if that started it.
+func notify(state string) { _, _ = daemon.SdNotify(false, state) }
+
+func parseServe(c *cli.Context) (to speech, err error) {
+	to = speech{Version: version, Commit: commit, MaxReaders: c.Int("max-readers")}
+	if to.Past, err = positive(c, "past"); err != nil {
+		return to, err
+	}
+	bytes, err := parseSize(c.String("past-bytes"))
+	if err != nil || bytes < 1<<20 {
+		return to, usagef("--past-bytes: bad size %q: use at least 1M, such as 64M", c.String("past-bytes"))
+	}
+	if to.PastBytes = int64(bytes); to.MaxReaders < 1 {
+		return to, usagef("--max-readers: bad number %d: it must be above 0", to.MaxReaders)
+	}
+	if at := c.String("listen"); at != "" {
+		host, _, err := net.SplitHostPort(at)
+		if err != nil {
+			return to, usagef("--listen: bad address %q: use one such as 127.0.0.1:9464", at)
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+			return to, usagef("--listen: %q is not an address of the loopback: the agent has no TLS, so it answers on this host only", at)
+		}
+	}
+	return to, nil
+}
+
+// listening are the listeners of an agent. The tracer never accepts on them.
+type listening struct {
+	socket net.Listener // it removes its file when it is closed
+	files  []*os.File   // that the speaker inherits
+	at     []string     // where they listen
+}
+
+func (l *listening) Close() {
+	for _, f := range l.files {
+		f.Close()
+	}
+	l.socket.Close()
+}
+
+// listen makes the listeners, and the directory of the default socket.
+func listen(c *cli.Context) (l *listening, err error) {
+	path := c.String("socket")
+	if path == agent.DefaultSocket {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("make the directory of the socket: %w", err)
+		}
+	}
+	l = &listening{at: []string{path}}
+	if l.socket, err = agent.Listen(path); err != nil {
+		return nil, err
+	}
+	if err := l.pass(l.socket); err != nil {
+		l.Close()
+		return nil, err
+	}
+	at := c.String("listen")
+	if at == "" {
+		return l, nil
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // the speaker may not make such sockets
+	web, err := lc.Listen(c.Context, "tcp", at)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	defer web.Close() // the speaker has its own
+	if err := l.pass(web); err != nil {
+		l.Close()
+		return nil, err
+	}
+	l.at = append(l.at, "http://"+web.Addr().String())
+	return l, nil
+}
+
+// pass has the speaker inherit a listener.
+func (l *listening) pass(from net.Listener) error {
+	f, err := from.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return fmt.Errorf("pass a listener on: %w", err)
+	}
+	l.files = append(l.files, f)
+	return nil
+}
+
+// agentWords are the words of the filters that a request may have: those of a connection,
+// and none of an event, without which a reader would not know what became of it.
+var agentWords = []string{"pid", "comm", "uid", "exe", "parent", "cgroup", "unit", "container", "pod", "lport", "rport", "laddr", "raddr",
+	"netns", "role", "port", "addr", "4", "6"}
+
+// parseAgentFilter parses the filter of a request to the agent.
+func parseAgentFilter(words string) (*filter.Filter, error) {
+	l := filter.Language{Where: "the agent", Words: agentWords}
+	return l.ParseLine(words)
+}
+
+// agentFindings writes the answer to /v1/findings: the report of a doctor.
+func agentFindings(w io.Writer, s *session.Session, m *monitor.Sample) error {
+	start, err := s.Start()
+	if err != nil {
+		return err
+	}
+	r := doctor.Report{Version: version, Time: m.Now, Traced: true, Window: m.Status.Interval, Lost: s.LostTotal(), Findings: m.Findings,
+		Host: kernel.Host{Hostname: start.Start.Host, Release: start.Start.Kernel}}
+	return doctor.WriteJSON(w, r)
+}
+
+// agentPorts writes the answer to /v1/ports: the lines of twtrace ports -o json.
+func agentPorts(w io.Writer, s *session.Session, m *monitor.Sample) error {
+	t := output.NewTable(portsColumns...)
+	for i := range m.Pressure.Gauges {
+		g := &m.Pressure.Gauges[i]
+		t.Add(portsRow(g, m.Table.Totals.CloseWaitAt != 0, m.Now, s.NetNSName(g.NetNS))...)
+	}
+	return t.Write(w, output.JSON)
+}
