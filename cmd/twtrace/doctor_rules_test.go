@@ -355,7 +355,7 @@ func TestDoctorRulesTraced(t *testing.T) {
 		spaces = append(spaces, fmt.Sprint(a.ns.Inum()))
 	}
 	awaitTroubles(t, acts)
-	d, code := doctorJSON(t, "--window", "16s", "-N", strings.Join(spaces, ","))
+	d, code := doctorJSON(t, "--window", "12s", "-N", strings.Join(spaces, ","))
 	if code != 2 || d.Verdict != "crit" {
 		t.Errorf("exit code %d, verdict %s", code, d.Verdict)
 	}

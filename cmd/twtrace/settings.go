@@ -60,7 +60,9 @@ func (s *flagDefaults) find(verb, flag string) flagDefault { return s.byVerb[ver
 func verbFlags(app *cli.App) map[string][]cli.Flag {
 	all := make(map[string][]cli.Flag)
 	for _, c := range app.Commands {
-		all[c.Name] = c.Flags
+		if !slices.Contains(settable, c.Name) { // agent is a key, and what that command does is on its command line
+			all[c.Name] = c.Flags
+		}
 	}
 	return all
 }
@@ -229,7 +231,7 @@ func (s *flagDefaults) explain(c *cli.Context, verb, msg string) string {
 }
 
 // withoutSettings are the commands that work whatever the files have: they help to mend them.
-var withoutSettings = []string{"help", "version", "completion", completeVerb, "config", "explain"}
+var withoutSettings = []string{"agent", "help", "version", "completion", completeVerb, "config", "explain"}
 
 // usable is the error that keeps a command from its settings. Variables that name a flag
 // and set nothing are reported: whoever set them believes that they do.

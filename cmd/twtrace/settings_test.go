@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -105,7 +106,7 @@ func TestSettingsApply(t *testing.T) {
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"a: 1\nintervl: 2s\n":                    `:1: no key "a": the keys are after, ascii, `,
+		"a: 1\nintervl: 2s\n":                    `:1: no key "a": the keys are after, agent, ascii, `,
 		"utc: yes\nintervl: 2s\n":                `:2: no key "intervl"; did you mean interval?`,
 		"trce:\n  output: json\n":                `:1: no key "trce"; did you mean trace?`,
 		"trace:\n  outptu: json\n":               `:2: no key "outptu" of trace; did you mean output?`,
@@ -155,7 +156,7 @@ func TestForeignSettings(t *testing.T) {
 		if !strings.Contains(o.stdout, fmt.Sprintf("\n# %s: %s\n", path, want)) || o.code != exitOK {
 			t.Errorf("%s: want %s; %s%s", path, want, o.stdout, o.stderr)
 		}
-		if used := strings.Contains(o.stdout, "on       "+path); used != (path == good) {
+		if used := regexp.MustCompile(`(?m)\bon +` + regexp.QuoteMeta(path)).MatchString(o.stdout); used != (path == good) {
 			t.Errorf("%s: used: %v", path, used)
 		}
 	}
