@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -110,9 +109,7 @@ func (o *opened) serve(c *cli.Context, twin *sandbox.Twin, to speech, at []strin
 		note(c, "the agent %s", answers)
 		notify(daemon.SdNotifyReady + "\nSTATUS=" + answers)
 	}, func() { notify(daemon.SdNotifyWatchdog) })
-	gone := make(chan struct{})
 	go func() {
-		defer close(gone)
 		<-twin.Done()
 		o.Stop("agent")
 	}()
@@ -121,12 +118,11 @@ func (o *opened) serve(c *cli.Context, twin *sandbox.Twin, to speech, at []strin
 	notify(daemon.SdNotifyStopping)
 	_ = twin.Conn.CloseWrite() // the end of the stream, which ends the speaker
 	select {
-	case <-gone:
+	case <-twin.Done():
 	case <-time.After(drained):
+		twin.Kill()
 	}
-	killed, kill := context.WithCancel(context.Background())
-	kill()
-	if err := cmp.Or(twin.Stop(killed), traced); err != nil {
+	if err := cmp.Or(twin.Err(), traced); err != nil {
 		return err
 	}
 	return o.verdict(c)

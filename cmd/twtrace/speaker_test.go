@@ -19,8 +19,7 @@ import (
 // speaker is the process that answers for an agent.
 func (a *runningAgent) speaker() *os.Process {
 	a.t.Helper()
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", a.cmd.Process.Pid))
-	must(a.t, err)
+	var children []byte
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", a.cmd.Process.Pid))
 	must(a.t, err)
 	for _, task := range tasks { // the child is that of the thread that has started it
