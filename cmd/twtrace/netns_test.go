@@ -26,7 +26,7 @@ import (
 // tells the test's connections from others.
 func TestNamespacesComeAndGo(t *testing.T) {
 	t.Attr("row", "namespaces that come and go")
-	const each, warm = 5, 20
+	const each, warm, fewThreads = 5, 20, 8
 	namespaces := 200
 	if kerneltest.InVM() {
 		namespaces = 50 // each takes a second there
@@ -71,10 +71,11 @@ func TestNamespacesComeAndGo(t *testing.T) {
 		return begins >= made-hidden && ends >= made-hidden, fmt.Sprintf("%d begins and %d ends of %d", begins, ends, made)
 	})
 	// A survey is at most surveyEvery away from the last new namespace, and holds threads
-	// and descriptors while it runs.
+	// and descriptors while it runs. The runtime keeps a thread that it once made for a call
+	// that blocked; a leak would be one for each namespace.
 	kerneltest.Eventually(t, patience, func() (bool, string) {
 		now := usageOf(t, tr.cmd.Process.Pid)
-		return now.threads <= before.threads+2 && now.files <= before.files && now.memory <= before.memory+16<<20,
+		return now.threads <= before.threads+fewThreads && now.files <= before.files && now.memory <= before.memory+16<<20,
 			fmt.Sprintf("%+v, before %+v", now, before)
 	})
 	living := livingNetNS(t)
