@@ -128,6 +128,7 @@ enum loss {
 	LOSS_CAUGHT, /* transitions skipped by `state`, handled by those behind it */
 	LOSS_LATE,   /* promotions found at the end of TIME_WAIT only */
 	LOSS_ACCEPT, /* accepts skipped by the first program, handled by the second */
+	LOSS_BIRTH,  /* the same of births */
 	LOSS_MAX,
 };
 

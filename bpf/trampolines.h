@@ -57,22 +57,32 @@ static __always_inline int on_alloc(struct sock *sk, struct inet_timewait_sock *
 }
 
 /*
- * inet_twsk_hashdance() or, from 6.11 on, inet_twsk_hashdance_schedule(): a birth. Unlike
- * inet_twsk_alloc() they are called with softirqs off, so that no run is skipped.
+ * inet_twsk_hashdance() or, from 6.11 on, inet_twsk_hashdance_schedule(): a birth. They are
+ * called with softirqs off, so that no run is skipped before 7.0. Since then a program can be
+ * preempted: of two, the second takes the births that the first has not, of connections that
+ * are known.
  */
-static __always_inline int on_hashed(struct inet_timewait_sock *tw, struct sock *sk)
+static __always_inline int on_hashed(struct inet_timewait_sock *tw, struct sock *sk, bool caught)
 {
 	struct event e = { .time = bpf_ktime_get_ns() };
+	__u64 key;
 
 	if (!enabled || sk->sk_protocol != IPPROTO_TCP)
 		return 0;
+	e.cookie = cookie_of(tw); /* not the socket's: one made by now is not the mini-socket's */
+	key = e.cookie ?: address_of(tw);
+	if (caught) {
+		struct conn *c = conn_get(key);
+
+		if (!c || mini_of_conn(c) != MINI_NONE)
+			return 0;
+		count(LOSS_BIRTH);
+	}
 	tuple_of_sock(&e, &sk->__sk_common);
 	e.flags |= EVENT_STAMPS_KNOWN;
 	if (BPF_CORE_READ((struct tcp_sock *)sk, rx_opt.ts_recent_stamp))
 		e.flags |= EVENT_STAMPS;
-	/* Not the socket's: one made by now is not the mini-socket's. */
-	e.cookie = cookie_of(tw);
-	born(&e, e.cookie ?: address_of(tw), BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
+	born(&e, key, BPF_CORE_READ(tw, tw_substate) == TCP_FIN_WAIT2);
 	return 0;
 }
 

@@ -114,7 +114,13 @@ int BPF_PROG(twsk_alloc_caught, struct sock *sk, void *dr, int state, struct ine
 SEC("fentry/inet_twsk_hashdance_schedule")
 int BPF_PROG(twsk_hash, struct inet_timewait_sock *tw, struct sock *sk)
 {
-	return on_hashed(tw, sk);
+	return on_hashed(tw, sk, false);
+}
+
+SEC("fentry/inet_twsk_hashdance_schedule")
+int BPF_PROG(twsk_hash_caught, struct inet_timewait_sock *tw, struct sock *sk)
+{
+	return on_hashed(tw, sk, true);
 }
 
 SEC("fentry/tw_timer_handler")

@@ -186,9 +186,11 @@ func (a *account) of(tallies map[uint32]Tally, lost losses, misses map[string]ui
 	}
 	a.noRoom = lost[bpfLossLOSS_CONNS] + lost[bpfLossLOSS_NETNS] + lost[bpfLossLOSS_PROCS] + lost[bpfLossLOSS_FOLLOW]
 	out.lose(event.StageRing, lost[bpfLossLOSS_RING])
-	out.lose(event.StageTW, ledgerMisses(misses))
-	accepts := misses[bpfProgSockAccept] + misses[bpfProgMptcpAccept]
-	skipped := otherMisses(misses) - min(accepts, lost[bpfLossLOSS_ACCEPT]) // the second programs have handled these
+	// The second programs have handled some of what the first have skipped.
+	births := min(misses[bpfProgTwskHash], lost[bpfLossLOSS_BIRTH])
+	out.lose(event.StageTW, ledgerMisses(misses)-births)
+	accepts := min(misses[bpfProgSockAccept]+misses[bpfProgMptcpAccept], lost[bpfLossLOSS_ACCEPT])
+	skipped := otherMisses(misses) - accepts
 	if n := misses[bpfProgState]; n > lost[bpfLossLOSS_CAUGHT] {            // those behind it have handled the rest
 		skipped += n - lost[bpfLossLOSS_CAUGHT]
 	}

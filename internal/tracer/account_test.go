@@ -25,6 +25,8 @@ func TestAccount(t *testing.T) {
 			map[event.Stage]uint64{event.StageSkipped: 2}, 0},
 		{"starts and ends of TIME_WAIT", losses{}, map[string]uint64{bpfProgTimerStart: 1, bpfProgTwskHash: 2, bpfProgTimerCancel: 4},
 			map[event.Stage]uint64{event.StageTW: 7}, 0},
+		{"starts that another program caught", losses{bpfLossLOSS_BIRTH: 3}, map[string]uint64{bpfProgTwskHash: 4, bpfProgTwskHashCaught: 9},
+			map[event.Stage]uint64{event.StageTW: 1}, 0},
 		{"who accepts, aborts and fails", losses{}, map[string]uint64{bpfProgSockAccept: 1, bpfProgSockAbort: 2, bpfProgExitBind: 4},
 			map[event.Stage]uint64{event.StageSkipped: 7}, 0},
 		{"accepts that another program caught", losses{bpfLossLOSS_ACCEPT: 3},

@@ -198,7 +198,8 @@ const (
 	bpfLossLOSS_CAUGHT bpfLoss = 5
 	bpfLossLOSS_LATE   bpfLoss = 6
 	bpfLossLOSS_ACCEPT bpfLoss = 7
-	bpfLossLOSS_MAX    bpfLoss = 8
+	bpfLossLOSS_BIRTH  bpfLoss = 8
+	bpfLossLOSS_MAX    bpfLoss = 9
 )
 
 type bpfProc struct {
@@ -328,6 +329,7 @@ const (
 	bpfProgTwskDeschedule    = "twsk_deschedule"
 	bpfProgTwskExpire        = "twsk_expire"
 	bpfProgTwskHash          = "twsk_hash"
+	bpfProgTwskHashCaught    = "twsk_hash_caught"
 	bpfProgTwskKill          = "twsk_kill"
 	bpfProgTwskSegment       = "twsk_segment"
 	bpfProgTwskSegmentDone   = "twsk_segment_done"
@@ -428,6 +430,7 @@ type bpfProgramSpecs struct {
 	TwskDeschedule    *ebpf.ProgramSpec `ebpf:"twsk_deschedule"`
 	TwskExpire        *ebpf.ProgramSpec `ebpf:"twsk_expire"`
 	TwskHash          *ebpf.ProgramSpec `ebpf:"twsk_hash"`
+	TwskHashCaught    *ebpf.ProgramSpec `ebpf:"twsk_hash_caught"`
 	TwskKill          *ebpf.ProgramSpec `ebpf:"twsk_kill"`
 	TwskSegment       *ebpf.ProgramSpec `ebpf:"twsk_segment"`
 	TwskSegmentDone   *ebpf.ProgramSpec `ebpf:"twsk_segment_done"`
@@ -585,6 +588,7 @@ type bpfPrograms struct {
 	TwskDeschedule    *ebpf.Program `ebpf:"twsk_deschedule"`
 	TwskExpire        *ebpf.Program `ebpf:"twsk_expire"`
 	TwskHash          *ebpf.Program `ebpf:"twsk_hash"`
+	TwskHashCaught    *ebpf.Program `ebpf:"twsk_hash_caught"`
 	TwskKill          *ebpf.Program `ebpf:"twsk_kill"`
 	TwskSegment       *ebpf.Program `ebpf:"twsk_segment"`
 	TwskSegmentDone   *ebpf.Program `ebpf:"twsk_segment_done"`
@@ -625,6 +629,7 @@ func (p *bpfPrograms) Close() error {
 		p.TwskDeschedule,
 		p.TwskExpire,
 		p.TwskHash,
+		p.TwskHashCaught,
 		p.TwskKill,
 		p.TwskSegment,
 		p.TwskSegmentDone,

@@ -102,6 +102,8 @@ var hooks = []hook{
 		shows: "TIME_WAIT ends early", without: "early ends of TIME_WAIT"},
 	{program: bpfProgTwskHash, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, needed: true,
 		shows: "TIME_WAIT starts", without: "starts of TIME_WAIT"},
+	{program: bpfProgTwskHashCaught, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, preemptible: true,
+		shows: "TIME_WAIT starts while another start is preempted"},
 	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
 		shows: "TIME_WAIT is refused", without: "refusals"},
 	{program: bpfProgTwskAllocCaught, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
