@@ -191,7 +191,7 @@ func (a *account) of(tallies map[uint32]Tally, lost losses, misses map[string]ui
 	out.lose(event.StageTW, ledgerMisses(misses)-births)
 	accepts := min(misses[bpfProgSockAccept]+misses[bpfProgMptcpAccept], lost[bpfLossLOSS_ACCEPT])
 	skipped := otherMisses(misses) - accepts
-	if n := misses[bpfProgState]; n > lost[bpfLossLOSS_CAUGHT] {            // those behind it have handled the rest
+	if n := misses[bpfProgState]; n > lost[bpfLossLOSS_CAUGHT] { // those behind it have handled the rest
 		skipped += n - lost[bpfLossLOSS_CAUGHT]
 	}
 	out.lose(event.StageSkipped, skipped)

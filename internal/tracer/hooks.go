@@ -57,8 +57,9 @@ type hook struct {
 	calls, syscall bool
 }
 
-// hooks in the order of attaching, in which they also run: state_caught takes
-// what state has not signed for.
+// hooks in the order of attaching. Those of a tracepoint run in it: state_caught takes what
+// state has not signed for. Those of a trampoline run the other way round, the last that was
+// attached first, so there the one that catches what another has skipped stands before it.
 var hooks = []hook{
 	{program: bpfProgState, target: "inet_sock_set_state", needed: true,
 		shows: "who opens and who closes, lifetimes, closes without TIME_WAIT", without: "owners and lifetimes"},
@@ -81,12 +82,12 @@ var hooks = []hook{
 	{program: bpfProgTimerCancel, target: "timer_cancel", set: Timer, needed: true,
 		shows: "TIME_WAIT ends early", without: "early ends of TIME_WAIT"},
 
+	{program: bpfProgSockAcceptCaught, target: "inet_accept", set: Fentry, preemptible: true, shows: acceptPreempted},
+	{program: bpfProgMptcpAcceptCaught, target: "mptcp_stream_accept", set: Fentry, preemptible: true, shows: acceptPreempted},
 	{program: bpfProgSockAccept, target: "inet_accept", set: Fentry,
 		shows: "who accepts", without: "accepters (the closer or the listener is shown instead)"},
 	{program: bpfProgMptcpAccept, target: "mptcp_stream_accept", set: Fentry, // where there is MPTCP
 		shows: "who accepts on an MPTCP listener, as Go servers have"},
-	{program: bpfProgSockAcceptCaught, target: "inet_accept", set: Fentry, preemptible: true, shows: acceptPreempted},
-	{program: bpfProgMptcpAcceptCaught, target: "mptcp_stream_accept", set: Fentry, preemptible: true, shows: acceptPreempted},
 	{program: bpfProgSockAbort, target: "tcp_abort", set: Fentry,
 		shows: "TIME_WAIT ended by ss -K", without: "reason destroyed"},
 	{program: bpfProgTwskSegment, target: "tcp_timewait_state_process", set: Fentry, needed: true,
@@ -100,14 +101,14 @@ var hooks = []hook{
 		without: "ends with a namespace, on some kernels"},
 	{program: bpfProgTwskDeschedule, target: "inet_twsk_deschedule_put", set: Fentry, needed: true,
 		shows: "TIME_WAIT ends early", without: "early ends of TIME_WAIT"},
-	{program: bpfProgTwskHash, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, needed: true,
-		shows: "TIME_WAIT starts", without: "starts of TIME_WAIT"},
 	{program: bpfProgTwskHashCaught, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, preemptible: true,
 		shows: "TIME_WAIT starts while another start is preempted"},
-	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
-		shows: "TIME_WAIT is refused", without: "refusals"},
+	{program: bpfProgTwskHash, target: "inet_twsk_hashdance_schedule", once: "inet_twsk_hashdance", set: Fentry, needed: true,
+		shows: "TIME_WAIT starts", without: "starts of TIME_WAIT"},
 	{program: bpfProgTwskAllocCaught, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
 		shows: "refusals that arrive while one is handled", without: "nested refusals"},
+	{program: bpfProgTwskAlloc, target: "inet_twsk_alloc", set: Fentry, needed: true, idle: true,
+		shows: "TIME_WAIT is refused", without: "refusals"},
 
 	{program: bpfProgProcessFork, target: "sched_process_fork", follow: true, needed: true,
 		shows: "what followed processes start"},
