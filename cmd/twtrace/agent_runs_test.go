@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,15 +112,12 @@ func asNobody(t *testing.T, cmd *exec.Cmd, group uint32) *exec.Cmd {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o755))
-	from, err := os.Open("/proc/self/exe")
-	must(t, err)
-	defer from.Close()
-	to, err := os.OpenFile(filepath.Join(dir, "twtrace"), os.O_WRONLY|os.O_CREATE, 0o755)
-	must(t, err)
-	_, err = io.Copy(to, from)
-	must(t, err)
-	must(t, to.Close())
-	cmd.Path = to.Name()
+	cmd.Path = filepath.Join(dir, "twtrace")
+	// Not by this process: a child that it forks meanwhile would have the file open, and
+	// what is open for writing does not run.
+	if out, err := exec.Command("cp", "--", self(t), cmd.Path).CombinedOutput(); err != nil {
+		t.Fatalf("copy this program: %v: %s", err, out)
+	}
 	cmd.Dir = "/"
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{group}}
 	return cmd

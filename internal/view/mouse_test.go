@@ -126,9 +126,11 @@ func TestCopyFromWhy(t *testing.T) {
 	if got := <-notes.got; got != cure {
 		t.Errorf("a click copied %q", got)
 	}
-	p.Press("jyY") // the cursor is shown on the same row
-	if got := [2]string{<-notes.got, <-notes.got}; got != [2]string{cure, cureUndo} {
-		t.Errorf("y and Y copied %q", got)
+	for _, key := range []struct{ press, copies string }{{"jy", cure}, {"Y", cureUndo}} { // the cursor is shown on the same row
+		p.Press(key.press)
+		if got := <-notes.got; got != key.copies {
+			t.Errorf("%s copied %q", key.press, got)
+		}
 	}
 	p.Press("q")
 	if err := wait(); err != nil {
