@@ -101,10 +101,6 @@ func ownersServer(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(i + 1)}), 7100)
 }
 
-// fewWeak is how many owners may be known from less in the VM since 7.0, with no transition
-// counted as skipped: one of 3,992 was seen once, its accept() unknown. Why is not known.
-const fewWeak = 2
-
 // checkOwners wants 0 wrong owners. One that is right and known from less than it
 // could be takes a skipped transition, and a begin that is missing takes one that the trace
 // says the kernel has hidden.
@@ -141,11 +137,7 @@ func checkOwners(t *testing.T, tr *trace, ns *kerneltest.NS, truth map[uint64]wo
 		}
 	}
 	t.Logf("%d begins, %d wrong, %d known from less, %d transitions skipped", seen, wrong, weak, skipped)
-	few := 0
-	if emulated7(t) {
-		few = fewWeak
-	}
-	if wrong > 0 || weak > skipped+few {
+	if wrong > 0 || weak > skipped {
 		t.Errorf("%d wrong owners, %d known from less with %d transitions skipped", wrong, weak, skipped)
 	}
 	if missing := len(truth) - seen; missing > hidden {
