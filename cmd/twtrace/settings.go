@@ -211,6 +211,8 @@ func setDefault(f cli.Flag, s flagDefault) error {
 	switch f := f.(type) {
 	case *cli.StringFlag:
 		f.Value = s.value
+	case *cli.PathFlag:
+		f.Value = s.value
 	case *cli.BoolFlag:
 		switch strings.ToLower(s.value) {
 		case "true", "yes", "on", "1":

@@ -84,6 +84,13 @@ func (r *room) resize(size int) {
 	r.left.Broadcast()
 }
 
+// bounded is a listener that has no more connections than the agent has room for.
+func (a *agent) bounded(ln net.Listener) net.Listener {
+	r := newRoom(a.opt.MaxReaders + spareConns)
+	a.rooms = append(a.rooms, r)
+	return &boundedListener{Listener: ln, room: r}
+}
+
 // boundedListener has no more connections than there is room for: one more waits to be
 // accepted until another is closed.
 type boundedListener struct {

@@ -37,9 +37,7 @@ func (a *agent) serve(ln net.Listener, records bool) *http.Server {
 	mux.HandleFunc("GET /readyz", a.ready)
 	server := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience,
 		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(io.Discard, "", 0)}
-	r := newRoom(a.opt.MaxReaders + spareConns)
-	a.rooms = append(a.rooms, r)
-	go server.Serve(&boundedListener{Listener: ln, room: r})
+	go server.Serve(a.bounded(ln))
 	return server
 }
 
