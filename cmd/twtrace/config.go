@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -43,17 +44,24 @@ func runConfig(c *cli.Context) error {
 	if format != output.Text && format != output.Wide {
 		return nil
 	}
+	return s.writeFiles(c.App.Writer, "config")
+}
+
+// writeFiles writes which files there are, and what a command ignores.
+func (s *flagDefaults) writeFiles(w io.Writer, verb string) error {
 	lines := []string{""}
 	for _, f := range s.files {
 		lines = append(lines, fmt.Sprintf("# %s: %s", f.path, cmp.Or(f.ignored, fmt.Sprintf("%d set", len(f.keys)))))
 	}
-	for _, name := range s.ignored {
-		lines = append(lines, "# ignored "+name)
+	for _, line := range s.ignored {
+		if name, _, _ := strings.Cut(line, ":"); !s.uses(verb, name) {
+			lines = append(lines, "# ignored "+line)
+		}
 	}
 	for i, line := range lines {
 		lines[i] = string(output.Escape(nil, line))
 	}
-	_, err = fmt.Fprintln(c.App.Writer, strings.Join(lines, "\n"))
+	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
 }
 
@@ -62,7 +70,7 @@ func runConfig(c *cli.Context) error {
 func (s *flagDefaults) table(app *cli.App) *output.Table {
 	t := output.NewTable(output.TableColumn{Name: "key", Width: 15}, output.TableColumn{Name: "value", Width: 8},
 		output.TableColumn{Name: "from", Width: 8}, output.TableColumn{Name: "commands", Width: 8})
-	for _, name := range settable {
+	for _, name := range slices.Concat(settable, s.ofServe()) {
 		type line struct{ value, from string }
 		have := make(map[line][]string)
 		var order []line
@@ -90,4 +98,15 @@ func (s *flagDefaults) table(app *cli.App) *output.Table {
 		}
 	}
 	return t
+}
+
+// ofServe are the settings of serve alone that are set.
+func (s *flagDefaults) ofServe() (names []string) {
+	for name := range s.byVerb[serveVerb] {
+		if !slices.Contains(settable, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

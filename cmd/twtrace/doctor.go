@@ -110,7 +110,7 @@ func runDoctor(c *cli.Context) error {
 	}
 	switch {
 	case c.IsSet("read") || stream != nil:
-		err = replayDoctor(c, d, stream)
+		err = replayDoctor(c, d, o.Named != nil, stream)
 	case c.Bool("preflight"):
 		d.Preflight(c.String("btf"))
 	default:
@@ -263,8 +263,9 @@ func openDoctorTrace(c *cli.Context, named []kernel.NetNS) (*doctor.Trace, error
 	return &doctor.Trace{Session: s, Host: trace, Findings: doctor.TraceFindings(trace.Check())}, nil
 }
 
-// replayDoctor diagnoses trace files, or the past of an agent.
-func replayDoctor(c *cli.Context, d *doctor.Doctor, stream *agent.Stream) error {
+// replayDoctor diagnoses trace files, or the past of an agent and, if that is one of this
+// host, what the host shows beside it. named says that the user named network namespaces.
+func replayDoctor(c *cli.Context, d *doctor.Doctor, named bool, stream *agent.Stream) error {
 	s, err := openPast(c, wants{Options: session.Options{Narrow: true}, agent: agentAsk{past: allPast}}, stream)
 	if err != nil {
 		return err
@@ -277,5 +278,25 @@ func replayDoctor(c *cli.Context, d *doctor.Doctor, stream *agent.Stream) error 
 	if d.Report.File = strings.Join(names, ", "); stream != nil {
 		d.Report.File = "agent " + stream.Where
 	}
-	return d.Replay(c.Context, s.Session, s.host, s.files.From() != 0)
+	if stream == nil || !ofThisHost(c, s) {
+		return d.Replay(c.Context, s.Session, s.host, s.files.From() != 0)
+	}
+	if err := d.StartLocal(s.Filter().Active() && !named); err != nil {
+		return err
+	}
+	if err := d.Replay(c.Context, s.Session, s.host, s.files.From() != 0); err != nil {
+		return err
+	}
+	return d.EndLocal(c.Context)
+}
+
+// ofThisHost reports whether what this host shows now is a part of the diagnosis: an agent
+// traces the whole of it, or what was asked for, and nobody asks for a part of its past.
+func ofThisHost(c *cli.Context, s *opened) bool {
+	start, err := s.Start()
+	here, hereErr := kernel.ThisHost()
+	if err != nil || hereErr != nil || start.Start.BootID != here.BootID || c.IsSet("from") || c.IsSet("to") {
+		return false
+	}
+	return s.agent.Filter == "" || s.Filter().Active()
 }

@@ -84,7 +84,7 @@ func parseFilterFlags(c *cli.Context, s *spaces) (*filter.Filter, error) {
 	}
 	l := filterLanguage(c, s)
 	for _, w := range l.Has() {
-		if !c.IsSet(w.Name) {
+		if !c.IsSet(w.Name) && c.String(w.Name) == "" { // serve may have it from a file
 			continue
 		}
 		if err := l.Set(f, w.Name, c.String(w.Name)); err != nil {

@@ -96,6 +96,8 @@ func defaultOf(f cli.Flag) string {
 	switch f := f.(type) {
 	case *cli.StringFlag:
 		return cmp.Or(f.DefaultText, f.Value)
+	case *cli.PathFlag:
+		return cmp.Or(f.DefaultText, f.Value)
 	case *cli.IntFlag:
 		if f.Value != 0 || f.DefaultText != "" {
 			return cmp.Or(f.DefaultText, fmt.Sprint(f.Value))

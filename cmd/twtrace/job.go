@@ -14,6 +14,7 @@ import (
 const (
 	metaArgs     = "args"
 	metaSettings = "settings"
+	metaAround   = "around"
 	metaJob      = "job"
 	metaAttacher = "attacher"
 	metaFiles    = "files"

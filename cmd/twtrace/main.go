@@ -75,7 +75,7 @@ func runOver(trace attacher, args []string, stdout, stderr io.Writer) int {
 func runAmid(around surroundings, trace attacher, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
 	arranged, job := arrange(app, args)
-	app.Metadata = map[string]any{metaArgs: args, metaJob: job, metaAttacher: trace, metaSettings: readSettings(app, around)}
+	app.Metadata = map[string]any{metaArgs: args, metaJob: job, metaAttacher: trace, metaAround: around, metaSettings: readSettings(app, around)}
 	return conclude(app.Run(arranged), stderr)
 }
 

@@ -35,10 +35,12 @@ func serveCommand() *cli.Command {
 		Name:      "serve",
 		ArgsUsage: "[FILTER]",
 		Usage:     "trace all the time, keep the last minutes, and answer who comes late",
-		Description: "Stays in the foreground until SIGTERM. The other commands read what it remembers, as any member of\n" +
-			"group " + agent.Group + ".\n\n" + examples(
+		Description: "Stays in the foreground until SIGTERM; SIGHUP reads its settings again. The other commands read\n" +
+			"what it remembers, as any member of group " + agent.Group + ". Each flag may be a key below serve: in\n" +
+			systemSettings + ", or in the file of --config.\n\n" + examples(
 			"twtrace serve                       keep the last 15 minutes",
 			"twtrace serve --past 1h --past-bytes 256M   keep an hour, if it fits",
+			"twtrace serve --check-config        what would be in force, and where it comes from",
 			"twtrace agent status                what a running one has",
 			"twtrace doctor                      what is wrong, and was: from the past of the agent"),
 		Flags: slices.Concat(filterFlags(), tracerFlags(), stormFlags(), []cli.Flag{
@@ -48,6 +50,7 @@ func serveCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-readers", Value: agent.DefaultMaxReaders, Usage: "`N`: answer up to N readers of records at once", Category: categoryAgent},
 			&cli.StringFlag{Name: "listen", Usage: "`ADDR:PORT`: answer here too, with /metrics, but for records; on the loopback only", Category: categoryAgent},
 			&cli.StringFlag{Name: "user", Usage: "`USER`: the part that listens runs as this user, or UID:GID (default: twtrace, else nobody)", Category: categoryAgent},
+			&cli.BoolFlag{Name: "check-config", Usage: "print what flags, variables and files would set, check it, and exit; needs no root", Category: categoryAgent},
 			cmdlineFlag(),
 			durationFlag(),
 		}),
@@ -60,25 +63,22 @@ func serveCommand() *cli.Command {
 const pulse = 250 * time.Millisecond
 
 func runServe(c *cli.Context) error {
+	if c.Bool("check-config") {
+		return checkService(c)
+	}
 	defer catchSignals(c)()
-	to, err := parseServe(c)
-	if err != nil {
-		return err
-	}
-	churn, err := parseStorms(c)
-	if err != nil {
-		return err
-	}
-	user, err := sandbox.LookupUser(c.String("user"))
-	if err != nil {
-		return err
+	reload := catchReload(c)
+	defer reload.release()
+	to, wrong := parseService(c)
+	if len(wrong) > 0 {
+		return wrong[0]
 	}
 	listeners, err := listen(c)
 	if err != nil {
 		return err
 	}
 	defer listeners.Close()
-	s, err := openSession(c, wants{Options: session.Options{Storms: &churn}, quiet: true})
+	s, err := openSession(c, wants{Options: session.Options{Storms: &to.churn}, quiet: true})
 	if err != nil {
 		return err
 	}
@@ -87,16 +87,18 @@ func runServe(c *cli.Context) error {
 	if err := sandbox.Drop(kernel.TraceCaps() | sandbox.LaunchCaps); err != nil {
 		return err
 	}
-	twin, err := sandbox.Start(sandbox.Options{Command: speakerCommand, User: user, Files: listeners.files})
+	twin, err := sandbox.Start(sandbox.Options{Command: speakerCommand, User: to.user, Files: listeners.files})
 	if err != nil {
 		return err
 	}
 	defer twin.Conn.Close()
-	return s.serve(c, twin, to, listeners.at)
+	reload.session, reload.twin = s.Session, twin
+	return s.serve(c, reload, to.speech, listeners.at)
 }
 
 // serve has the speaker of an agent answer at some addresses, until one of the two ends.
-func (o *opened) serve(c *cli.Context, twin *sandbox.Twin, to speech, at []string) error {
+func (o *opened) serve(c *cli.Context, reload *reloader, to speech, at []string) error {
+	twin := reload.twin
 	to.Missing = twin.Report.Missing
 	if err := json.NewEncoder(twin.Conn).Encode(to); err != nil {
 		return fmt.Errorf("pass options to the speaker: %w", err)
@@ -108,7 +110,8 @@ func (o *opened) serve(c *cli.Context, twin *sandbox.Twin, to speech, at []strin
 		answers := "answers at " + strings.Join(at, " and ")
 		note(c, "the agent %s", answers)
 		notify(daemon.SdNotifyReady + "\nSTATUS=" + answers)
-	}, func() { notify(daemon.SdNotifyWatchdog) })
+		go reload.run()
+	}, func() { notify(daemon.SdNotifyWatchdog) }, reload.taken)
 	go func() {
 		<-twin.Done()
 		o.Stop("agent")
@@ -136,8 +139,8 @@ func notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
 func parseServe(c *cli.Context) (to speech, err error) {
 	to = speech{Version: version, Commit: commit, MaxReaders: c.Int("max-readers")}
-	if to.Past, err = positive(c, "past"); err != nil {
-		return to, err
+	if to.Past = c.Duration("past"); to.Past <= 0 {
+		return to, usagef("--past: bad duration %v: it must be above 0, such as 15m", to.Past)
 	}
 	bytes, err := parseSize(c.String("past-bytes"))
 	if err != nil || bytes < 1<<20 {

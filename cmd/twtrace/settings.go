@@ -40,8 +40,18 @@ var settable = []string{
 // outputIsContent are commands whose --output says what is in a file.
 var outputIsContent = []string{"record", "report"}
 
+// serveVerb is the command that takes all of its flags from settings: whoever starts it is
+// a file too, and what reads it says what it traces.
+const serveVerb = "serve"
+
+// notOfService are the flags of serve that say where settings are, and are none.
+var notOfService = []string{"config", "check-config"}
+
 // sets tells whether a flag of a command has a setting.
 func sets(verb, flag string) bool {
+	if verb == serveVerb {
+		return !slices.Contains(notOfService, flag)
+	}
 	return slices.Contains(settable, flag) && !slices.Contains(withoutSettings, verb) && !(flag == "output" && slices.Contains(outputIsContent, verb))
 }
 
@@ -134,13 +144,42 @@ func (s *flagDefaults) readVariables(flags map[string][]cli.Flag, environ []stri
 			continue
 		}
 		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, variablePrefix), "_", "-"))
+		k := key{flag: flag, flagDefault: flagDefault{value, name}}
 		if slices.Contains(settable, flag) && name == variableOf(flag) {
-			s.add(flags, key{flag: flag, flagDefault: flagDefault{value, name}})
+			s.add(flags, k)
 			continue
+		}
+		if of := settingOfServe(flags, flag); of != notServed && name == variableOf(flag) {
+			k.verb = serveVerb
+			if s.add(flags, k); of == servedAlone {
+				continue
+			}
 		}
 		s.ignored = append(s.ignored, name+": "+whyNot(flags, flag))
 	}
 	slices.Sort(s.ignored)
+}
+
+// servedBy says whose flag of serve a name is.
+type servedBy int
+
+const (
+	notServed   servedBy = iota // it is none, or has no setting
+	servedAlone                 // no other command has it
+	servedToo                   // others have it, and take it from the command line only
+)
+
+// settingOfServe says whether a name that is in no list of settings is one of serve.
+func settingOfServe(flags map[string][]cli.Flag, name string) servedBy {
+	if !hasFlag(flags[serveVerb], name) || !sets(serveVerb, name) {
+		return notServed
+	}
+	for verb, all := range flags {
+		if verb != serveVerb && hasFlag(all, name) {
+			return servedToo
+		}
+	}
+	return servedAlone
 }
 
 const onCommandLine = "given on the command line only"
@@ -171,6 +210,8 @@ func setDefault(f cli.Flag, s flagDefault) error {
 	}
 	switch f := f.(type) {
 	case *cli.StringFlag:
+		f.Value = s.value
+	case *cli.PathFlag:
 		f.Value = s.value
 	case *cli.BoolFlag:
 		switch strings.ToLower(s.value) {
@@ -233,6 +274,16 @@ func (s *flagDefaults) explain(c *cli.Context, verb, msg string) string {
 // withoutSettings are the commands that work whatever the files have: they help to mend them.
 var withoutSettings = []string{"agent", "help", "version", "completion", completeVerb, "config", "explain"}
 
+// uses reports whether a command takes a setting from a variable.
+func (s *flagDefaults) uses(verb, variable string) bool {
+	for _, set := range s.byVerb[verb] {
+		if set.from == variable {
+			return true
+		}
+	}
+	return false
+}
+
 // usable is the error that keeps a command from its settings. Variables that name a flag
 // and set nothing are reported: whoever set them believes that they do.
 func (s *flagDefaults) usable(c *cli.Context, verb string) error {
@@ -240,6 +291,9 @@ func (s *flagDefaults) usable(c *cli.Context, verb string) error {
 		return nil
 	}
 	for _, line := range s.ignored {
+		if name, _, _ := strings.Cut(line, ":"); s.uses(verb, name) {
+			continue
+		}
 		if strings.HasSuffix(line, onCommandLine) || strings.Contains(line, onCommandLine+":") {
 			note(c, "ignored %s", line)
 		}

@@ -217,7 +217,13 @@ func (f *settingsFile) known(flags map[string][]cli.Flag, verb string, name *yam
 		names = slices.Concat(names, verbs)
 	}
 	if hasFlag(slices.Concat(flags[verb], allFlags(flags)), name.Value) && (verb == "" || hasFlag(flags[verb], name.Value)) {
-		return f.bad(name, "%q is no key: %s", name.Value, whyNot(flags, name.Value))
+		switch of := settingOfServe(flags, name.Value); {
+		case verb != "" || of == notServed:
+			return f.bad(name, "%q is no key: %s", name.Value, whyNot(flags, name.Value))
+		case of == servedAlone:
+			return f.bad(name, "%q is a key of serve: write it below %s:", name.Value, serveVerb)
+		}
+		return f.bad(name, "%q is no key: %s; for serve, write it below %s:", name.Value, whyNot(flags, name.Value), serveVerb)
 	}
 	if near := nearest(name.Value, names); near != nil {
 		return f.bad(name, "no key %q%s%s", name.Value, of, didYouMean(near))

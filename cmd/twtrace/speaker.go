@@ -51,6 +51,7 @@ type speech struct {
 const (
 	speakerReady = 'r' // it answers requests
 	speakerBeat  = 'b' // it has made another sample
+	speakerTook  = 't' // it has taken new bounds
 )
 
 // Files that a speaker inherits.
@@ -87,12 +88,27 @@ func beSpeaker() error {
 		ParseFilter: parseAgentFilter, Findings: agentFindings, Ports: agentPorts,
 		Web: listeners[speakerWeb], Metrics: page, Watch: page.watch,
 		Ready: func() { tell(speakerReady) }, Beat: func() { tell(speakerBeat) },
+		Change: bounds(s.Orders), Changed: func() { tell(speakerTook) },
 		Talk: func(format string, a ...any) { fmt.Fprintf(os.Stderr, "twtrace: "+format+"\n", a...) }}
 	err = agent.Run(ctx, in, listeners[speakerSocket], o)
 	if gone := context.Cause(ctx); errors.Is(gone, sandbox.ErrTracerGone) {
 		return gone
 	}
 	return err
+}
+
+// bounds are the orders of the tracer: each is new bounds.
+func bounds(orders <-chan json.RawMessage) <-chan agent.Bounds {
+	all := make(chan agent.Bounds)
+	go func() {
+		for order := range orders {
+			var b agent.Bounds
+			if err := json.Unmarshal(order, &b); err == nil { // of the same program
+				all <- b
+			}
+		}
+	}()
+	return all
 }
 
 // metricsPage answers /metrics, once there is a session.
@@ -127,7 +143,7 @@ func (p *metricsPage) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 }
 
 // hear calls back for what the speaker sends, until its end.
-func hear(conn io.Reader, ready, beat func()) {
+func hear(conn io.Reader, ready, beat, took func()) {
 	in := bufio.NewReader(conn)
 	for {
 		word, err := in.ReadByte()
@@ -138,6 +154,8 @@ func hear(conn io.Reader, ready, beat func()) {
 			ready()
 		case word == speakerBeat:
 			beat()
+		case word == speakerTook:
+			took()
 		}
 	}
 }

@@ -55,6 +55,10 @@ type Options struct {
 	// wants to.
 	Metrics http.Handler
 	Watch   func(*session.Session) (each func(*event.Event), observe func(*monitor.Sample))
+	// Change has new bounds, and Changed is called when they are in force; nil if they never
+	// change.
+	Change  <-chan Bounds
+	Changed func()
 	// Missing is what the kernel does not confine of this process, in words.
 	Missing []string
 	// Ready is called once, when the agent answers requests; nil if nobody asks. Beat is
@@ -84,6 +88,9 @@ func (o *Options) defaults() {
 	if o.Ready == nil {
 		o.Ready = func() {}
 	}
+	if o.Changed == nil {
+		o.Changed = func() {}
+	}
 	if o.Beat == nil {
 		o.Beat = func() {}
 	}
@@ -109,6 +116,9 @@ type agent struct {
 	samples atomic.Pointer[sampled]
 	started atomic.Pointer[event.StartInfo]
 	ended   chan struct{} // closed when the stream is over
+	rooms   []*room       // of the listeners
+
+	maxReaders atomic.Int64
 
 	mu      sync.Mutex
 	readers map[*reader]struct{}
@@ -135,10 +145,12 @@ func Run(ctx context.Context, stream io.Reader, ln net.Listener, o Options) erro
 	o.defaults()
 	a := &agent{opt: o, began: time.Now(), past: newPast(o.Past, o.PastBytes), cuts: make(chan chan *cut, o.MaxReaders),
 		ended: make(chan struct{}), readers: make(map[*reader]struct{})}
+	a.maxReaders.Store(int64(o.MaxReaders))
 	servers := []*http.Server{a.serve(ln, true)}
 	if o.Web != nil {
 		servers = append(servers, a.serve(o.Web, false))
 	}
+	go a.change()
 	err := a.read(ctx, stream)
 	close(a.ended)
 	a.past.end()

@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -38,7 +37,7 @@ func (a *agent) serve(ln net.Listener, records bool) *http.Server {
 	mux.HandleFunc("GET /readyz", a.ready)
 	server := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience,
 		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(io.Discard, "", 0)}
-	go server.Serve(&boundedListener{Listener: ln, room: make(chan struct{}, a.opt.MaxReaders+spareConns)})
+	go server.Serve(a.bounded(ln))
 	return server
 }
 
@@ -167,36 +166,8 @@ func (a *agent) status(w http.ResponseWriter, _ *http.Request) {
 		s.Drift, s.Remarks = append(s.Drift, m.drift...), append(s.Remarks, m.remarks...)
 	}
 	a.mu.Lock()
-	s.Readers = readersStatus{Now: len(a.readers), Max: a.opt.MaxReaders, Refused: a.refused, CutOff: a.cutOff, Missed: a.missed}
+	s.Readers = readersStatus{Now: len(a.readers), Max: int(a.maxReaders.Load()), Refused: a.refused, CutOff: a.cutOff, Missed: a.missed}
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(s) // an error is that of the connection
-}
-
-// boundedListener has no more connections than there is room for: one more waits to be
-// accepted until another is closed.
-type boundedListener struct {
-	net.Listener
-	room chan struct{}
-}
-
-func (l *boundedListener) Accept() (net.Conn, error) {
-	l.room <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
-	}
-	return &boundedConn{Conn: c, leave: func() { <-l.room }}, nil
-}
-
-type boundedConn struct {
-	net.Conn
-	once  sync.Once
-	leave func()
-}
-
-func (c *boundedConn) Close() error {
-	c.once.Do(c.leave)
-	return c.Conn.Close()
 }

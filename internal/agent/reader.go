@@ -89,7 +89,7 @@ func (a *agent) stream(w http.ResponseWriter, q *http.Request) {
 	r := &reader{out: http.NewResponseController(w)}
 	if !a.enter(r) {
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, fmt.Sprintf("%d readers already: --max-readers", a.opt.MaxReaders), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("%d readers already: --max-readers", a.maxReaders.Load()), http.StatusServiceUnavailable)
 		return
 	}
 	defer a.leave(r)
@@ -290,7 +290,7 @@ func (a *agent) countCutOff(r *reader) (lost uint64) {
 func (a *agent) enter(r *reader) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.readers) >= a.opt.MaxReaders {
+	if int64(len(a.readers)) >= a.maxReaders.Load() {
 		a.refused++
 		return false
 	}

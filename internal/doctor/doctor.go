@@ -74,6 +74,8 @@ type Doctor struct {
 	opt    Options
 	before map[uint32]advice.Counted // the counters at the start
 	closed []kernel.NetNS            // whose counters could not be read
+	local  *local                    // nil but beside an agent of this host
+	kept   []advice.Facts            // of a recording: those that the report is of
 }
 
 // New returns a Doctor.
@@ -131,15 +133,8 @@ func (d *Doctor) conclude(facts []advice.Facts) {
 	for i := range facts {
 		facts[i].Clock = d.opt.Clock
 	}
-	found := advice.Diagnose(facts...)
-	if d.Report.NotSeen() != "" {
-		for i := range found {
-			if found[i].ID == "TW000" {
-				found[i].Title = "TIME_WAIT is not the problem in what was read"
-			}
-		}
-	}
-	d.Report.Findings = append(kept, found...)
+	d.Report.Findings = append(kept, advice.Diagnose(facts...)...)
+	d.scoped()
 	d.Report.Spaces = nil
 	for _, f := range facts {
 		if f.NetNS.Inum != 0 {
@@ -147,6 +142,15 @@ func (d *Doctor) conclude(facts []advice.Facts) {
 		}
 		d.Report.Time = f.Time
 		d.Report.Window = max(d.Report.Window, f.Window)
+	}
+}
+
+// scoped has the verdict that nothing is wrong be about what was read, if that is not all.
+func (d *Doctor) scoped() {
+	for i := range d.Report.Findings {
+		if x := &d.Report.Findings[i]; x.ID == verdictOK && d.Report.NotSeen() != "" {
+			x.Title = "TIME_WAIT is not the problem in what was read"
+		}
 	}
 }
 

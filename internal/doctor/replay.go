@@ -19,7 +19,7 @@ import (
 
 // Replay makes a diagnosis of a recording, window by window. It reports the last of the
 // worst ones. fromNow leaves out what the recording has from before the part that is
-// asked for.
+// asked for. Between StartLocal and EndLocal the recording is that of an agent of this host.
 func (d *Doctor) Replay(ctx context.Context, s *session.Session, h diagnose.Host, fromNow bool) error {
 	start, err := s.Start()
 	if err != nil {
@@ -73,11 +73,16 @@ func fullestOf(s *session.Session) func(*pressure.Reading) []uint32 {
 func (d *Doctor) keepWorse(facts []advice.Facts, now time.Time) {
 	before := d.Report
 	before.Findings = slices.Clone(before.Findings)
+	if d.local != nil {
+		d.local.completeBy(d.before, facts)
+	}
 	d.conclude(facts)
 	d.Report.Time, d.Report.Window = now, d.opt.Window
 	if worse(&before, &d.Report) {
 		d.Report = before
+		return
 	}
+	d.kept = facts
 }
 
 // worse reports whether a is worse than b: by the worst finding, then by how many of

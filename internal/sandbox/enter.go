@@ -15,7 +15,7 @@ import (
 
 // Descriptors of a speaker, as Start arranges them.
 const (
-	lifelineFD = 3 // from Start: the hello, the word to stop; its end is the tracer's
+	lifelineFD = 3 // from Start: the hello, orders, the word to stop; its end is the tracer's
 	connFD     = 4 // Speaker.Conn
 	filesFD    = 5 // Speaker.Files, one after the other
 )
@@ -53,6 +53,9 @@ type Speaker struct {
 	Files []*os.File
 	// Report is how this process is confined.
 	Report Report
+	// Orders are those of Twin.Order. One that nobody has taken when the next comes is lost: the
+	// last one counts.
+	Orders <-chan json.RawMessage
 }
 
 // Requested reports whether Start has started this process with the hidden command. Anybody
@@ -100,7 +103,9 @@ func Enter(ctx context.Context) (context.Context, *Speaker, error) {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	go follow(in, cancel)
+	orders := make(chan json.RawMessage, 1)
+	s.Orders = orders
+	go follow(in, orders, cancel)
 	return ctx, s, nil
 }
 
@@ -154,16 +159,18 @@ func confine(h *hello) (filterLength int, err error) {
 	return confineCalls(h.Grants)
 }
 
-// follow waits for the word to stop, and for the end of the tracer.
-func follow(in *json.Decoder, cancel context.CancelCauseFunc) {
+// follow waits for orders, for the word to stop, and for the end of the tracer.
+func follow(in *json.Decoder, orders chan json.RawMessage, cancel context.CancelCauseFunc) {
 	stopped := false
 	for {
-		var word string
+		var word json.RawMessage
 		err := in.Decode(&word)
 		if err == nil {
-			if word == stopWord {
+			if string(word) == `"`+stopWord+`"` {
 				stopped = true
 				cancel(ErrStopped)
+			} else {
+				replace(orders, word)
 			}
 			continue
 		}
@@ -179,4 +186,14 @@ func follow(in *json.Decoder, cancel context.CancelCauseFunc) {
 		}
 		os.Exit(1)
 	}
+}
+
+// replace puts an order into the place of one that nobody has taken: who takes no orders
+// does not keep this process from noticing the end of the tracer.
+func replace(orders chan json.RawMessage, order json.RawMessage) {
+	select {
+	case <-orders:
+	default:
+	}
+	orders <- order // there is room: nobody else sends
 }

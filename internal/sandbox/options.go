@@ -50,8 +50,8 @@ type Options struct {
 
 // check reports what no speaker may have.
 func (o *Options) check() error {
-	if o.User.UID == 0 || o.User.GID == 0 {
-		return fmt.Errorf("the speaker cannot run as uid %d, gid %d: it has to be another user and group than root", o.User.UID, o.User.GID)
+	if err := o.User.Check(); err != nil {
+		return err
 	}
 	if uint64(o.User.UID) == uint64(os.Geteuid()) {
 		return fmt.Errorf("the speaker cannot run as uid %d: that is the tracer's", o.User.UID)
@@ -77,6 +77,14 @@ const dnsPort = 53
 type User struct {
 	UID, GID uint32
 	Groups   []uint32 // supplementary groups; usually nil
+}
+
+// Check reports what no speaker may run as.
+func (u User) Check() error {
+	if u.UID == 0 || u.GID == 0 {
+		return fmt.Errorf("the speaker cannot run as uid %d, gid %d: it has to be another user and group than root", u.UID, u.GID)
+	}
+	return nil
 }
 
 // defaultUsers are tried in this order. The package makes the first; the second exists

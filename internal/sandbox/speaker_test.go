@@ -78,6 +78,8 @@ func (s *Speaker) do(o order) (string, error) {
 	switch o.Do {
 	case "report":
 		return "", nil
+	case "order":
+		return string(<-s.Orders), nil
 	case "read":
 		text, err := os.ReadFile(o.Path)
 		return string(text), err

@@ -228,6 +228,7 @@ type Twin struct {
 
 	process  *os.Process
 	lifeline *net.UnixConn
+	sending  sync.Mutex // of the lifeline
 	stop     sync.Once
 	done     chan struct{}
 	err      error // set before done is closed

@@ -255,6 +255,38 @@ func TestSpeakerKilled(t *testing.T) {
 	}
 }
 
+// TestOrder: a speaker gets orders beside its connection. The last of those that it has not
+// taken counts, and none keeps it from the word to stop.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	twin := speaker(t, Options{})
+	for _, n := range []int{1, 2, 3} {
+		if err := twin.Order(map[string]int{"n": n}); err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			twin.succeeds(t, order{Do: "order"}, `{"n":1}`)
+		}
+	}
+	kerneltest.Eventually(t, timeout, func() (bool, string) {
+		got := twin.does(t, order{Do: "order"}).Out
+		return got == `{"n":3}`, "the last order is " + got
+	})
+	for range 100 {
+		if err := twin.Order([]int{1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := twin.Stop(ctx); err != nil {
+		t.Errorf("a stop after orders that nobody took: %v", err)
+	}
+	if err := twin.Order(1); err == nil {
+		t.Error("an order to a speaker that has ended is no error")
+	}
+}
+
 // TestStop: a speaker ends as it likes, and one that does not, is killed.
 func TestStop(t *testing.T) {
 	t.Parallel()

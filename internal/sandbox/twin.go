@@ -29,7 +29,7 @@ func (t *Twin) Err() error {
 // when ctx is. It returns as Err does.
 func (t *Twin) Stop(ctx context.Context) error {
 	t.stop.Do(func() {
-		_ = json.NewEncoder(t.lifeline).Encode(stopWord) // it may have ended
+		_ = t.send(stopWord) // it may have ended
 	})
 	select {
 	case <-t.done:
@@ -37,6 +37,22 @@ func (t *Twin) Stop(ctx context.Context) error {
 		t.Kill()
 	}
 	return t.Err()
+}
+
+// Order passes an order on to Speaker.Orders, as JSON. It is no string: those are words of
+// this package.
+func (t *Twin) Order(order any) error {
+	if err := t.send(order); err != nil {
+		return fmt.Errorf("pass an order to the speaker: %w", err)
+	}
+	return nil
+}
+
+// send sends a word or an order, whole.
+func (t *Twin) send(v any) error {
+	t.sending.Lock()
+	defer t.sending.Unlock()
+	return json.NewEncoder(t.lifeline).Encode(v)
 }
 
 // Kill ends the speaker at once. It needs CAP_KILL; without it the end of the socket pair

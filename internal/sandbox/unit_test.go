@@ -85,8 +85,8 @@ func TestUnitVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	// systemd asks for the program, which is not installed here.
-	const program = "ExecStart=/usr/bin/twtrace serve\n"
-	here := strings.Replace(string(text), program, "ExecStart=/bin/true\n", 1)
+	const program = "=/usr/bin/twtrace serve"
+	here := strings.ReplaceAll(string(text), program, "=/bin/true")
 	if here == string(text) {
 		t.Fatalf("the unit lacks %q", program)
 	}

@@ -135,3 +135,17 @@ func TestStorms(t *testing.T) {
 		t.Errorf("%v, want %v", err, stop)
 	}
 }
+
+// TestSetStorms: what a storm is changes while a session runs, if it looks for any.
+func TestSetStorms(t *testing.T) {
+	limits := map[uint32]kernel.Limits{testNetNS: sessiontest.Limits(28000)}
+	for _, asked := range []*storm.Options{{}, nil} {
+		s := newSession(t, &sessiontest.Source{Events: churn(20 * time.Second), ByNetNS: limits, Until: start.Add(80 * time.Second)}, session.Options{Storms: asked})
+		s.SetStorms(storm.Options{Rate: 1e6})
+		for _, e := range run(t, s).events {
+			if e.Storm != nil && e.Reason == event.Churn {
+				t.Errorf("found %v of %v", e.Kind, e.Reason)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/conn"
@@ -15,7 +16,8 @@ type stormWatch struct {
 	meter    *pressure.Meter
 	detector *storm.Detector
 	snapshot conn.Snapshot
-	due      int64 // ns since the epoch
+	due      int64                         // ns since the epoch
+	next     atomic.Pointer[storm.Options] // that are to be in force, nil if nothing changes
 }
 
 // stormInterval is the time between two searches for storms.
@@ -39,6 +41,9 @@ func (w *stormWatch) tick(now time.Time, found func(*event.Event) error) error {
 		return nil
 	}
 	w.due = at + int64(stormInterval)
+	if o := w.next.Swap(nil); o != nil {
+		w.detector.Set(*o)
+	}
 	w.table.SnapshotLimited(at, &w.snapshot)
 	r := w.meter.Measure(&w.snapshot)
 	for _, e := range w.detector.Tick(&r) {
@@ -47,4 +52,12 @@ func (w *stormWatch) tick(now time.Time, found func(*event.Event) error) error {
 		}
 	}
 	return nil
+}
+
+// SetStorms changes what a storm is, within a second, for those that last too. Any
+// goroutine may call it. It does nothing in a session that looks for no storms.
+func (s *Session) SetStorms(o storm.Options) {
+	if s.storms != nil {
+		s.storms.next.Store(&o)
+	}
 }

@@ -52,10 +52,17 @@ type Detector struct {
 
 // New returns a detector.
 func New(o Options) *Detector {
+	d := &Detector{storms: make(map[key]*storm), groups: newGroups()}
+	d.Set(o)
+	return d
+}
+
+// Set changes the options. Storms that last go on, and are judged by these.
+func (d *Detector) Set(o Options) {
 	o.ShortLived = cmp.Or(o.ShortLived, DefaultShortLived)
 	o.Rate = cmp.Or(o.Rate, DefaultRate)
 	o.Window = min(cmp.Or(o.Window, DefaultWindow), MaxWindow)
-	return &Detector{opt: o, storms: make(map[key]*storm), groups: newGroups()}
+	d.opt = o
 }
 
 // key names a storm.

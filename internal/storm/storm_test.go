@@ -85,6 +85,27 @@ func until(rate float64, end time.Duration) func(time.Duration) float64 {
 	}
 }
 
+// TestSet: other options are in force from the next tick on, for a storm that lasts, too.
+func TestSet(t *testing.T) {
+	c := client("steady", there, until(40, 5*time.Minute))
+	c.RemoteCloses = true
+	s := newScene(Options{}, c)
+	s.run(time.Minute)
+	if words := s.words(); len(words) != 0 {
+		t.Errorf("40/s is a storm by default: %q", words)
+	}
+	s.detector.Set(Options{Rate: 20})
+	s.run(time.Minute)
+	if words := s.words(); len(words) != 1 || words[0] != "storm_start churn warn steady" {
+		t.Errorf("40/s, a storm is 20/s: %q", words)
+	}
+	s.detector.Set(Options{})
+	s.run(2 * time.Minute)
+	if words := s.words(); len(words) != 2 || words[1] != "storm_end churn warn steady" {
+		t.Errorf("40/s, a storm is 100/s again: %q", words)
+	}
+}
+
 // onOff is a rate that comes and goes every five seconds, until the end.
 func onOff(rate float64, end time.Duration) func(time.Duration) float64 {
 	return func(t time.Duration) float64 {
