@@ -93,6 +93,7 @@ func (a *agent) stream(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	defer a.leave(r)
+	_ = r.out.SetReadDeadline(time.Time{}) // the time for the request: the reader stays
 	if wish.filter != nil {
 		if r.records, err = record.NewSelector(wish.filter.Match); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
