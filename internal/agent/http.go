@@ -17,9 +17,9 @@ import (
 // Bounds of what strangers may ask of the server.
 const (
 	maxHeaderBytes  = 16 << 10
-	requestPatience = 5 * time.Second // with the body that it may have, to be refused
-	idlePatience    = time.Minute
-	spareConns      = 48 // connections beside those of the readers
+	requestPatience = 5 * time.Second  // with the body that it may have, to be refused
+	idlePatience    = 10 * time.Second // an idle connection takes the place of another client's
+	spareConns      = 48               // connections beside those of the readers
 )
 
 // serve answers those who connect to the Unix socket, which only the group may.
@@ -37,6 +37,7 @@ func (a *agent) bounded(ln net.Listener) net.Listener {
 // server answers all that an agent is asked, and /v1/stream as given.
 func (a *agent) server(stream http.HandlerFunc) *http.Server {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.index)
 	mux.HandleFunc("GET /v1/stream", stream)
 	if a.opt.Metrics != nil {
 		mux.Handle("GET /metrics", a.opt.Metrics)
@@ -53,9 +54,14 @@ func (a *agent) server(stream http.HandlerFunc) *http.Server {
 		WriteTimeout: writePatience, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(io.Discard, "", 0)}
 }
 
-// withoutBody refuses requests that have a body: it could take for ever to come.
+// withoutBody refuses requests that have a body: none here needs one. No answer makes a
+// browser load or run anything, unless the web configuration has another policy.
 func withoutBody(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if w.Header().Get("Content-Security-Policy") == "" {
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		}
 		if q.ContentLength != 0 {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "no request here has a body", http.StatusBadRequest)

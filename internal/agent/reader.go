@@ -56,7 +56,7 @@ func (a *agent) parseWish(q url.Values) (w wish, err error) {
 		value := values[len(values)-1]
 		switch {
 		case len(values) > 1:
-			return w, fmt.Errorf("%s is given %d times", name, len(values))
+			return w, fmt.Errorf("%q is given %d times", name, len(values))
 		case name == "past" && value == "0":
 		case name == "past":
 			if w.past, err = time.ParseDuration(value); err != nil || w.past < 0 {
