@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twtrace/twtrace/internal/filter"
+	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/record"
 )
 
@@ -70,7 +71,7 @@ func (a *agent) parseWish(q url.Values) (w wish, err error) {
 			return w, errors.New("filter: this agent takes none")
 		case name == "filter":
 			if w.filter, err = a.opt.ParseFilter(value); err != nil {
-				return w, fmt.Errorf("filter: %w", err)
+				return w, fmt.Errorf("filter: %s", output.Escape(nil, err.Error())) // it quotes the filter as it came
 			}
 		default:
 			return w, fmt.Errorf("no parameter %q: use past, live or filter", name)
