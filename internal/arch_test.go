@@ -62,9 +62,9 @@ var rules = []rule{{
 	target: below(module + "internal/monitor"),
 	only:   []string{"cmd/...", "internal/agent", "internal/doctor", "internal/metrics"},
 }, {
-	why:    "one package knows Prometheus",
+	why:    "one package knows Prometheus, and the one that answers for it how exporters are configured",
 	target: below("github.com/prometheus"),
-	only:   []string{"internal/metrics"},
+	only:   []string{"internal/agent", "internal/metrics"},
 }, {
 	why:    "metrics are for the commands that serve them",
 	target: below(module + "internal/metrics"),

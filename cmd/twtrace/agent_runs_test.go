@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,9 @@ func serveAgentAt(t *testing.T, socket string, args ...string) *runningAgent {
 	t.Helper()
 	if set := os.Getenv(hooksVariable); set != "" {
 		args = append(args, "--hooks", set)
+	}
+	if !slices.Contains(args, "--listen") {
+		args = append(args, "--listen", "off") // there is one such port, and many tests
 	}
 	a := &runningAgent{t: t, socket: socket}
 	a.cmd = exec.Command(shipped(t), append([]string{"serve", "--socket", a.socket}, args...)...)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,7 +47,8 @@ func serveCommand() *cli.Command {
 			&cli.DurationFlag{Name: "past", Value: agent.DefaultPast, Usage: "keep the records of the last `TIME`", Category: categoryAgent},
 			&cli.StringFlag{Name: "past-bytes", Value: fmt.Sprintf("%dM", agent.DefaultPastBytes>>20), Usage: "`SIZE`: keep up to SIZE of compressed records", Category: categoryAgent},
 			&cli.IntFlag{Name: "max-readers", Value: agent.DefaultMaxReaders, Usage: "`N`: answer up to N readers of records at once", Category: categoryAgent},
-			&cli.StringFlag{Name: "listen", Usage: "`ADDR:PORT`: answer here too, with /metrics, but for records; on the loopback only", Category: categoryAgent},
+			&cli.StringFlag{Name: "listen", Value: defaultListen, Usage: "`ADDR:PORT`: answer over TCP too, beyond the loopback only with TLS; or off", Category: categoryAgent},
+			&cli.PathFlag{Name: "web-config", Usage: "`FILE`: TLS, client certificates and passwords, as for Prometheus exporters", Category: categoryAgent},
 			&cli.StringFlag{Name: "user", Usage: "`USER`: the part that listens runs as this user, or UID:GID (default: twtrace, else nobody)", Category: categoryAgent},
 			&cli.BoolFlag{Name: "check-config", Usage: "print what flags, variables and files would set, check it, and exit; needs no root", Category: categoryAgent},
 			cmdlineFlag(),
@@ -73,7 +73,7 @@ func runServe(c *cli.Context) error {
 	if len(wrong) > 0 {
 		return wrong[0]
 	}
-	listeners, err := listen(c)
+	listeners, err := listen(c, &to.web)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func runServe(c *cli.Context) error {
 	if err := sandbox.Drop(kernel.TraceCaps() | sandbox.LaunchCaps); err != nil {
 		return err
 	}
-	twin, err := sandbox.Start(sandbox.Options{Command: speakerCommand, User: to.user, Files: listeners.files})
+	twin, err := sandbox.Start(sandbox.Options{Command: speakerCommand, User: to.user, Files: listeners.files, Read: to.web.Dirs})
 	if err != nil {
 		return err
 	}
@@ -149,15 +149,6 @@ func parseServe(c *cli.Context) (to speech, err error) {
 	if to.PastBytes = int64(bytes); to.MaxReaders < 1 {
 		return to, usagef("--max-readers: bad number %d: it must be above 0", to.MaxReaders)
 	}
-	if at := c.String("listen"); at != "" {
-		host, _, err := net.SplitHostPort(at)
-		if err != nil {
-			return to, usagef("--listen: bad address %q: use one such as 127.0.0.1:9464", at)
-		}
-		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-			return to, usagef("--listen: %q is not an address of the loopback: the agent has no TLS, so it answers on this host only", at)
-		}
-	}
 	return to, nil
 }
 
@@ -176,7 +167,7 @@ func (l *listening) Close() {
 }
 
 // listen makes the listeners, and the directory of the default socket.
-func listen(c *cli.Context) (l *listening, err error) {
+func listen(c *cli.Context, web *webWishes) (l *listening, err error) {
 	path := c.String("socket")
 	if path == agent.DefaultSocket {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -191,23 +182,10 @@ func listen(c *cli.Context) (l *listening, err error) {
 		l.Close()
 		return nil, err
 	}
-	at := c.String("listen")
-	if at == "" {
-		return l, nil
-	}
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // the speaker may not make such sockets
-	web, err := lc.Listen(c.Context, "tcp", at)
-	if err != nil {
-		l.Close()
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
-	defer web.Close() // the speaker has its own
-	if err := l.pass(web); err != nil {
+	if err := l.listenWeb(c, web); err != nil {
 		l.Close()
 		return nil, err
 	}
-	l.at = append(l.at, "http://"+web.Addr().String())
 	return l, nil
 }
 

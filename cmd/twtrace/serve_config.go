@@ -23,6 +23,7 @@ type service struct {
 	speech
 	churn storm.Options
 	user  sandbox.User
+	web   webWishes
 }
 
 // parseService checks all that can be known of a service before it starts.
@@ -39,6 +40,9 @@ func parseService(c *cli.Context) (to service, wrong []error) {
 	check(err)
 	to.user, err = parseUser(c)
 	check(err)
+	to.web, err = parseWeb(c)
+	check(err)
+	to.WebConfig = to.web.Path
 	f, err := parseFilter(c)
 	check(err)
 	_, err = parseTracer(c, f.Filter)

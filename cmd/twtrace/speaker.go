@@ -45,6 +45,7 @@ type speech struct {
 	PastBytes       int64
 	MaxReaders      int
 	Missing         []string // what the kernel does not confine
+	WebConfig       string   // the path of the file, "" for none
 }
 
 // What the speaker sends to the tracer, a byte each time.
@@ -86,7 +87,7 @@ func beSpeaker() error {
 	page := &metricsPage{version: to.Version, commit: to.Commit}
 	o := agent.Options{Version: to.Version, Past: to.Past, PastBytes: to.PastBytes, MaxReaders: to.MaxReaders, Missing: to.Missing,
 		ParseFilter: parseAgentFilter, Findings: agentFindings, Ports: agentPorts,
-		Web: listeners[speakerWeb], Metrics: page, Watch: page.watch,
+		Web: listeners[speakerWeb], WebConfig: to.WebConfig, Metrics: page, Watch: page.watch,
 		Ready: func() { tell(speakerReady) }, Beat: func() { tell(speakerBeat) },
 		Change: bounds(s.Orders), Changed: func() { tell(speakerTook) },
 		Talk: func(format string, a ...any) { fmt.Fprintf(os.Stderr, "twtrace: "+format+"\n", a...) }}

@@ -104,7 +104,7 @@ func TestSpeakerMetrics(t *testing.T) {
 		_, page := get("/metrics")
 		return strings.Contains(page, want), page
 	})
-	if code, words := get("/v1/stream"); code != http.StatusNotFound {
+	if code, words := get("/v1/stream"); code != http.StatusForbidden || !strings.Contains(words, "client certificate") {
 		t.Errorf("records over TCP: %d %.100s", code, words)
 	}
 	if code, words := get("/readyz"); code != http.StatusOK {

@@ -47,9 +47,10 @@ type Options struct {
 	// Findings and Ports write what /v1/findings and /v1/ports answer; nil answers neither.
 	Findings func(io.Writer, *session.Session, *monitor.Sample) error
 	Ports    func(io.Writer, *session.Session, *monitor.Sample) error
-	// Web listens for those who may not have records: it answers all but /v1/stream. Nil if
-	// nobody may.
+	// Web listens for others than the group: see WebConfig. Nil if nobody may.
 	Web net.Listener
+	// WebConfig is the absolute path of the configuration of Web; "" for HTTP without a password.
+	WebConfig string
 	// Metrics answers /metrics; nil if nobody does. Watch is called once with the session that
 	// reads the stream, and returns what sees each event and each sample of it; nil if nobody
 	// wants to.
@@ -146,18 +147,19 @@ func Run(ctx context.Context, stream io.Reader, ln net.Listener, o Options) erro
 	a := &agent{opt: o, began: time.Now(), past: newPast(o.Past, o.PastBytes), cuts: make(chan chan *cut, o.MaxReaders),
 		ended: make(chan struct{}), readers: make(map[*reader]struct{})}
 	a.maxReaders.Store(int64(o.MaxReaders))
-	servers := []*http.Server{a.serve(ln, true)}
+	servers := []*http.Server{a.serve(ln)}
 	if o.Web != nil {
-		servers = append(servers, a.serve(o.Web, false))
+		s, err := a.serveWeb(o.Web)
+		if err != nil {
+			return errors.Join(err, drain(servers))
+		}
+		servers = append(servers, s)
 	}
 	go a.change()
 	err := a.read(ctx, stream)
 	close(a.ended)
 	a.past.end()
-	for _, s := range servers {
-		err = errors.Join(err, a.drain(s))
-	}
-	return err
+	return errors.Join(err, drain(servers))
 }
 
 // read reads the stream to its end.

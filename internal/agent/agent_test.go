@@ -205,6 +205,26 @@ func TestHostile(t *testing.T) {
 	must(t, tr.end())
 }
 
+// TestIndex: / says what there is, with nothing of the trace taken for HTML.
+func TestIndex(t *testing.T) {
+	tr := newTracer(t, Options{Version: "<script>1</script>"})
+	tr.connect(1)
+	answer, err := tr.http.Get(tr.base + "/")
+	must(t, err)
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	must(t, err)
+	for _, want := range []string{"twtrace agent of web-07", "&lt;script&gt;1&lt;/script&gt;", "/v1/stream", "/metrics"} {
+		if !strings.Contains(string(page), want) || strings.Contains(string(page), "<script") {
+			t.Errorf("no %s in %s", want, page)
+		}
+	}
+	if policy := answer.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") {
+		t.Errorf("policy %q", policy)
+	}
+	must(t, tr.end())
+}
+
 // TestEnd: at the end of the trace each reader gets the rest of it, and the agent ends. One
 // whose tracer is killed ends too, and says so to its readers.
 func TestEnd(t *testing.T) {

@@ -54,7 +54,7 @@ const answerPatience = 10 * time.Second
 func NewClient(where string) *Client {
 	c := &Client{Where: where, base: strings.TrimSuffix(where, "/"), http: &http.Client{}}
 	if strings.HasPrefix(where, "http://") {
-		c.http.Transport = &http.Transport{ResponseHeaderTimeout: answerPatience}
+		c.http.Transport = &http.Transport{ResponseHeaderTimeout: answerPatience, DisableKeepAlives: true}
 		return c
 	}
 	c.base = "http://agent"
@@ -62,7 +62,7 @@ func NewClient(where string) *Client {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", where)
 	}
-	c.http.Transport = &http.Transport{DialContext: dial, ResponseHeaderTimeout: answerPatience}
+	c.http.Transport = &http.Transport{DialContext: dial, ResponseHeaderTimeout: answerPatience, DisableKeepAlives: true}
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/twtrace/twtrace/internal/event"
@@ -15,18 +16,24 @@ import (
 
 // Bounds of what strangers may ask of the server.
 const (
-	maxHeaderBytes = 16 << 10
-	headerPatience = 5 * time.Second
-	idlePatience   = time.Minute
-	spareConns     = 48 // connections beside those of the readers
+	maxHeaderBytes  = 16 << 10
+	requestPatience = 5 * time.Second  // with the body that it may have, to be refused
+	idlePatience    = 10 * time.Second // an idle connection takes the place of another client's
+	spareConns      = 48               // connections beside those of the readers
 )
 
-// serve answers those who connect to ln. Records are for who may have them.
-func (a *agent) serve(ln net.Listener, records bool) *http.Server {
+// serve answers those who connect to the Unix socket, which only the group may.
+func (a *agent) serve(ln net.Listener) *http.Server {
+	server := a.server(a.stream)
+	go server.Serve(a.bounded(ln))
+	return server
+}
+
+// server answers all that an agent is asked, and /v1/stream as given.
+func (a *agent) server(stream http.HandlerFunc) *http.Server {
 	mux := http.NewServeMux()
-	if records {
-		mux.HandleFunc("GET /v1/stream", a.stream)
-	}
+	mux.HandleFunc("GET /{$}", a.index)
+	mux.HandleFunc("GET /v1/stream", stream)
 	if a.opt.Metrics != nil {
 		mux.Handle("GET /metrics", a.opt.Metrics)
 	}
@@ -35,15 +42,21 @@ func (a *agent) serve(ln net.Listener, records bool) *http.Server {
 	mux.HandleFunc("GET /v1/ports", a.sampled(a.opt.Ports != nil, func(s *sampled) []byte { return s.ports }))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
-	server := &http.Server{Handler: withoutBody(mux), ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience,
-		MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(io.Discard, "", 0)}
-	go server.Serve(a.bounded(ln))
-	return server
+	// HTTP/1 alone: one connection is one request at a time, so that connections bound all else.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Server{Handler: withoutBody(mux), Protocols: protocols, ReadTimeout: requestPatience, IdleTimeout: idlePatience,
+		WriteTimeout: writePatience, MaxHeaderBytes: maxHeaderBytes, ErrorLog: log.New(io.Discard, "", 0)}
 }
 
-// withoutBody refuses requests that have a body: it could take for ever to come.
+// withoutBody refuses requests that have a body: none here needs one. No answer makes a
+// browser load or run anything, unless the web configuration has another policy.
 func withoutBody(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if w.Header().Get("Content-Security-Policy") == "" {
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		}
 		if q.ContentLength != 0 {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "no request here has a body", http.StatusBadRequest)
@@ -56,10 +69,20 @@ func withoutBody(h http.Handler) http.Handler {
 // drainPatience is how long readers have to take the last blocks.
 const drainPatience = 5 * time.Second
 
-// drain waits until the readers have the end of the stream, and closes the server.
-func (a *agent) drain(s *http.Server) error {
+// drain waits until the readers of all servers have the end of the stream, and closes them.
+func drain(servers []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
 	defer cancel()
+	errs := make([]error, len(servers))
+	var all sync.WaitGroup
+	for i, s := range servers {
+		all.Go(func() { errs[i] = shut(ctx, s) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func shut(ctx context.Context, s *http.Server) error {
 	err := s.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.Close()

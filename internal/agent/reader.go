@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twtrace/twtrace/internal/filter"
+	"github.com/twtrace/twtrace/internal/output"
 	"github.com/twtrace/twtrace/internal/record"
 )
 
@@ -56,7 +57,7 @@ func (a *agent) parseWish(q url.Values) (w wish, err error) {
 		value := values[len(values)-1]
 		switch {
 		case len(values) > 1:
-			return w, fmt.Errorf("%s is given %d times", name, len(values))
+			return w, fmt.Errorf("%q is given %d times", name, len(values))
 		case name == "past" && value == "0":
 		case name == "past":
 			if w.past, err = time.ParseDuration(value); err != nil || w.past < 0 {
@@ -70,7 +71,7 @@ func (a *agent) parseWish(q url.Values) (w wish, err error) {
 			return w, errors.New("filter: this agent takes none")
 		case name == "filter":
 			if w.filter, err = a.opt.ParseFilter(value); err != nil {
-				return w, fmt.Errorf("filter: %w", err)
+				return w, fmt.Errorf("filter: %s", output.Escape(nil, err.Error())) // it quotes the filter as it came
 			}
 		default:
 			return w, fmt.Errorf("no parameter %q: use past, live or filter", name)
@@ -93,6 +94,7 @@ func (a *agent) stream(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	defer a.leave(r)
+	_ = r.out.SetReadDeadline(time.Time{}) // the time for the request: the reader stays
 	if wish.filter != nil {
 		if r.records, err = record.NewSelector(wish.filter.Match); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
