@@ -11,6 +11,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/diagnose"
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/live"
 	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/replay"
@@ -44,6 +45,7 @@ type running interface {
 	diagnose.Host
 	Check() ([]tracer.Requirement, []tracer.Hook, error)
 	RefreshLimits()
+	Vitals() event.Vitals
 }
 
 // attacher attaches the hooks. The error is a *tracer.HostError where this host cannot
