@@ -71,6 +71,7 @@ type wants struct {
 	session.Options
 	quiet   bool // no line on stderr: a screen covers it
 	waiting bool // the number of clients in SYN_SENT, fresh
+	sparing bool // it goes on for ever
 	agent   agentAsk
 }
 
@@ -169,7 +170,7 @@ func openTrace(c *cli.Context, f asked, w wants) (running, error) {
 	}
 	topts.AllStates = c.String("states") == "all"
 	return attach(c, live.Options{Version: version, Tracer: topts, Process: process.Options{Cmdlines: c.Bool("cmdline")},
-		Named: f.named, Shown: w.Print, CountWaiting: w.waiting, Progress: showDumps(c.App.ErrWriter), Talk: w.Talk})
+		Named: f.named, Shown: w.Print, CountWaiting: w.waiting, Sparing: w.sparing, Progress: showDumps(c.App.ErrWriter), Talk: w.Talk})
 }
 
 // stopOnContext ends the session with a signal, and after --duration.

@@ -80,7 +80,7 @@ func runServe(c *cli.Context) error {
 		return err
 	}
 	defer listeners.Close()
-	s, err := openSession(c, wants{Options: session.Options{Storms: &churn}, quiet: true})
+	s, err := openSession(c, wants{Options: session.Options{Storms: &churn}, quiet: true, sparing: true})
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func TestSpeakerKilled(t *testing.T) {
 func TestSpeakerStopped(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.NetNS(t)
-	a := serveAgent(t, "-N", ns.Path(), "--buffer", "1M") // 1 MiB has room for the events of 2,300 of these connections
+	a := serveAgent(t, "-N", ns.Path(), "--buffer", "4M") // 4 MiB have room for the events of 9,400 of these connections
 	speaker := a.speaker()
 	must(t, speaker.Signal(unix.SIGSTOP))
 	const n = 20000

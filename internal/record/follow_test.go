@@ -19,7 +19,9 @@ func TestFollow(t *testing.T) {
 	go func() {
 		start := event.Event{Time: now.UnixNano(), Kind: event.Start, Start: &event.StartInfo{Version: "1", Schema: output.Schema, Host: "web-07"}}
 		w, err := NewWriter(Options{Path: "-", Stdout: to, Period: time.Second, Pulse: true,
-			Vitals: func() event.Vitals { return event.Vitals{RingUsed: uint64(now.Unix()), Programs: []event.Program{{Name: "state", Skipped: 1}}} }}, &start, now)
+			Vitals: func() event.Vitals {
+				return event.Vitals{RingUsed: uint64(now.Unix()), Programs: []event.Program{{Name: "state", Skipped: 1}}}
+			}}, &start, now)
 		for i := range uint64(10) {
 			if err != nil {
 				break

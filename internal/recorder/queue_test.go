@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/kerneltest"
+	"github.com/twtrace/twtrace/internal/record"
+	"github.com/twtrace/twtrace/internal/session"
 )
 
 // TestQueue: nobody waits for a reader, who gets all in order once it reads.
@@ -51,5 +55,30 @@ func TestQueueFails(t *testing.T) {
 	})
 	if err := q.Close(); !errors.Is(err, gone) || q.Full() {
 		t.Errorf("Close: %v; full: %v", err, q.Full())
+	}
+}
+
+// TestLeftOut: records that cannot be written are lost, and the file says how many.
+func TestLeftOut(t *testing.T) {
+	s, _ := open(t, source(9), session.Options{})
+	path := filepath.Join(t.TempDir(), "t.ndjson.zst")
+	asked := 0
+	full := func() bool { // while the third to the fifth come, and whoever else asks
+		if s.Now().After(start.Add(250*time.Millisecond)) && s.Now().Before(start.Add(550*time.Millisecond)) {
+			asked++
+			return true
+		}
+		return false
+	}
+	must(t, New(s, Options{Full: full}).Run(t.Context(), record.Options{Path: path}))
+	events, _, end := read(t, path)
+	got, lost := cookies(events, event.TimeWaitEnter), uint64(0)
+	for _, e := range events {
+		if e.Kind == event.Lost && e.Stage == event.StageQueue {
+			lost += e.Count
+		}
+	}
+	if asked == 0 || lost == 0 || uint64(len(got))+lost != 9 || end.End.Lost["queue"] != lost || s.Lost()[event.StageQueue] != lost {
+		t.Errorf("records of %v, %d lost; the end record has %v, the session %v", got, lost, end.End.Lost, s.Lost())
 	}
 }
