@@ -46,6 +46,7 @@ func (m *made) End(why string) (event.Event, error) { return m.Source.End(cmp.Or
 
 func (made) Check() ([]tracer.Requirement, []tracer.Hook, error) { return nil, nil, nil }
 func (made) RefreshLimits()                                      {}
+func (made) Vitals() event.Vitals                                { return event.Vitals{} }
 
 // madeNetNS is the network namespace of made traces.
 const madeNetNS = 4026531840

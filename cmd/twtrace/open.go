@@ -11,6 +11,7 @@ import (
 
 	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/diagnose"
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/live"
 	"github.com/twtrace/twtrace/internal/process"
 	"github.com/twtrace/twtrace/internal/replay"
@@ -44,6 +45,7 @@ type running interface {
 	diagnose.Host
 	Check() ([]tracer.Requirement, []tracer.Hook, error)
 	RefreshLimits()
+	Vitals() event.Vitals
 }
 
 // attacher attaches the hooks. The error is a *tracer.HostError where this host cannot
@@ -69,6 +71,7 @@ type wants struct {
 	session.Options
 	quiet   bool // no line on stderr: a screen covers it
 	waiting bool // the number of clients in SYN_SENT, fresh
+	sparing bool // it goes on for ever
 	agent   agentAsk
 }
 
@@ -167,7 +170,7 @@ func openTrace(c *cli.Context, f asked, w wants) (running, error) {
 	}
 	topts.AllStates = c.String("states") == "all"
 	return attach(c, live.Options{Version: version, Tracer: topts, Process: process.Options{Cmdlines: c.Bool("cmdline")},
-		Named: f.named, Shown: w.Print, CountWaiting: w.waiting, Progress: showDumps(c.App.ErrWriter), Talk: w.Talk})
+		Named: f.named, Shown: w.Print, CountWaiting: w.waiting, Sparing: w.sparing, Progress: showDumps(c.App.ErrWriter), Talk: w.Talk})
 }
 
 // stopOnContext ends the session with a signal, and after --duration.

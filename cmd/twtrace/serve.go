@@ -17,10 +17,12 @@ import (
 
 	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/doctor"
+	"github.com/twtrace/twtrace/internal/event"
 	"github.com/twtrace/twtrace/internal/filter"
 	"github.com/twtrace/twtrace/internal/kernel"
 	"github.com/twtrace/twtrace/internal/monitor"
 	"github.com/twtrace/twtrace/internal/output"
+	"github.com/twtrace/twtrace/internal/process"
 	tracefile "github.com/twtrace/twtrace/internal/record"
 	"github.com/twtrace/twtrace/internal/recorder"
 	"github.com/twtrace/twtrace/internal/sandbox"
@@ -78,7 +80,7 @@ func runServe(c *cli.Context) error {
 		return err
 	}
 	defer listeners.Close()
-	s, err := openSession(c, wants{Options: session.Options{Storms: &to.churn}, quiet: true})
+	s, err := openSession(c, wants{Options: session.Options{Storms: &to.churn}, quiet: true, sparing: true})
 	if err != nil {
 		return err
 	}
@@ -116,10 +118,15 @@ func (o *opened) serve(c *cli.Context, reload *reloader, to speech, at []string)
 		<-twin.Done()
 		o.Stop("agent")
 	}()
-	r := recorder.New(o.Session, recorder.Options{Stderr: io.Discard})
-	traced := r.Run(c.Context, tracefile.Options{Path: "-", Stdout: twin.Conn, Period: pulse, Pulse: true})
+	queue := recorder.NewQueue(twin.Conn, queueBytes)
+	r := recorder.New(o.Session, recorder.Options{Stderr: io.Discard, Full: queue.Full})
+	traced := r.Run(c.Context, tracefile.Options{Path: "-", Stdout: queue, Period: pulse, Pulse: true,
+		Vitals: func() event.Vitals { return o.vitals(twin.Report.PID) }})
 	notify(daemon.SdNotifyStopping)
-	_ = twin.Conn.CloseWrite() // the end of the stream, which ends the speaker
+	go func() {
+		_ = queue.Close()          // its error is that of Run, or the end of the speaker
+		_ = twin.Conn.CloseWrite() // the end of the stream, which ends the speaker
+	}()
 	select {
 	case <-twin.Done():
 	case <-time.After(drained):
@@ -129,6 +136,24 @@ func (o *opened) serve(c *cli.Context, reload *reloader, to speech, at []string)
 		return err
 	}
 	return o.verdict(c)
+}
+
+// queueBytes is how much of the stream waits for a speaker that does not read: 100 s of
+// 1,000 connections a second. Beyond that records are lost, and counted.
+const queueBytes = 8 << 20
+
+// vitals is how the tracer is doing, and what both processes take.
+func (o *opened) vitals(speaker int) event.Vitals {
+	v := o.trace.Vitals()
+	for _, p := range []struct {
+		name string
+		pid  int
+	}{{"tracer", os.Getpid()}, {"speaker", speaker}} {
+		if cpu, memory, err := process.Usage(uint32(p.pid)); err == nil { // else it has ended
+			v.Processes = append(v.Processes, event.Usage{Process: p.name, CPU: cpu, Memory: memory})
+		}
+	}
+	return v
 }
 
 // drained is how long a speaker may take to answer its last readers.

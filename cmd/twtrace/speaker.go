@@ -120,14 +120,14 @@ type metricsPage struct {
 
 // watch has the metrics follow a session.
 func (p *metricsPage) watch(s *session.Session) (each func(*event.Event), observe func(*monitor.Sample)) {
-	m := metrics.New(metrics.Options{Detail: metrics.Full, Version: p.version, Revision: p.commit, Session: s})
+	o := metrics.Options{Detail: metrics.Full, Version: p.version, Revision: p.commit, Session: s}
+	if tracer, ok := s.Source.(interface{ Vitals() event.Vitals }); ok {
+		o.Vitals = tracer.Vitals
+	}
+	m := metrics.New(o)
 	if start, err := s.Start(); err == nil && start.Start != nil {
-		hooks := start.Start.Hooks
-		t := metrics.Trace{Kernel: start.Start.Kernel, Hooks: "fentry", Syscalls: slices.Contains(hooks, "exit_connect"), Up: true}
-		if slices.Contains(hooks, "timer_start") {
-			t.Hooks = "timer"
-		}
-		m.SetTrace(t)
+		i := start.Start
+		m.SetTrace(metrics.Trace{Kernel: i.Kernel, Hooks: i.HookSet, Syscalls: slices.Contains(i.Hooks, "exit_connect"), Up: true})
 	}
 	h := m.Handler()
 	p.handler.Store(&h)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/twtrace/twtrace/internal/agent"
 	"github.com/twtrace/twtrace/internal/kerneltest"
 	"github.com/twtrace/twtrace/internal/workload"
 )
@@ -82,6 +84,37 @@ func TestSpeakerKilled(t *testing.T) {
 	serveAgentAt(t, b.socket, "-N", ns.Path()).stop()
 }
 
+// TestSpeakerStopped: a speaker that does not read does not hold the tracer up. It gets all
+// later, and nothing is lost.
+func TestSpeakerStopped(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.NetNS(t)
+	a := serveAgent(t, "-N", ns.Path(), "--buffer", "4M") // 4 MiB have room for the events of 9,400 of these connections
+	speaker := a.speaker()
+	must(t, speaker.Signal(unix.SIGSTOP))
+	const n = 20000
+	churn := workload.Churn{Connections: n, Workers: 2, ServerWorkers: 2, To: workload.Destinations(20, 4), CountOnly: true, Rate: 2000}
+	_, err := churn.Scenario().Run(t.Context(), ns.Path())
+	must(t, err)
+	must(t, speaker.Signal(unix.SIGCONT))
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		answer, err := agent.NewClient(a.socket).Get(t.Context(), "/v1/status")
+		must(t, err)
+		var s struct {
+			Table struct {
+				Opened uint64 `json:"opened_total"`
+			}
+			Lost map[string]uint64 `json:"lost_by_stage"`
+		}
+		must(t, json.Unmarshal(answer, &s))
+		if len(s.Lost) > 0 {
+			t.Fatalf("lost: %s", answer)
+		}
+		return s.Table.Opened == 2*n, string(answer)
+	})
+	a.stop()
+}
+
 // TestSpeakerMetrics: over TCP an agent has what it counted, and no records.
 func TestSpeakerMetrics(t *testing.T) {
 	t.Parallel()
@@ -103,6 +136,14 @@ func TestSpeakerMetrics(t *testing.T) {
 	kerneltest.Eventually(t, patience, func() (bool, string) {
 		_, page := get("/metrics")
 		return strings.Contains(page, want), page
+	})
+	// What only the tracer knows, and which hooks it has.
+	vital := regexp.MustCompile(`(?m)^(twtrace_ring_size_bytes [1-9]|twtrace_ring_used_bytes \d|twtrace_map_capacity\{map="conns"\} [1-9]|` +
+		`twtrace_bpf_recursion_total\{program="state"\} \d|twtrace_process_(cpu_seconds_total|resident_memory_bytes)\{process="(tracer|speaker)"\} (0\.0*)?[1-9]|` +
+		`twtrace_trace_info\{hooks="(fentry|timer)",kernel="[^"]+",syscalls="(on|off)"\} 1)`)
+	kerneltest.Eventually(t, patience, func() (bool, string) {
+		_, page := get("/metrics")
+		return len(vital.FindAllString(page, -1)) == 9, page
 	})
 	if code, words := get("/v1/stream"); code != http.StatusForbidden || !strings.Contains(words, "client certificate") {
 		t.Errorf("records over TCP: %d %.100s", code, words)

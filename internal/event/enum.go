@@ -202,7 +202,7 @@ const (
 	StageSkipped       // the kernel skipped a program that interrupted itself
 	StageTW            // a start or end of TIME_WAIT was missed
 	StageDecode        // a sample or a record could not be decoded
-	StageQueue         // a reader of the agent was too slow
+	StageQueue         // a reader of the agent was too slow, or the agent itself
 )
 
 // Stages is the length of an array by stage. Losses at a stage that this version does

@@ -120,6 +120,7 @@ type StartInfo struct {
 	Host    string
 	Kernel  string
 	BootID  string
+	HookSet string            // "fentry" or "timer": by what the trace sees mini-sockets; "" in older files
 	Hooks   []string          // attached hooks
 	Missing []string          // what the trace cannot see, in words
 	Limits  map[string]string // limits of the traced namespace, by sysctl name

@@ -35,6 +35,8 @@ type Options struct {
 	// CountWaiting polls the clients in SYN_SENT every second, however few there are:
 	// their number is what the user asked for.
 	CountWaiting bool
+	// Sparing polls them less often while they are few: the trace goes on for ever.
+	Sparing bool
 	// Progress is called with how many of all network namespaces the first dump has
 	// read, up to all of them; nil if nobody watches. It is called by one goroutine.
 	Progress func(done, all int)

@@ -39,6 +39,9 @@ const (
 	// the whole table of the kernel, which takes 10 ms of a CPU where it is empty.
 	waitersRarely = 5 * time.Second
 	fewWaiting    = 16
+	// waitersSparing is the same of a trace that goes on for ever: with 5 s, the polls were half
+	// of what an agent took at rest.
+	waitersSparing = 20 * time.Second
 	// waitersShare bounds the CPU time of polls where they are wanted often: a quarter of a
 	// CPU. Whoever watches a host with large tables for ten seconds needs more than one.
 	waitersShare = 4
@@ -60,7 +63,7 @@ func (t *Trace) countWaiting() {
 	select {
 	case l := <-w.running:
 		w.running = nil
-		w.due = l.at.Add(l.pause(t.opt.CountWaiting))
+		w.due = l.at.Add(l.pause(t.opt.CountWaiting, t.opt.Sparing))
 		t.table.SetSynSent(l.at.UnixNano(), l.list)
 		t.table.SetBoundIdle(l.idle)
 		t.table.SetCloseWait(l.at.UnixNano(), l.closeWait)
@@ -72,7 +75,7 @@ func (t *Trace) countWaiting() {
 }
 
 // pause is how long after the poll it is time for the next.
-func (l *synSentPoll) pause(often bool) time.Duration {
+func (l *synSentPoll) pause(often, sparing bool) time.Duration {
 	waiting := len(l.closeWait)
 	for _, w := range l.list {
 		waiting += w.N
@@ -82,6 +85,8 @@ func (l *synSentPoll) pause(often bool) time.Duration {
 		return max(waitersEvery, waitersShare*l.took)
 	case waiting > fewWaiting:
 		return max(waitersEvery, dumpShare*l.took)
+	case sparing:
+		return max(waitersSparing, dumpShare*l.took)
 	}
 	return max(waitersRarely, dumpShare*l.took)
 }

@@ -40,9 +40,13 @@ func TestWaitersPause(t *testing.T) {
 		for _, n := range tt.waiting {
 			l.list = append(l.list, conn.SynSent{N: n})
 		}
-		if got := l.pause(tt.often); got != tt.want {
+		if got := l.pause(tt.often, false); got != tt.want {
 			t.Errorf("%v waiting, %v, %v: %v, want %v", tt.waiting, tt.took, tt.often, got, tt.want)
 		}
+	}
+	few, many := synSentPoll{}, synSentPoll{list: []conn.SynSent{{N: 17}}}
+	if few, many := few.pause(false, true), many.pause(false, true); few != 20*time.Second || many != time.Second {
+		t.Errorf("sparing, with few %v and with many %v", few, many)
 	}
 }
 

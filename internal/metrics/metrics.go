@@ -93,7 +93,7 @@ func New(o Options) *Metrics {
 		m.spaces.name = o.Session.NetNSName
 	}
 	m.publishFixed()
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(collectors.NewGoCollector()) // who answers may not read /proc: the vitals have what processes take
 	return m
 }
 
@@ -225,6 +225,11 @@ func vitals(b *batch, v event.Vitals) {
 	}
 	for _, why := range []string{"gone", "throttled"} {
 		b.add(unnamed, label(unnamed.labels, why), float64(v.Unnamed[why]))
+	}
+	for _, p := range v.Processes {
+		l := label(processCPU.labels, clean(p.Process))
+		b.add(processCPU, l, p.CPU.Seconds())
+		b.add(processMemory, l, float64(p.Memory))
 	}
 	counted := slices.ContainsFunc(v.Programs, func(p event.Program) bool { return p.Runs > 0 })
 	for _, p := range v.Programs {

@@ -373,13 +373,16 @@ func TestStorm(t *testing.T) {
 // TestVitals: how the kernel side is doing, and how often programs ran only where that is
 // counted.
 func TestVitals(t *testing.T) {
-	v := event.Vitals{MaxConns: 512, Unnamed: map[string]uint64{"gone": 9}, RingUsed: 112, RingSize: 4096, Programs: []event.Program{{Name: "tw_start", Skipped: 3}, {Name: "tw_end"}}}
+	v := event.Vitals{MaxConns: 512, Unnamed: map[string]uint64{"gone": 9}, RingUsed: 112, RingSize: 4096, Programs: []event.Program{{Name: "tw_start", Skipped: 3}, {Name: "tw_end"}},
+		Processes: []event.Usage{{Process: "tracer", CPU: 3 * time.Second, Memory: 4096}, {Process: "speaker", CPU: time.Second / 2, Memory: 8192}}}
 	m := New(Options{Vitals: func() event.Vitals { return v }})
 	c := newCrowd()
 	m.Observe(c.sample())
 	all := series(t, m)
 	wants(t, all, map[string]float64{"twtrace_ring_used_bytes{}": 112, "twtrace_ring_size_bytes{}": 4096,
-		"twtrace_bpf_recursion_total{program=tw_start}": 3, "twtrace_bpf_recursion_total{program=tw_end}": 0})
+		"twtrace_bpf_recursion_total{program=tw_start}": 3, "twtrace_bpf_recursion_total{program=tw_end}": 0,
+		"twtrace_process_cpu_seconds_total{process=tracer}": 3, "twtrace_process_cpu_seconds_total{process=speaker}": 0.5,
+		"twtrace_process_resident_memory_bytes{process=tracer}": 4096, "twtrace_process_resident_memory_bytes{process=speaker}": 8192})
 	wants(t, all, map[string]float64{"twtrace_map_capacity{map=conns}": 512, "twtrace_processes_unnamed_total{why=gone}": 9, "twtrace_processes_unnamed_total{why=throttled}": 0})
 	if _, n := sum(all, "twtrace_map_entries"); n != 0 {
 		t.Error("there are entries, which nobody has counted")
@@ -398,7 +401,7 @@ func TestVitals(t *testing.T) {
 func TestLint(t *testing.T) {
 	for _, d := range []Detail{Full, Basic} {
 		m := New(Options{Detail: d, Version: "1.2.3", Vitals: func() event.Vitals {
-			return event.Vitals{RingSize: 1, MaxConns: 2, Conns: 1, Programs: []event.Program{{Name: "a", Runs: 1}}}
+			return event.Vitals{RingSize: 1, MaxConns: 2, Conns: 1, Programs: []event.Program{{Name: "a", Runs: 1}}, Processes: []event.Usage{{Process: "tracer", CPU: 1, Memory: 1}}}
 		}})
 		m.SetTrace(Trace{Up: true, Hooks: "fentry", Kernel: "6.12"})
 		m.Reloaded(true, start)

@@ -63,7 +63,7 @@ func TestFormats(t *testing.T) {
 		`twtrace_connection_lifetime_seconds_count{role="server"} 7`,
 	}
 	text := scrape(t, h, acceptText, "").Body.String()
-	for _, l := range append(lines, "process_cpu_seconds_total", "go_goroutines", "promhttp_metric_handler_requests_total") {
+	for _, l := range append(lines, "go_goroutines", "promhttp_metric_handler_requests_total") {
 		if !strings.Contains(text, "\n"+l) {
 			t.Errorf("the text has no %s", l)
 		}

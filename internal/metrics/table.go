@@ -111,7 +111,7 @@ var (
 	events = &metric{name: "twtrace_events_total", kind: counter, labels: []string{"kind"},
 		help: "Events that were read, by kind. Events of others that no filter asks for count too.", series: "12"}
 	lost = &metric{name: "twtrace_events_lost_total", kind: counter, labels: []string{"stage"},
-		help: "Events that were lost, by stage.", series: "6"}
+		help: "Events that were lost, by stage.", series: "7"}
 	drift = &metric{name: "twtrace_kernel_drift", kind: gauge, labels: []string{"counter"},
 		help: "By how much the kernel's own counters differ from the trace, summed over the network namespaces; 0 if they agree.", series: "4"}
 	unknown = &metric{name: "twtrace_owners_unknown", kind: gauge, labels: []string{"why"}, unit: "sockets",
@@ -126,6 +126,10 @@ var (
 		help: "For how many connections the kernel's table of owners has room. A live trace only.", series: "1"}
 	unnamed = &metric{name: "twtrace_processes_unnamed_total", kind: counter, labels: []string{"why"},
 		help: "Processes whose unit, container and pod are not known: they were gone before they could be read, or too many came at once. A live trace only.", series: "2"}
+	processCPU = &metric{name: "twtrace_process_cpu_seconds_total", kind: counter, labels: []string{"process"}, unit: "seconds",
+		help: "User and system time that the processes of the agent have taken: its tracer and its speaker. What BPF programs take is not in it. An agent only.", series: "2"}
+	processMemory = &metric{name: "twtrace_process_resident_memory_bytes", kind: gauge, labels: []string{"process"}, unit: "bytes",
+		help: "Resident memory of the processes of the agent. They share the pages of their program, which are in both. An agent only.", series: "2"}
 	bpfSeconds = &metric{name: "twtrace_bpf_run_seconds_total", kind: counter, labels: []string{"program"}, unit: "seconds",
 		help: "Time that the BPF programs took. Only while the kernel counts it: sysctl kernel.bpf_stats_enabled.", series: "20"}
 	bpfRuns = &metric{name: "twtrace_bpf_runs_total", kind: counter, labels: []string{"program"},
@@ -150,7 +154,7 @@ var table = []*metric{
 	opened, closed, shortLived, open, ownerTW, failed, lifetime, portSearch,
 	worstRatio, worstExhausts, portsUsed, portsUsable, portsTW, portsReusable, portsExhausts, portsOwner, localPorts,
 	stormActive, storms, finding,
-	events, lost, drift, unknown, unnamed, ringUsed, ringSize, mapEntries, mapCapacity, bpfSeconds, bpfRuns, bpfSkipped, folded, retired,
+	events, lost, drift, unknown, unnamed, ringUsed, ringSize, mapEntries, mapCapacity, processCPU, processMemory, bpfSeconds, bpfRuns, bpfSkipped, folded, retired,
 	reloaded, reloadedAt,
 }
 

@@ -10,7 +10,7 @@ var (
 	enterReasons  = []event.Reason{event.ActiveClose, event.SimultaneousClose, event.LateFin}
 	refuseReasons = []event.Reason{event.Buckets, event.Memory}
 	exitReasons   = []event.Reason{event.Expired, event.Reused, event.Syn, event.Reset, event.Destroyed, event.NetnsExit}
-	lossStages    = []event.Stage{event.StageRing, event.StageMap, event.StageSkipped, event.StageTW, event.StageDecode, event.StageNone}
+	lossStages    = []event.Stage{event.StageRing, event.StageMap, event.StageSkipped, event.StageTW, event.StageDecode, event.StageQueue, event.StageNone}
 )
 
 // totals are the counters of all connections. They only grow, whatever the table forgets.

@@ -30,11 +30,21 @@ type Decoder struct {
 	names map[string]string
 	whos  map[event.Who]*event.Who
 	s     scanner
+	own   own
 }
 
 // Decode sets e to the record in line, which is one JSON object. An error says
 // what is wrong with the line; e is undefined then.
 func (d *Decoder) Decode(line []byte, e *event.Event) error {
+	*e = event.Event{}
+	if d.decodeOwn(line, e) {
+		return nil
+	}
+	return d.decode(line, e)
+}
+
+// decode is Decode of records in any form that JSON allows.
+func (d *Decoder) decode(line []byte, e *event.Event) error {
 	*e = event.Event{}
 	d.e, d.s.rest = e, line
 	if err := d.s.object(d.member); err != nil {

@@ -46,7 +46,7 @@ func TestFieldTable(t *testing.T) {
 	name := regexp.MustCompile(`^[a-z]+(_[a-z0-9]+)*$`)
 	seen := map[string]bool{}
 	e := full()
-	e.Start = &event.StartInfo{Version: "v", Schema: 1, Host: "h", Kernel: "k", BootID: "b", Hooks: []string{"h"},
+	e.Start = &event.StartInfo{Version: "v", Schema: 1, Host: "h", Kernel: "k", BootID: "b", HookSet: "fentry", Hooks: []string{"h"},
 		Missing: []string{"m"}, Limits: map[string]string{"a": "b"}, Filter: "f"}
 	e.End = &event.EndInfo{Why: "w"}
 	e.Storm = &event.StormInfo{Severity: event.Warn, LifeP50: 1, Used: 1, Usable: 2, Projected: 3, PIDs: 4, Held: 5, Others: 6, Resolved: true}

@@ -10,7 +10,7 @@ import (
 )
 
 // software are the strings that say nothing of whose host it is.
-var software = []string{"Start.Version", "Start.Kernel", "Start.Hooks", "Start.Missing", "Start.Limits", "End.Why", "End.Ends", "End.Lost", "End.Unnamed"}
+var software = []string{"Start.Version", "Start.Kernel", "Start.HookSet", "Start.Hooks", "Start.Missing", "Start.Limits", "End.Why", "End.Ends", "End.Lost", "End.Unnamed"}
 
 // TestForgetNames: no string from outside is in any record afterwards, a field that is
 // new included; and what other events share is as it was.

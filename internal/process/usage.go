@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SystemTime returns how long the process has run in the kernel.
@@ -25,6 +27,29 @@ func SystemTime(pid uint32) (time.Duration, error) {
 		return 0, fmt.Errorf("parse /proc/%d/stat: %w", pid, err)
 	}
 	return time.Duration(n) * (time.Second / userHz), nil
+}
+
+// Usage returns the time of CPUs that a process has used, and its resident memory in bytes.
+func Usage(pid uint32) (cpu time.Duration, resident uint64, err error) {
+	// The CPU clock of a process, as clock_getcpuclockid(3) names it.
+	const scheduler = 2
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|scheduler, &ts); err != nil {
+		return 0, 0, fmt.Errorf("read the CPU clock of %d: %w", pid, err)
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	fields := bytes.Fields(b)
+	if len(fields) < 2 {
+		return 0, 0, fmt.Errorf("parse /proc/%d/statm: %d fields", pid, len(fields))
+	}
+	pages, err := strconv.ParseUint(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("parse /proc/%d/statm: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), pages * uint64(os.Getpagesize()), nil
 }
 
 // Stopped reports whether the process does not run because a signal or a debugger stopped it.

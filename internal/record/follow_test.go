@@ -18,7 +18,10 @@ func TestFollow(t *testing.T) {
 	blocks := make(chan struct{}, 100)
 	go func() {
 		start := event.Event{Time: now.UnixNano(), Kind: event.Start, Start: &event.StartInfo{Version: "1", Schema: output.Schema, Host: "web-07"}}
-		w, err := NewWriter(Options{Path: "-", Stdout: to, Period: time.Second, Pulse: true}, &start, now)
+		w, err := NewWriter(Options{Path: "-", Stdout: to, Period: time.Second, Pulse: true,
+			Vitals: func() event.Vitals {
+				return event.Vitals{RingUsed: uint64(now.Unix()), Programs: []event.Program{{Name: "state", Skipped: 1}}}
+			}}, &start, now)
 		for i := range uint64(10) {
 			if err != nil {
 				break
@@ -38,8 +41,16 @@ func TestFollow(t *testing.T) {
 	}
 	defer r.Close()
 	defer from.Close()
-	records, passed, waited := uint64(0), 0, false
+	records, passed, waited, vital := uint64(0), 0, false, 0
+	r.OnVitals = func(v *event.Vitals) {
+		if vital++; v.RingUsed != uint64(1_800_000_000+vital-1) || len(v.Programs) != 1 || v.Programs[0].Skipped != 1 {
+			t.Errorf("vitals %d are %+v", vital, v)
+		}
+	}
 	r.OnBlock = func(b *Block) {
+		if b.Vitals != nil {
+			t.Errorf("block %d is passed on with vitals, which nobody counts", b.Block)
+		}
 		if passed++; b.Before > records+1 { // and the start record
 			t.Errorf("block %d is passed on after %d of the %d records before it", b.Block, records, b.Before)
 		}
@@ -64,8 +75,8 @@ func TestFollow(t *testing.T) {
 			t.Errorf("record %d has cookie %d", records, e.Cookie)
 		}
 	}
-	if records != 10 || passed != 22 || !waited || len(r.Damage) != 0 || r.Start().Start.Host != "web-07" {
-		t.Errorf("%d records in %d blocks, waited %v, damage %v", records, passed, waited, r.Damage)
+	if records != 10 || passed != 22 || vital != 21 || !waited || len(r.Damage) != 0 || r.Start().Start.Host != "web-07" {
+		t.Errorf("%d records in %d blocks with %d vitals, waited %v, damage %v", records, passed, vital, waited, r.Damage)
 	}
 }
 

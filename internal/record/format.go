@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+
+	"github.com/twtrace/twtrace/internal/event"
 )
 
 // Format is the version of the file format that this package writes. It reads
@@ -52,9 +54,10 @@ type Header struct {
 	Read    *time.Time        `json:"limits_read,omitempty"`   // when the new ones of Limits were read
 	ReadOld *time.Time        `json:"limits_before,omitempty"` // when limits were read before that
 	Clock   string            `json:"clock,omitempty"`
-	Start   json.RawMessage   `json:"start,omitempty"` // the start record: in the first block of each file
-	End     json.RawMessage   `json:"end,omitempty"`   // the end record: in the last block of a recording
-	Close   string            `json:"close,omitempty"` // why the file ends: in its last block
+	Start   json.RawMessage   `json:"start,omitempty"`  // the start record: in the first block of each file
+	End     json.RawMessage   `json:"end,omitempty"`    // the end record: in the last block of a recording
+	Vitals  *event.Vitals     `json:"vitals,omitempty"` // how the tracer is doing: in a block a second of what an agent's tracer sends
+	Close   string            `json:"close,omitempty"`  // why the file ends: in its last block
 }
 
 // read sets when the new limits were read.

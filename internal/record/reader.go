@@ -35,6 +35,10 @@ type Reader struct {
 	// asks.
 	OnBlock func(*Block)
 
+	// OnVitals is called with how the tracer of a stream is doing; nil if nobody asks. OnBlock
+	// does not get that.
+	OnVitals func(*event.Vitals)
+
 	files   []*input
 	dec     output.Decoder
 	zstd    *zstd.Decoder
@@ -299,6 +303,10 @@ func (r *Reader) nextBlock() error {
 	}
 	r.account(in, &p)
 	in.over = p.h.Close
+	if p.h.Vitals != nil && r.OnVitals != nil {
+		r.OnVitals(p.h.Vitals)
+	}
+	p.h.Vitals = nil
 	if r.OnBlock != nil {
 		r.OnBlock(&Block{p.h, p.frame})
 	}

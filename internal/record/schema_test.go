@@ -120,7 +120,11 @@ func headers(t *testing.T, name string) (lines [][]byte) {
 // that is in there is written.
 func TestHeadersAreAsPublished(t *testing.T) {
 	dir := t.TempDir()
-	w, err := NewWriter(Options{Path: filepath.Join(dir, "t.zst"), Every: time.Second}, startEvent(), t0)
+	vitals := func() event.Vitals { // as only the tracer of an agent has it
+		return event.Vitals{RingUsed: 1, RingSize: 4096, Programs: []event.Program{{Name: "state", Runs: 7, Time: 9, Skipped: 1}},
+			Conns: 1, MaxConns: 9, Unnamed: map[string]uint64{"gone": 0}, Processes: []event.Usage{{Process: "tracer", CPU: 5, Memory: 4096}}}
+	}
+	w, err := NewWriter(Options{Path: filepath.Join(dir, "t.zst"), Every: time.Second, Vitals: vitals}, startEvent(), t0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	// Pulse writes a block without records where there was none for a Period, so that who
 	// follows the recording knows how far it has come.
 	Pulse bool
+	// Vitals is how the tracer is doing, for a block a second; nil if nobody is to know.
+	Vitals func() event.Vitals
 }
 
 // Plain is a format without blocks.
@@ -88,6 +90,7 @@ type Writer struct {
 	past    Stats  // of the files that are closed
 	now     time.Time
 	flushed time.Time // the last block
+	vitals  time.Time // the last block that had them
 	err     error
 	e       event.Event
 }
@@ -224,12 +227,19 @@ func (w *Writer) flush() error {
 		at := w.now.UTC()
 		b.First, b.Last = &at, &at
 	}
+	if w.o.Vitals != nil && w.now.Sub(w.vitals) >= vitalsEvery {
+		v := w.o.Vitals()
+		b.Vitals, w.vitals = &v, w.now
+	}
 	if w.o.Flight() && w.ring.until == nil {
 		w.ring.push(b, w.limits.all)
 		return nil
 	}
 	return w.fail(w.put(b))
 }
+
+// vitalsEvery is the time between two blocks that say how the tracer is doing.
+const vitalsEvery = time.Second
 
 // take compresses what was collected.
 func (w *Writer) take() block {

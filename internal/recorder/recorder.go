@@ -26,6 +26,9 @@ type Options struct {
 	Count   int              // stop after as many records; 0 is no limit
 	Signals <-chan os.Signal // SIGHUP, SIGUSR1 and SIGUSR2; nil if there are none
 	Stderr  io.Writer        // for progress, if it is a terminal
+	// Full reports whether nothing more can be written now, as Queue.Full: records are lost
+	// then, and counted. Nil if all can.
+	Full func() bool
 }
 
 // Recorder writes the records of a session to files.
@@ -40,6 +43,8 @@ type Recorder struct {
 	shown   time.Time // the progress
 	records uint64    // at that time
 	dirty   bool      // a progress line is on the terminal
+	left    uint64    // records left out since the last lost record
+	missed  uint64    // all that were
 }
 
 // New returns a recorder of a session.
@@ -72,6 +77,7 @@ func (r *Recorder) Run(ctx context.Context, o record.Options) error {
 		var end event.Event
 		if end, err = r.session.EndRecord(); err == nil && end.Kind != event.KindNone {
 			last = &end
+			err = r.count(&end)
 		}
 	}
 	closed := r.w.Close(last)
@@ -124,7 +130,7 @@ func (r *Recorder) record(e *event.Event) error {
 		if e.Kind != event.Parked || !r.session.Filter().Match(e) {
 			return nil
 		}
-		return r.w.Write(e)
+		return r.Write(e)
 	}
 	if err := r.printer.Print(e); err != nil {
 		return err
@@ -135,8 +141,43 @@ func (r *Recorder) record(e *event.Event) error {
 	return nil
 }
 
-// Write and Flush are those of a session.Writer.
-func (r *Recorder) Write(e *event.Event) error { return r.w.Write(e) }
+// Write and Flush are those of a session.Writer. Write leaves a record out where nothing can
+// be written now.
+func (r *Recorder) Write(e *event.Event) error {
+	if e.Kind != event.Lost && r.full() {
+		r.left++
+		return nil
+	}
+	if err := r.reportLeft(); err != nil {
+		return err
+	}
+	return r.w.Write(e)
+}
+
+func (r *Recorder) full() bool { return r.opt.Full != nil && r.opt.Full() }
+
+// reportLeft writes a lost record of what was left out since the last one.
+func (r *Recorder) reportLeft() error {
+	if r.left == 0 {
+		return nil
+	}
+	e := event.Event{Time: r.session.Now().UnixNano(), Kind: event.Lost, Stage: event.StageQueue, Count: r.left}
+	r.missed, r.left = r.missed+r.left, 0
+	r.session.Lose(&e)
+	return r.w.Write(&e)
+}
+
+// count adds to an end record what was left out.
+func (r *Recorder) count(end *event.Event) error {
+	if err := r.reportLeft(); err != nil || r.missed == 0 {
+		return err
+	}
+	if end.End.Lost == nil {
+		end.End.Lost = make(map[string]uint64)
+	}
+	end.End.Lost[event.StageQueue.String()] += r.missed
+	return nil
+}
 
 func (r *Recorder) Flush() error { return r.w.Flush() }
 
@@ -153,8 +194,10 @@ func (r *Recorder) trigger(why string) error {
 func (r *Recorder) tend() error {
 	now := time.Now()
 	r.writeLimits()
-	if err := r.w.Tick(now); err != nil {
-		return err
+	if !r.full() {
+		if err := errors.Join(r.reportLeft(), r.w.Tick(now)); err != nil {
+			return err
+		}
 	}
 	for {
 		select {

@@ -30,6 +30,7 @@ func Follow(o Options, name string, in io.Reader) (*Files, error) {
 		f.start = &limits
 	}
 	f.reader.OnLimits, f.reader.OnBlock = f.learn, o.OnBlock
+	f.reader.OnVitals = func(v *event.Vitals) { f.vitals = *v }
 	f.readAhead()
 	return f, nil
 }

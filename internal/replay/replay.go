@@ -66,6 +66,7 @@ type Files struct {
 
 	stream  bool      // the recording is still being written; see Follow
 	learned time.Time // when limits of it came last
+	vitals  event.Vitals
 	total   event.EndInfo
 }
 
@@ -419,6 +420,9 @@ func (f *Files) NetNSName(netns uint32) string             { return f.names[netn
 func (f *Files) Missing() []string                         { return f.Header().Missing }
 func (f *Files) OwnersKnown() time.Time                    { return time.Time{} }
 func (f *Files) Drift() []event.Drift                      { return f.drift }
+
+// Vitals is how the tracer is doing, as its stream has said last; a recording does not say.
+func (f *Files) Vitals() event.Vitals { return f.vitals }
 
 // Traces reports whether the filter accepts a network namespace.
 func (f *Files) Traces(netns uint32) bool { return f.traced.Match(&event.Event{NetNS: netns}) }

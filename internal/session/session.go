@@ -247,6 +247,9 @@ func (s *Session) next(ctx context.Context, e *event.Event) error {
 	return err
 }
 
+// Lose counts a loss behind the source, as that of a writer.
+func (s *Session) Lose(e *event.Event) { s.note(e) }
+
 // note counts what was lost, and has the witness see e.
 func (s *Session) note(e *event.Event) {
 	if e.Kind == event.Lost {

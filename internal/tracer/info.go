@@ -16,7 +16,7 @@ func (t *Tracer) StartInfo(version, filter string, ns kernel.NetNS) (*event.Star
 		return nil, fmt.Errorf("identify the host: %w", err)
 	}
 	info := &event.StartInfo{Version: version, Host: host.Hostname,
-		Kernel: host.Release, BootID: host.BootID, Filter: filter}
+		Kernel: host.Release, BootID: host.BootID, HookSet: string(t.Set), Filter: filter}
 	for _, h := range t.Hooks {
 		if h.Err == nil {
 			info.Hooks = append(info.Hooks, h.Name)

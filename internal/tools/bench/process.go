@@ -101,21 +101,51 @@ func (p *process) failure() error {
 	return fmt.Errorf("%w: %s", p.err, text[bytes.LastIndexByte(text, '\n')+1:])
 }
 
-// cpu returns the CPU time that the process has used so far, user and system.
-func (p *process) cpu() (time.Duration, error) {
-	// The CPU clock of a process, as clock_getcpuclockid(3) names it.
-	const scheduler = 2
-	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid)<<3|scheduler, &ts); err != nil {
-		return 0, fmt.Errorf("read the CPU clock of %d: %w", p.cmd.Process.Pid, err)
+// family returns the process and its children: an agent is two processes.
+func (p *process) family() []int {
+	all := []int{p.cmd.Process.Pid}
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", all[0])) // a child is that of the thread that started it
+	for _, name := range tasks {
+		text, _ := os.ReadFile(name)
+		for _, child := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(child); err == nil {
+				all = append(all, pid)
+			}
+		}
 	}
-	return time.Duration(ts.Nano()), nil
+	return all
 }
 
-// peakRSS returns VmHWM in bytes. The maxrss of rusage would not do: a child
+// cpu returns the CPU time that the process and its children have used so far, user and
+// system.
+func (p *process) cpu() (sum time.Duration, err error) {
+	// The CPU clock of a process, as clock_getcpuclockid(3) names it.
+	const scheduler = 2
+	for _, pid := range p.family() {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(int32(^pid)<<3|scheduler, &ts); err != nil {
+			return 0, fmt.Errorf("read the CPU clock of %d: %w", pid, err)
+		}
+		sum += time.Duration(ts.Nano())
+	}
+	return sum, nil
+}
+
+// peakRSS returns the sum of VmHWM in bytes. The maxrss of rusage would not do: a child
 // inherits it from the process that started it.
-func (p *process) peakRSS() (uint64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func (p *process) peakRSS() (sum uint64, err error) {
+	for _, pid := range p.family() {
+		n, err := peakRSS(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+func peakRSS(pid int) (uint64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read peak memory: %w", err)
 	}

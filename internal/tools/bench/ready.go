@@ -32,6 +32,9 @@ func (p *process) ready(ctx context.Context, t tool, ns *netns.NS) error {
 	defer stats.Close()
 	for timeout := time.After(20 * time.Second); ; {
 		ran, err := p.knock(ns)
+		if ran {
+			time.Sleep(t.settles)
+		}
 		if err != nil || ran {
 			return err
 		}

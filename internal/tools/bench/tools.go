@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The tool all are compared with, and the one whose BPF time is the yardstick.
@@ -29,6 +30,7 @@ type tool struct {
 	// started reports that the first line of output comes once everything is
 	// attached. Other tools keep their first lines in a buffer.
 	started bool
+	settles time.Duration // what it goes on to do when its programs run, before it is ready
 	// lost is how many events the tool says it lost, nil if it says nothing, from
 	// the end of its output and all of its errors.
 	lost func(tail, stderr []byte) (*uint64, error)
@@ -46,6 +48,7 @@ func ofTwtrace(program, dir, suffix string) []tool {
 	return []tool{
 		{name: reference + suffix, command: []string{program, "trace", "-o", "json"}, started: true, lost: lostInEnd},
 		{name: "twtrace top" + suffix, command: []string{program, "top", "-b"}, lost: lostInTable},
+		{name: "twtrace serve" + suffix, command: []string{program, "serve", "--socket", filepath.Join(dir, "agent"+suffix+".sock")}, settles: 3 * time.Second},
 		{name: "twtrace record" + suffix, command: []string{program, "record", "--force", "-w", file}, lost: lostInSummary},
 	}
 }
