@@ -20,6 +20,7 @@ func TestMaxConns(t *testing.T) {
 	ns := churnNS(t)
 	ns.Sysctl(t, "net.ipv4.tcp_max_tw_buckets", "0")
 	var opens, owned, ends int
+	others := make(map[string]int) // what else was read
 	r := startTaking(t, ns, tracer.Options{MaxConns: conns}, func(e *event.Event) {
 		switch {
 		case e.Kind == event.Open:
@@ -32,6 +33,8 @@ func TestMaxConns(t *testing.T) {
 			}
 		case e.Kind == event.TimeWaitRefused:
 			ends++
+		default:
+			others[fmt.Sprintf("%v from %v, %v", e.Kind, e.Old, e.Reason)]++
 		}
 	})
 	// run has n connections open at the same time. It returns of how many ends another process
@@ -58,7 +61,8 @@ func TestMaxConns(t *testing.T) {
 				must(t, err)
 				known, lost = owned-wasOwned, account.Lost[event.StageMap]
 				ok = opens-wasOpens >= seenOf(2*n) && ends-wasEnds >= seenOf(n)
-				text = fmt.Sprintf("%d of %d opens, %d of %d ends", opens-wasOpens, 2*n, ends-wasEnds, n)
+				text = fmt.Sprintf("%d of %d opens, %d of %d ends; others %v, lost %v",
+					opens-wasOpens, 2*n, ends-wasEnds, n, others, account.Lost)
 			})
 			return ok, text
 		})
